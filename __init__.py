@@ -1,0 +1,3 @@
+"""Incremental learning without forgetting: strategies, a benchmark, and reports that say which one is worth its price."""
+
+__version__ = "0.1.0"
