@@ -1,0 +1,53 @@
+"""A tiny made-up result, to see a report before anything has run."""
+
+import json
+from types import SimpleNamespace
+
+import pandas as pd
+
+_MATRICES = {
+    # strategy: estimator, family, keeps, rows of the accuracy matrix (the first one: before learning)
+    "Naive": ("NaiveClassifier", "baseline", "nothing", [[0.5, 0.0], [1.0, 0.0], [0.25, 1.0]]),
+    "Replay": ("ReplayClassifier", "replay", "samples", [[0.5, 0.0], [1.0, 0.0], [0.75, 1.0]]),
+    "Joint": ("JointClassifier", "baseline", "samples", [[0.5, 0.0], [1.0, 0.0], [1.0, 1.0]]),
+}
+
+
+def example_results() -> SimpleNamespace:
+    """Make up results: three strategies, one class-incremental stream of two experiences, two seeds.
+
+    Returns
+    -------
+    SimpleNamespace
+        With the DataFrames ``runs``, ``experiences`` and ``scores``, shaped as a benchmark's results are.
+
+    Examples
+    --------
+    >>> example_results().runs[["strategy", "stream", "seed", "keeps"]].head(2)
+      strategy stream  seed    keeps
+    0    Naive    toy     0  nothing
+    1    Naive    toy     1  nothing
+    """
+    runs, experiences, scores = [], [], []
+    for strategy, (estimator, family, keeps, rows) in _MATRICES.items():
+        for seed in (0, 1):
+            key = {"cell": f"{strategy}-{seed}", "strategy": strategy, "stream": "toy", "seed": seed}
+            runs.append(
+                {**key, "scenario": "class", "status": "ok", "error": None, "estimator": estimator, "family": family}
+                | {"keeps": keeps, "source": "made up", "needs_task_id": False, "params": "{}", "device": "cpu"}
+                | {"n_experiences": 2, "n_parameters": 1000, "seconds": 1.0, "started": "2000-01-01T00:00:00+00:00"}
+                | {"versions": json.dumps({"forgetless": "0"}), "machine": "an example"}
+            )
+            replay = 6400 if keeps == "samples" else 0
+            for index in range(2):
+                measured = {"fit_seconds": 0.5, "predict_seconds": 0.125, "peak_memory_bytes": 2**20, "memory": "{}"}
+                sizes = {"model_bytes": 4000, "replay_bytes": replay, "state_bytes": 8000}
+                experiences.append({**key, "experience": index, "n_train": 100, **measured, **sizes})
+            for i, row in enumerate(rows):
+                # The second seed ends a little lower, so that there is an interval to show.
+                change = 0.125 * seed * (i == 2)
+                scores += [
+                    {**key, "trained_on": i - 1, "tested_on": j, "score": max(score - change, 0.0)}
+                    for j, score in enumerate(row)
+                ]
+    return SimpleNamespace(runs=pd.DataFrame(runs), experiences=pd.DataFrame(experiences), scores=pd.DataFrame(scores))

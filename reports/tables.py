@@ -1,0 +1,334 @@
+"""From stored facts to tidy tables: metrics of each cell, their means over seeds, the leaderboard."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from .metrics import METRICS, Array, Metric
+
+CELL_COLUMNS = ["cell", "strategy", "stream", "scenario", "seed", "status"]
+SUMMARY_COLUMNS = ["stream", "strategy", "metric", "mean", "std", "ci_low", "ci_high", "n_seeds", "n_failed", "note"]
+LEADERBOARD_COLUMNS = [
+    "stream",
+    "strategy",
+    "n_seeds",
+    "average_accuracy",
+    "average_accuracy_ci_low",
+    "average_accuracy_ci_high",
+    "forgetting",
+    "backward_transfer",
+    "learning_accuracy",
+    "fit_seconds",
+    "predict_seconds",
+    "model_bytes",
+    "replay_bytes",
+    "state_bytes",
+    "keeps",
+]
+_LEADERBOARD_METRICS = [column for column in LEADERBOARD_COLUMNS if column in METRICS]
+
+
+class Results(Protocol):
+    """What a benchmark stores; any object with these three DataFrames can be reported."""
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """One row per cell."""
+
+    @property
+    def experiences(self) -> pd.DataFrame:
+        """One row per cell and experience."""
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """One row per cell, experience trained on and experience tested on."""
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """What the metrics of one finished cell are computed from."""
+
+    scenario: str
+    n_experiences: int
+    inputs: dict[str, Array]
+
+    def value(self, metric: Metric) -> tuple[float, str]:
+        """Return the metric's value and, where it is NaN, the reason."""
+        reason = self._undefined(metric)
+        value = math.nan if reason else metric.function(*(self.inputs[name] for name in metric.needs))
+        return value, reason or ("some measurements are missing" if math.isnan(value) else "")
+
+    def _undefined(self, metric: Metric) -> str:
+        if not self.n_experiences:
+            return "nothing was measured"
+        if self.n_experiences < metric.min_experiences:
+            return f"needs at least {metric.min_experiences} experiences"
+        if metric.name == "forward_transfer" and self.scenario == "class":
+            return "undefined for class-incremental streams: the classes to come are unknown"
+        if "R_joint" in metric.needs and "R_joint" not in self.inputs:
+            return "needs JointClassifier on the same stream with the same seed"
+        if "b" in metric.needs and np.isnan(self.inputs["b"][1:]).all():
+            return "unknown before learning: the estimator cannot answer untrained"
+        if metric.needs[0] in _MEASURED and np.isnan(self.inputs[metric.needs[0]]).all():
+            return "not measured"
+        return ""
+
+
+_MEASURED = [name for metric in METRICS.values() for name in metric.needs if name not in ("R", "b", "R_joint")]
+
+
+def _size(n_experiences: object, scores: pd.DataFrame | None) -> int:
+    known = 0 if pd.isna(n_experiences) else int(n_experiences)  # type: ignore[call-overload]
+    if scores is None:
+        return known
+    return max(known, int(scores["trained_on"].max()) + 1, int(scores["tested_on"].max()) + 1)
+
+
+def _inputs(size: int, scores: pd.DataFrame | None, experiences: pd.DataFrame | None) -> dict[str, Array]:
+    table = np.full((size + 1, size), np.nan)
+    if scores is not None:
+        table[scores["trained_on"].to_numpy() + 1, scores["tested_on"].to_numpy()] = scores["score"]
+    inputs = {"R": table[1:], "b": table[0]}
+    for name in _MEASURED:
+        inputs[name] = np.full(size, np.nan)
+        if experiences is not None:
+            rows = experiences[experiences["experience"] < size]
+            inputs[name][rows["experience"].to_numpy()] = rows[name]
+    return inputs
+
+
+def _cells(results: Results) -> dict[str, _Cell]:
+    """Return the finished cells by key."""
+    scores: dict[Any, pd.DataFrame] = dict(iter(results.scores.groupby("cell", sort=False)))
+    experiences: dict[Any, pd.DataFrame] = dict(iter(results.experiences.groupby("cell", sort=False)))
+    finished = results.runs[results.runs["status"] == "ok"]
+    cells = {}
+    for run in finished.itertuples(index=False):
+        size = _size(run.n_experiences, scores.get(run.cell))
+        inputs = _inputs(size, scores.get(run.cell), experiences.get(run.cell))
+        cells[str(run.cell)] = _Cell(str(run.scenario), size, inputs)
+    joint: dict[tuple[object, object], Array] = {}
+    for run in finished[finished["estimator"] == "JointClassifier"].itertuples(index=False):
+        joint.setdefault((run.stream, run.seed), cells[str(run.cell)].inputs["R"])
+    for run in finished.itertuples(index=False):
+        cell, reference = cells[str(run.cell)], joint.get((run.stream, run.seed))
+        if reference is not None and reference.shape == cell.inputs["R"].shape:
+            cell.inputs["R_joint"] = reference
+    return cells
+
+
+def _chosen(metrics: Iterable[str] | None) -> list[Metric]:
+    if metrics is None:
+        return list(METRICS.values())
+    names = list(metrics)
+    unknown = [name for name in names if name not in METRICS]
+    if unknown:
+        raise ValueError(f"Unknown metric {unknown[0]!r}; choose from {', '.join(METRICS)}.")
+    return [METRICS[name] for name in names]
+
+
+def cell_metrics(results: Results) -> pd.DataFrame:
+    """Compute every metric of every cell.
+
+    Parameters
+    ----------
+    results : object
+        Has the DataFrames ``runs``, ``experiences`` and ``scores``.
+
+    Returns
+    -------
+    DataFrame
+        One row per cell, in the order of ``runs``: cell, strategy, stream, scenario, seed, status, then a column per metric.
+        Failed cells have NaN.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> cell_metrics(example_results())[["strategy", "seed", "average_accuracy"]].head(2)
+      strategy  seed  average_accuracy
+    0    Naive     0            0.6250
+    1    Naive     1            0.5000
+    """
+    cells = _cells(results)
+    frame = results.runs[CELL_COLUMNS].reset_index(drop=True)
+    for metric in METRICS.values():
+        frame[metric.name] = [
+            cells[key].value(metric)[0] if key in cells else math.nan for key in frame["cell"].astype(str)
+        ]
+    return frame
+
+
+@cache
+def _quantile(confidence: float, n: int) -> float:
+    from scipy.stats import t
+
+    return float(t.ppf(0.5 + confidence / 2, n - 1))
+
+
+def student_interval(
+    values: Array, confidence: float = 0.95, bounds: tuple[float, float] = (-math.inf, math.inf)
+) -> tuple[Array, Array, Array, Array]:
+    """Mean and Student-t confidence interval of the mean, clipped to the bounds.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n, ...)
+        One row per seed.
+    confidence : float
+        Between 0 and 1.
+    bounds : tuple of float
+        What the mean cannot leave.
+
+    Returns
+    -------
+    tuple of ndarray
+        Mean, standard deviation (n − 1), lower and upper end; all but the mean are NaN for a single row.
+
+    Examples
+    --------
+    >>> mean, std, low, high = student_interval(np.array([0.5, 0.75]), bounds=(0, 1))
+    >>> float(mean), float(low), float(high)
+    (0.625, 0.0, 1.0)
+    """
+    n = len(values)
+    mean = values.mean(axis=0)
+    if n < 2:
+        unknown = np.full_like(mean, np.nan)
+        return mean, unknown, unknown, unknown
+    std = values.std(axis=0, ddof=1)
+    half = _quantile(confidence, n) * std / math.sqrt(n)
+    return mean, std, np.clip(mean - half, *bounds), np.clip(mean + half, *bounds)
+
+
+def groups(results: Results) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Yield stream, strategy and their runs, in the order of first appearance.
+
+    Parameters
+    ----------
+    results : object
+        Has the DataFrames ``runs``, ``experiences`` and ``scores``.
+
+    Yields
+    ------
+    tuple
+        Stream, strategy, DataFrame of runs.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> [(stream, strategy, len(runs)) for stream, strategy, runs in groups(example_results())]
+    [('toy', 'Naive', 2), ('toy', 'Replay', 2), ('toy', 'Joint', 2)]
+    """
+    for stream in results.runs["stream"].unique():
+        runs = results.runs[results.runs["stream"] == stream]
+        for strategy in runs["strategy"].unique():
+            yield stream, strategy, runs[runs["strategy"] == strategy]
+
+
+def _by_seed(values: Sequence[float], seeds: Sequence[object]) -> Array:
+    """Return one value per seed: several cells of one seed are no independent evidence."""
+    known = pd.Series(values, dtype=float).groupby(list(seeds), sort=True).mean().dropna()
+    return known.to_numpy()
+
+
+def _note(pairs: list[tuple[float, str]], n_seeds: int, n_cells: int) -> str:
+    if not pairs:
+        return "all seeds failed"
+    reasons = list(dict.fromkeys(reason for _, reason in pairs if reason))
+    if len(pairs) == n_cells and n_seeds < n_cells and not reasons:
+        reasons.append("several runs share a seed; averaged per seed")
+    return "; ".join(reasons)
+
+
+def summarize(results: Results, metrics: Iterable[str] | None = None, confidence: float = 0.95) -> pd.DataFrame:
+    """Average the metrics over seeds.
+
+    Parameters
+    ----------
+    results : object
+        Has the DataFrames ``runs``, ``experiences`` and ``scores``.
+    metrics : iterable of str, optional
+        Names from `METRICS`; all of them by default.
+    confidence : float
+        Confidence of the Student-t intervals, between 0 and 1.
+
+    Returns
+    -------
+    DataFrame
+        Columns stream, strategy, metric, mean, std, ci_low, ci_high, n_seeds (seeds with a value), n_failed (cells that failed),
+        note (why a value is missing). Streams and strategies in the order of first appearance. Intervals are clipped to the
+        metric's bounds and NaN for a single seed.
+
+    Raises
+    ------
+    ValueError
+        If a metric is unknown or the confidence is not between 0 and 1.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> summarize(example_results(), ["forgetting"])[["strategy", "metric", "mean", "n_seeds"]]
+      strategy      metric    mean  n_seeds
+    0    Naive  forgetting  0.8125        2
+    1   Replay  forgetting  0.3125        2
+    2    Joint  forgetting  0.0625        2
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, for example 0.95; got {confidence}.")
+    chosen, cells, rows = _chosen(metrics), _cells(results), []
+    for stream, strategy, runs in groups(results):
+        keys = [str(key) for key in runs["cell"]]
+        finished = [(key, seed) for key, seed in zip(keys, runs["seed"], strict=True) if key in cells]
+        seeds = [seed for _, seed in finished]
+        for metric in chosen:
+            pairs = [cells[key].value(metric) for key, _ in finished]
+            values = _by_seed([value for value, _ in pairs], seeds)
+            numbers = student_interval(values, confidence, metric.bounds) if len(values) else (math.nan,) * 4
+            note = _note(pairs, len(set(seeds)), len(keys))
+            rows.append(
+                (stream, strategy, metric.name, *map(float, numbers), len(values), len(keys) - len(pairs), note)
+            )
+    return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
+
+
+def leaderboard(results: Results) -> pd.DataFrame:
+    """Rank the strategies of each stream by average accuracy.
+
+    Parameters
+    ----------
+    results : object
+        Has the DataFrames ``runs``, ``experiences`` and ``scores``.
+
+    Returns
+    -------
+    DataFrame
+        One row per stream and strategy: means over the seeds that finished, the 95 % interval of the average accuracy, and
+        what the strategy keeps of the data. Accuracies lie between 0 and 1. A strategy that always failed is there too, with
+        ``n_seeds`` 0.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> leaderboard(example_results())[["stream", "strategy", "n_seeds", "average_accuracy", "keeps"]]
+      stream strategy  n_seeds  average_accuracy    keeps
+    0    toy    Joint        2            0.9375  samples
+    1    toy   Replay        2            0.8125  samples
+    2    toy    Naive        2            0.5625  nothing
+    """
+    summary = summarize(results, _LEADERBOARD_METRICS)
+    board = summary.pivot(index=["stream", "strategy"], columns="metric", values="mean")
+    accuracy = summary[summary["metric"] == "average_accuracy"].set_index(["stream", "strategy"])
+    board["n_seeds"] = accuracy["n_seeds"]
+    board["average_accuracy_ci_low"] = accuracy["ci_low"]
+    board["average_accuracy_ci_high"] = accuracy["ci_high"]
+    board["keeps"] = results.runs.groupby(["stream", "strategy"])["keeps"].first()
+    place = {stream: position for position, stream in enumerate(results.runs["stream"].unique())}
+    board = board.reindex(accuracy.index).reset_index()
+    board["place"] = board["stream"].map(place)
+    board = board.sort_values(["place", "average_accuracy"], ascending=[True, False], kind="stable")
+    return board.reset_index(drop=True)[LEADERBOARD_COLUMNS].rename_axis(columns=None)
