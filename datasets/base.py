@@ -1,0 +1,133 @@
+"""The data set: arrays for training and testing, and what is known about them."""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+
+# eq=False: comparing arrays has no single truth value; `fingerprint` says whether two data sets are the same.
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """A classification data set with a fixed training and test part.
+
+    The arrays are brought to the form that everything else relies on; an array that has it already is not copied.
+
+    Parameters
+    ----------
+    name : str
+        Short name, as it appears in streams and reports.
+    X_train : array-like of shape (n_train, n_features)
+        Training inputs; kept as float32 in C order.
+    y_train : array-like of shape (n_train,)
+        Training labels: numbers or strings, none missing.
+    X_test : array-like of shape (n_test, n_features)
+        Test inputs; kept as float32 in C order.
+    y_test : array-like of shape (n_test,)
+        Test labels.
+    image_shape : tuple of int, default=None
+        ``(channels, height, width)`` if the rows are flattened images.
+    feature_names : list of str, default=None
+        One name per column.
+    description : str, default=""
+        What the data are, where they come from and how they were prepared.
+
+    Attributes
+    ----------
+    classes : ndarray
+        The labels that occur in `y_train`, sorted.
+    fingerprint : str
+        Hexadecimal SHA-256 of the four arrays (bytes, types and shapes). Computed once, at first use: do not change the
+        arrays in place.
+
+    Raises
+    ------
+    ValueError
+        If the arrays do not fit together or labels are missing.
+
+    Examples
+    --------
+    >>> from forgetless.datasets import Dataset
+    >>> data = Dataset("spots", [[0.0, 1.0], [1.0, 0.0]], ["up", "down"], [[0.1, 0.9]], ["up"])
+    >>> data
+    Dataset('spots': 2 training rows, 1 test row, 2 features, 2 classes)
+    >>> data.classes.tolist()
+    ['down', 'up']
+    >>> data.X_train.dtype
+    dtype('float32')
+    """
+
+    name: str
+    X_train: np.ndarray
+    y_train: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
+    image_shape: tuple[int, int, int] | None = None
+    feature_names: list[str] | None = None
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        for part in ("train", "test"):
+            X = np.asarray(getattr(self, f"X_{part}"), dtype=np.float32, order="C")
+            y = _as_labels(getattr(self, f"y_{part}"), f"y_{part}")
+            if X.ndim != 2:
+                raise ValueError(f"X_{part} must have two dimensions (rows, features), but its shape is {X.shape}.")
+            if 0 in X.shape:
+                raise ValueError(f"X_{part} must have at least one row and one feature, but its shape is {X.shape}.")
+            if len(X) != len(y):
+                raise ValueError(
+                    f"X_{part} has {len(X)} rows but y_{part} has {len(y)} labels; give one label per row."
+                )
+            object.__setattr__(self, f"X_{part}", X)
+            object.__setattr__(self, f"y_{part}", y)
+
+        n_features = self.X_train.shape[1]
+        if self.X_test.shape[1] != n_features:
+            raise ValueError(f"X_train has {n_features} features but X_test has {self.X_test.shape[1]}.")
+        if self.image_shape is not None and math.prod(self.image_shape) != n_features:
+            raise ValueError(f"image_shape {self.image_shape} does not match the {n_features} features of a row.")
+        if self.feature_names is not None and len(self.feature_names) != n_features:
+            raise ValueError(f"feature_names has {len(self.feature_names)} names for {n_features} features.")
+
+    @cached_property
+    def classes(self) -> np.ndarray:
+        """The labels that occur in `y_train`, sorted."""
+        return np.unique(self.y_train)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hexadecimal SHA-256 of the four arrays: their bytes, types and shapes."""
+        digest = hashlib.sha256()
+        for array in (self.X_train, self.y_train, self.X_test, self.y_test):
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            digest.update(array)
+        return digest.hexdigest()
+
+    def __repr__(self) -> str:
+        def count(n: int, one: str, many: str) -> str:
+            return f"{n} {one if n == 1 else many}"
+
+        parts = (
+            count(len(self.X_train), "training row", "training rows"),
+            count(len(self.X_test), "test row", "test rows"),
+            count(self.X_train.shape[1], "feature", "features"),
+            count(len(self.classes), "class", "classes"),
+        )
+        return f"Dataset({self.name!r}: {', '.join(parts)})"
+
+
+def _as_labels(y: object, name: str) -> np.ndarray:
+    """Return labels as a C-order array of numbers or fixed-width strings, whose bytes say all there is to know."""
+    labels = np.asarray(y)
+    if labels.ndim != 1:
+        raise ValueError(f"{name} must have one dimension, but its shape is {labels.shape}.")
+    if labels.dtype.kind in "OT":  # what pandas hands over for text: pointers, which no fingerprint can read
+        kinds = {str if isinstance(label, str) else type(label) for label in labels.tolist()}
+        if str in kinds and len(kinds) > 1:
+            raise ValueError(f"{name} mixes strings with other values or missing ones; give labels of one kind.")
+        labels = np.array(labels.tolist())
+    if labels.dtype.kind not in "biufU" or (labels.dtype.kind == "f" and np.isnan(labels).any()):
+        raise ValueError(f"{name} must hold numbers or strings, none missing; found {labels.dtype} with other values.")
+    return np.ascontiguousarray(labels)

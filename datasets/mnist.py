@@ -1,0 +1,165 @@
+"""MNIST from its original files, downloaded once."""
+
+import gzip
+import hashlib
+import os
+import zlib
+from http.client import HTTPException
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.request import urlopen
+
+import numpy as np
+
+from .base import Dataset
+
+MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    "http://yann.lecun.com/exdb/mnist/",
+)
+
+# md5 of the unpacked files: gzip may be repeated with other settings, the content is what was published.
+FILES = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+
+_TIMEOUT = 30  # seconds without an answer before the next mirror is asked
+
+
+def load_mnist(data_home: str | os.PathLike[str] | None = None, download_if_missing: bool = True) -> Dataset:
+    """Load MNIST: 70,000 handwritten digits of 28 x 28 pixels, in the original order and split.
+
+    The files are read from the folder ``mnist`` in `data_home`, packed (``.gz``) or unpacked. Those that are missing
+    are downloaded into it, 11 MB in all. Every file is checked against its published checksum each time it is read.
+
+    Parameters
+    ----------
+    data_home : str or path-like, default=None
+        The folder that holds the folder ``mnist``. By default that of scikit-learn, see
+        :func:`sklearn.datasets.get_data_home`.
+    download_if_missing : bool, default=True
+        If False, missing files are an error and the network is not touched.
+
+    Returns
+    -------
+    Dataset
+        60,000 training and 10,000 test rows of 784 pixels in [0, 1].
+
+    Raises
+    ------
+    OSError
+        If a file is missing and cannot be downloaded, or is damaged.
+
+    References
+    ----------
+    LeCun, Y., Cortes, C., Burges, C. J. C. (1998). The MNIST database of handwritten digits. Licence CC BY-SA 3.0.
+
+    Examples
+    --------
+    >>> from forgetless.datasets import load_mnist
+    >>> load_mnist()  # doctest: +SKIP
+    Dataset('mnist': 60000 training rows, 10000 test rows, 784 features, 10 classes)
+    >>> load_mnist("no/such/folder", download_if_missing=False)
+    Traceback (most recent call last):
+    ...
+    OSError: MNIST is incomplete: train-images-idx3-ubyte.gz is missing. Put ... into ...
+    """
+    if data_home is None:
+        from sklearn.datasets import get_data_home
+
+        data_home = get_data_home()
+    folder = Path(data_home).expanduser() / "mnist"
+    X_train, y_train, X_test, y_test = (_parse_idx(_content(folder, name, download_if_missing), name) for name in FILES)
+    return Dataset(
+        "mnist",
+        _pixels(X_train),
+        y_train.astype(np.int64),
+        _pixels(X_test),
+        y_test.astype(np.int64),
+        image_shape=(1, 28, 28),
+        description="Handwritten digits, 28 x 28 pixels in [0, 1]; LeCun, Cortes, Burges 1998, CC BY-SA 3.0.",
+    )
+
+
+def _pixels(images: np.ndarray) -> np.ndarray:
+    return images.reshape(len(images), -1) / np.float32(255)
+
+
+def _content(folder: Path, name: str, download_if_missing: bool) -> bytes:
+    """Return the checked, unpacked content of one file, from the folder or from a mirror."""
+    for path in (folder / f"{name}.gz", folder / name):
+        if path.is_file():
+            try:
+                return _unpack(path.read_bytes(), FILES[name])
+            except ValueError as error:
+                raise OSError(f"{path} is damaged: {error}. Delete it, so that it is downloaded again.") from error
+    if not download_if_missing:
+        raise OSError(f"MNIST is incomplete: {name}.gz is missing. {_by_hand(folder)}")
+    return _download(folder, name)
+
+
+def _download(folder: Path, name: str) -> bytes:
+    """Fetch one file from the first mirror that has it intact, keep it packed and return its unpacked content."""
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{name}.gz"
+    problems = []
+    # A folder of its own beside the target: gone whatever happens, and the final rename is atomic.
+    with TemporaryDirectory(prefix=f"{name}.part-", dir=folder) as temporary:
+        part = Path(temporary) / target.name
+        for mirror in MIRRORS:
+            url = mirror + target.name
+            try:
+                _fetch(url, part)
+                content = _unpack(part.read_bytes(), FILES[name])
+            except (OSError, HTTPException, ValueError) as error:
+                problems.append(f"{url}: {error}")
+            else:
+                part.replace(target)
+                return content
+    raise OSError(f"Could not download {target.name} ({'; '.join(problems)}). {_by_hand(folder)}")
+
+
+def _fetch(url: str, path: Path) -> None:
+    from tqdm.auto import tqdm
+
+    with urlopen(url, timeout=_TIMEOUT) as response, path.open("wb") as file:
+        total = int(response.headers.get("Content-Length", 0)) or None
+        with tqdm(desc=path.name, total=total, unit="B", unit_scale=True, unit_divisor=1024) as progress:
+            while chunk := response.read(1 << 16):
+                progress.update(file.write(chunk))
+
+
+def _unpack(packed: bytes, md5: str) -> bytes:
+    """Unpack what is packed and compare its checksum; ValueError says what is wrong with it."""
+    content = packed
+    if packed.startswith(b"\x1f\x8b"):
+        try:
+            content = gzip.decompress(packed)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise ValueError(f"it cannot be unpacked ({error})") from error
+    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if found != md5:
+        raise ValueError(f"the md5 of its content is {found}, expected {md5}")
+    return content
+
+
+def _parse_idx(content: bytes, name: str) -> np.ndarray:
+    """Read unsigned bytes in IDX: two zeros, the type 8, the number of dimensions, their sizes, then the values."""
+    if len(content) < 4 or content[:3] != b"\0\0\x08":
+        raise OSError(f"{name} is not an IDX file of unsigned bytes: it begins with {content[:4]!r}.")
+    offset = 4 + 4 * content[3]
+    if len(content) < offset:
+        raise OSError(f"{name} is cut off within its IDX header, after {len(content)} bytes.")
+    shape = tuple(int(size) for size in np.frombuffer(content[4:offset], dtype=">u4"))
+    values = np.frombuffer(content, dtype=np.uint8, offset=offset)
+    if values.size != np.prod(shape):
+        raise OSError(f"{name} holds {values.size} values, but its IDX header announces the shape {shape}.")
+    return values.reshape(shape)
+
+
+def _by_hand(folder: Path) -> str:
+    return f"Put {', '.join(f'{name}.gz' for name in FILES)} (or the unpacked files) into {folder.absolute()}."

@@ -1,0 +1,50 @@
+"""Data sets by name, for the command line and for suites."""
+
+import inspect
+import os
+from importlib import import_module
+
+from .base import Dataset
+
+DATASETS = {
+    "breast_cancer": "load_breast_cancer",
+    "digits": "load_digits",
+    "iris": "load_iris",
+    "mnist": "load_mnist",
+    "wine": "load_wine",
+}
+"""Name of each data set and of the function in ``forgetless.datasets`` that loads it."""
+
+
+def load_dataset(name: str, data_home: str | os.PathLike[str] | None = None) -> Dataset:
+    """Load a data set by its name.
+
+    Parameters
+    ----------
+    name : str
+        A key of `DATASETS`.
+    data_home : str or path-like, default=None
+        Where downloaded files are kept; data sets that need no download ignore it.
+
+    Returns
+    -------
+    Dataset
+        The data set, as its own loader with default parameters gives it.
+
+    Raises
+    ------
+    ValueError
+        If there is no data set of that name.
+
+    Examples
+    --------
+    >>> from forgetless.datasets import load_dataset
+    >>> load_dataset("iris")
+    Dataset('iris': 120 training rows, 30 test rows, 4 features, 3 classes)
+    """
+    if name not in DATASETS:
+        raise ValueError(f"There is no data set {name!r}; choose one of {', '.join(sorted(DATASETS))}.")
+    loader = getattr(import_module(__package__), DATASETS[name])
+    if "data_home" in inspect.signature(loader).parameters:
+        return loader(data_home=data_home)
+    return loader()
