@@ -143,16 +143,16 @@ def cell_metrics(results: Results) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per cell, in the order of ``runs``: cell, strategy, stream, scenario, seed, status, then a column per metric.
-        Failed cells have NaN.
+        One row per cell, in the order of ``runs``: cell, strategy, stream, scenario, seed, status, then a column per
+        metric. Failed cells have NaN.
 
     Examples
     --------
     >>> from forgetless.reports import example_results
     >>> cell_metrics(example_results())[["strategy", "seed", "average_accuracy"]].head(2)
       strategy  seed  average_accuracy
-    0    Naive     0            0.6250
-    1    Naive     1            0.5000
+    0    Naive     0             0.625
+    1    Naive     1             0.500
     """
     cells = _cells(results)
     frame = results.runs[CELL_COLUMNS].reset_index(drop=True)
@@ -260,9 +260,9 @@ def summarize(results: Results, metrics: Iterable[str] | None = None, confidence
     Returns
     -------
     DataFrame
-        Columns stream, strategy, metric, mean, std, ci_low, ci_high, n_seeds (seeds with a value), n_failed (cells that failed),
-        note (why a value is missing). Streams and strategies in the order of first appearance. Intervals are clipped to the
-        metric's bounds and NaN for a single seed.
+        Columns stream, strategy, metric, mean, std, ci_low, ci_high, n_seeds (seeds with a value), n_failed (cells that
+        failed), note (why a value is missing). Streams and strategies in the order of first appearance. Intervals are
+        clipped to the metric's bounds and NaN for a single seed.
 
     Raises
     ------
@@ -307,9 +307,9 @@ def leaderboard(results: Results) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per stream and strategy: means over the seeds that finished, the 95 % interval of the average accuracy, and
-        what the strategy keeps of the data. Accuracies lie between 0 and 1. A strategy that always failed is there too, with
-        ``n_seeds`` 0.
+        One row per stream and strategy: means over the seeds that finished, the 95 % interval of the average accuracy,
+        and what the strategy keeps of the data. Accuracies lie between 0 and 1. A strategy that always failed is there
+        too, with ``n_seeds`` 0.
 
     Examples
     --------
@@ -320,15 +320,18 @@ def leaderboard(results: Results) -> pd.DataFrame:
     1    toy   Replay        2            0.8125  samples
     2    toy    Naive        2            0.5625  nothing
     """
-    summary = summarize(results, _LEADERBOARD_METRICS)
-    board = summary.pivot(index=["stream", "strategy"], columns="metric", values="mean")
-    accuracy = summary[summary["metric"] == "average_accuracy"].set_index(["stream", "strategy"])
-    board["n_seeds"] = accuracy["n_seeds"]
-    board["average_accuracy_ci_low"] = accuracy["ci_low"]
-    board["average_accuracy_ci_high"] = accuracy["ci_high"]
-    board["keeps"] = results.runs.groupby(["stream", "strategy"])["keeps"].first()
+    summary = summarize(results, _LEADERBOARD_METRICS).set_index(["stream", "strategy"])
+    by_metric = dict(iter(summary.groupby("metric", sort=False)))
+    accuracy = by_metric.get("average_accuracy", summary)
+    board = pd.DataFrame({name: frame["mean"] for name, frame in by_metric.items()}, index=accuracy.index)
+    board = board.reindex(columns=_LEADERBOARD_METRICS).assign(
+        n_seeds=accuracy["n_seeds"],
+        average_accuracy_ci_low=accuracy["ci_low"],
+        average_accuracy_ci_high=accuracy["ci_high"],
+        keeps=results.runs.groupby(["stream", "strategy"])["keeps"].first(),
+    )
+    board = board.reset_index()
     place = {stream: position for position, stream in enumerate(results.runs["stream"].unique())}
-    board = board.reindex(accuracy.index).reset_index()
     board["place"] = board["stream"].map(place)
     board = board.sort_values(["place", "average_accuracy"], ascending=[True, False], kind="stable")
-    return board.reset_index(drop=True)[LEADERBOARD_COLUMNS].rename_axis(columns=None)
+    return board.reset_index(drop=True)[LEADERBOARD_COLUMNS]
