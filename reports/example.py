@@ -28,10 +28,12 @@ def example_results() -> SimpleNamespace:
     0    Naive    toy     0  nothing
     1    Naive    toy     1  nothing
     """
-    runs, experiences, scores = [], [], []
+    runs: list[dict] = []
+    experiences: list[dict] = []
+    scores: list[dict] = []
     for strategy, (estimator, family, keeps, rows) in _MATRICES.items():
         for seed in (0, 1):
-            key = {"cell": f"{strategy}-{seed}", "strategy": strategy, "stream": "toy", "seed": seed}
+            key: dict[str, object] = {"cell": f"{strategy}-{seed}", "strategy": strategy, "stream": "toy", "seed": seed}
             runs.append(
                 {**key, "scenario": "class", "status": "ok", "error": None, "estimator": estimator, "family": family}
                 | {"keeps": keeps, "source": "made up", "needs_task_id": False, "params": "{}", "device": "cpu"}
@@ -40,7 +42,12 @@ def example_results() -> SimpleNamespace:
             )
             replay = 6400 if keeps == "samples" else 0
             for index in range(2):
-                measured = {"fit_seconds": 0.5, "predict_seconds": 0.125, "peak_memory_bytes": 2**20, "memory": "{}"}
+                measured: dict[str, object] = {
+                    "fit_seconds": 0.5,
+                    "predict_seconds": 0.125,
+                    "peak_memory_bytes": 2**20,
+                    "memory": "{}",
+                }
                 sizes = {"model_bytes": 4000, "replay_bytes": replay, "state_bytes": 8000}
                 experiences.append({**key, "experience": index, "n_train": 100, **measured, **sizes})
             for i, row in enumerate(rows):

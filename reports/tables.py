@@ -233,7 +233,7 @@ def groups(results: Results) -> Iterator[tuple[str, str, pd.DataFrame]]:
 def _by_seed(values: Sequence[float], seeds: Sequence[object]) -> Array:
     """Return one value per seed: several cells of one seed are no independent evidence."""
     known = pd.Series(values, dtype=float).groupby(list(seeds), sort=True).mean().dropna()
-    return known.to_numpy()
+    return known.to_numpy(dtype=np.float64)
 
 
 def _note(pairs: list[tuple[float, str]], n_seeds: int, n_cells: int) -> str:
