@@ -48,7 +48,7 @@ def example_results() -> SimpleNamespace:
                     "peak_memory_bytes": 2**20,
                     "memory": "{}",
                 }
-                sizes = {"model_bytes": 4000, "replay_bytes": replay, "state_bytes": 8000}
+                sizes = {"model_bytes": 4000, "replay_bytes": replay, "state_bytes": 8000, "peak_memory_bytes": 2**20}
                 experiences.append({**key, "experience": index, "n_train": 100, **measured, **sizes})
             for i, row in enumerate(rows):
                 # The second seed ends a little lower, so that there is an interval to show.

@@ -143,8 +143,8 @@ def plain(value: object) -> str:
     Returns
     -------
     str
-        White space is single spaces; control characters, terminal escapes and marks that reverse the direction of writing
-        are written out.
+        White space is single spaces; control characters, terminal escapes and marks that reverse the direction of
+        writing are written out.
 
     Examples
     --------

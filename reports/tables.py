@@ -196,11 +196,11 @@ def student_interval(
     (0.625, 0.0, 1.0)
     """
     n = len(values)
-    mean = values.mean(axis=0)
+    mean: Array = np.asarray(values.mean(axis=0))
     if n < 2:
         unknown = np.full_like(mean, np.nan)
         return mean, unknown, unknown, unknown
-    std = values.std(axis=0, ddof=1)
+    std: Array = np.asarray(values.std(axis=0, ddof=1))
     half = _quantile(confidence, n) * std / math.sqrt(n)
     return mean, std, np.clip(mean - half, *bounds), np.clip(mean + half, *bounds)
 

@@ -91,7 +91,8 @@ def to_markdown(board: pd.DataFrame) -> str:
     Returns
     -------
     str
-        Accuracies in percent with the half-width of the 95 % interval, forgetting in points of percent. Names are escaped.
+        Accuracies in percent with the half-width of the 95 % interval, forgetting in points of percent. Names are
+        escaped.
 
     Examples
     --------
@@ -157,7 +158,7 @@ def _encodable(value: object, ascii_only: bool) -> str:
     text = formats.plain(value)
     if not ascii_only:
         return text
-    text = text.replace("±", "+/-").replace("−", "-").replace("–", "-").replace("·", "-")
+    text = text.replace("±", "+/-").replace("−", "-").replace("–", "-")
     return text.encode("ascii", "backslashreplace").decode("ascii")
 
 
@@ -240,7 +241,7 @@ def to_terminal(
         ascii_only = console.options.ascii_only
         title = Text(_encodable(stream, ascii_only), style="bold")
         for fact in _about(str(stream), rows, runs):
-            title.append(_encodable(f" · {fact}", ascii_only), style="dim")
+            title.append(" - " if ascii_only else " · ", style="dim").append(_encodable(fact, ascii_only), style="dim")
         console.print(title, no_wrap=True, overflow="ellipsis")
         console.print(_fitting_table(rows, console))
         console.print()
