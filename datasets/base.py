@@ -9,7 +9,7 @@ import numpy as np
 
 
 # eq=False: comparing arrays has no single truth value; `fingerprint` says whether two data sets are the same.
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """A classification data set with a fixed training and test part.
 
@@ -102,7 +102,7 @@ class Dataset:
         digest = hashlib.sha256()
         for array in (self.X_train, self.y_train, self.X_test, self.y_test):
             digest.update(f"{array.dtype.str}{array.shape}".encode())
-            digest.update(array)
+            digest.update(array.data)
         return digest.hexdigest()
 
     def __repr__(self) -> str:
@@ -121,13 +121,12 @@ class Dataset:
 def _as_labels(y: object, name: str) -> np.ndarray:
     """Return labels as a C-order array of numbers or fixed-width strings, whose bytes say all there is to know."""
     labels = np.asarray(y)
+    if labels.dtype.kind in "OT":  # what pandas hands over for text: pointers, which no fingerprint can read
+        values = labels.tolist()
+        if len({isinstance(value, str) for value in values}) == 1:  # numpy would turn a mixture into strings
+            labels = np.array(values)
     if labels.ndim != 1:
         raise ValueError(f"{name} must have one dimension, but its shape is {labels.shape}.")
-    if labels.dtype.kind in "OT":  # what pandas hands over for text: pointers, which no fingerprint can read
-        kinds = {str if isinstance(label, str) else type(label) for label in labels.tolist()}
-        if str in kinds and len(kinds) > 1:
-            raise ValueError(f"{name} mixes strings with other values or missing ones; give labels of one kind.")
-        labels = np.array(labels.tolist())
     if labels.dtype.kind not in "biufU" or (labels.dtype.kind == "f" and np.isnan(labels).any()):
-        raise ValueError(f"{name} must hold numbers or strings, none missing; found {labels.dtype} with other values.")
+        raise ValueError(f"{name} must hold either numbers or strings, none missing.")
     return np.ascontiguousarray(labels)

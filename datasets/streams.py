@@ -251,8 +251,8 @@ def split_stream(
             raise ValueError(f"class_order must be None, 'sorted' or a sequence of classes, got {class_order!r}.")
         order = classes
     else:
-        order = np.asarray(class_order)
-        if not np.array_equal(np.sort(order, axis=None), classes):
+        order = np.ravel(class_order)
+        if not np.array_equal(np.sort(order), classes):
             raise ValueError(f"class_order must name each class of {dataset.name!r} once: {classes.tolist()}.")
         order = order.astype(classes.dtype)
 
@@ -363,7 +363,7 @@ def permuted_stream(
     # One integer says all: given as random_state, the seed in the definition rebuilds the stream.
     seed = random_state if isinstance(random_state, Integral) else check_random_state(random_state).randint(2**31 - 1)
     return _PermutedStream(
-        name or f"permuted-{dataset.name}-{n_experiences}", dataset, n_experiences, int(seed), permute_first
+        name or f"permuted-{dataset.name}-{n_experiences}", dataset, int(n_experiences), int(seed), permute_first
     )
 
 
