@@ -93,6 +93,7 @@ class TestDataset:
             {"X_train": [[0, 1], [2, 3], [4, 6]]},
             {"y_train": [0, 1, 0]},
             {"y_train": np.array([0, 1, 1], np.int32)},
+            {"y_train": np.array([0, 1, 1], np.uint64)},  # the same bytes
             {"X_test": [[7, 7]]},
             {"y_test": [0]},
             {"X_train": [[0], [1], [2]], "X_test": [[3]]},
