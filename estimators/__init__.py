@@ -1,0 +1,57 @@
+"""Strategies against forgetting, each an estimator with ``partial_fit``.
+
+The registry below is all there is to adding a method: its file, and its line here.
+"""
+
+from importlib import import_module
+
+# Estimators: class name -> module.
+_ESTIMATORS = {
+    "NaiveClassifier": ".baselines.naive",
+    "JointClassifier": ".baselines.joint",
+    "AnchoredClassifier": ".regularization.anchored",
+    "EWCClassifier": ".regularization.ewc",
+    "ReplayClassifier": ".replay.replay",
+    "LwFClassifier": ".distillation.lwf",
+    "IndependentClassifier": ".isolation.independent",
+    "SLDAClassifier": ".analytic.slda",
+}
+
+_PARTS = {
+    "IncrementalPipeline": ".pipeline",
+    "make_incremental_pipeline": ".pipeline",
+    "ContinualClassifier": ".base",
+    "NetworkClassifier": ".network",
+    "ContinualNet": ".net",
+    "MLP": ".modules",
+    "ConvNet": ".modules",
+}
+
+__all__ = ["all_estimators", *_ESTIMATORS, *_PARTS]
+
+
+def __getattr__(name):
+    module = {**_ESTIMATORS, **_PARTS}.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(module, __name__), name)
+
+
+def __dir__():
+    return sorted(__all__)
+
+
+def all_estimators():
+    """Name and class of every estimator, as ``sklearn.utils.all_estimators`` lists scikit-learn's.
+
+    Returns
+    -------
+    list of (str, type)
+        Sorted by name.
+
+    Examples
+    --------
+    >>> "NaiveClassifier" in dict(all_estimators())
+    True
+    """
+    return [(name, __getattr__(name)) for name in sorted(_ESTIMATORS)]

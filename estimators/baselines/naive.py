@@ -1,0 +1,53 @@
+"""Naive: go on training, do nothing against forgetting."""
+
+from ..network import NetworkClassifier, NetworkStrategy
+
+
+class Naive(NetworkStrategy):
+    """The rule of naive fine-tuning: the hooks' defaults."""
+
+    _family = "baseline"
+    _source = "lower bound: plain fine-tuning"
+
+    def __init__(self, net=None, *, active_outputs="auto", random_state=None):
+        self.net = net
+        self.active_outputs = active_outputs
+        self.random_state = random_state
+
+
+class NaiveClassifier(Naive, NetworkClassifier):
+    """Train on each experience as it comes: the lower bound that every strategy must beat.
+
+    The loss is the net's own, L. Nothing is carried over but the weights and the state of the optimiser.
+
+    Parameters
+    ----------
+    net : skorch net, default=None
+        Unfitted prototype, cloned before use. None: an MLP with 100 hidden units, Adam at 0.01, 20 epochs of batches
+        of 32 rows for each call.
+    active_outputs : {"auto", "all", "seen", "task"}, default="auto"
+        Outputs that enter the softmax in training: of all announced classes, of those seen so far, or of the row's own
+        task. "auto": "task" where calls have task ids, else "seen".
+    random_state : int, RandomState instance or None, default=None
+        Seed of weights, order and dropout.
+
+    Attributes
+    ----------
+    net_ : ContinualNet
+        The trained net; ``net_.module_`` is the torch module.
+    classes_ : ndarray of shape (n_classes,)
+        Classes seen or announced so far, sorted.
+    n_experiences_ : int
+        Experiences learned.
+    n_features_in_ : int
+
+    Examples
+    --------
+    >>> from forgetless.datasets import load_digits, split_stream
+    >>> from forgetless.estimators import NaiveClassifier
+    >>> clf = NaiveClassifier(random_state=0)
+    >>> for experience in split_stream(load_digits(), n_experiences=5, class_order="sorted"):
+    ...     clf = clf.partial_fit(experience.X_train, experience.y_train)
+    >>> clf.n_experiences_, clf.classes_.tolist()
+    (5, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+    """

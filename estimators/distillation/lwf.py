@@ -1,0 +1,139 @@
+"""LwF: learning without forgetting, by distilling the old network's answers on the new data."""
+
+import torch
+from torch.nn import functional as F
+
+from .._compat import Interval, Real, at_least, between, one_of
+from ..modules import frozen_copy, tensor_bytes
+from ..network import NetworkClassifier, NetworkStrategy
+
+
+def distillation_loss(student, teacher, temperature):
+    """KL(teacher ‖ student) of softmax outputs at a temperature, mean over rows.
+
+    Parameters
+    ----------
+    student, teacher : torch.Tensor of shape (n_rows, n_outputs)
+        Logits.
+    temperature : float
+
+    Returns
+    -------
+    torch.Tensor, scalar
+
+    References
+    ----------
+    Hinton, Vinyals & Dean, Distilling the knowledge in a neural network, 2015.
+    """
+    log_q = F.log_softmax(student / temperature, dim=1)
+    log_p = F.log_softmax(teacher / temperature, dim=1)
+    return F.kl_div(log_q, log_p, log_target=True, reduction="batchmean")
+
+
+class LwF(NetworkStrategy):
+    """α L + (1−α) T² KL(teacher ‖ student); the teacher is the network after the last experience."""
+
+    _family = "distillation"
+    _source = "Li & Hoiem 2017; Hinton et al. 2015"
+    _constraints = {
+        "alpha": [between(0, 1), one_of("balanced")],
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+        "scale_by_temperature": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        net=None,
+        *,
+        alpha=0.5,
+        temperature=2.0,
+        scale_by_temperature=True,
+        active_outputs="auto",
+        random_state=None,
+    ):
+        self.net = net
+        self.alpha = alpha
+        self.temperature = temperature
+        self.scale_by_temperature = scale_by_temperature
+        self.active_outputs = active_outputs
+        self.random_state = random_state
+
+    def _new_experience(self):
+        self.teacher_ = frozen_copy(self.net_.module_)
+        self._old_outputs_ = self._distilled_outputs()
+
+    def _begin(self, X, y):
+        if not hasattr(self, "teacher_"):
+            return ()
+        self._alpha_ = 1 / self.n_experiences_ if self.alpha == "balanced" else self.alpha
+        self._scale_ = self.temperature**2 if self.scale_by_temperature else 1.0
+        return (self._outputs(X, self.teacher_),)
+
+    def _loss(self, forward, batch):
+        if len(batch) == 2:  # no teacher yet
+            return super()._loss(forward, batch)
+        x, y, teacher = batch
+        outputs = forward(x)
+        distillation = self._distillation(outputs, teacher)
+        return self._alpha_ * self._task_loss(outputs, y) + (1 - self._alpha_) * self._scale_ * distillation
+
+    def _memory(self):
+        teacher = self.teacher_.parameters() if hasattr(self, "teacher_") else ()
+        return super()._memory() | {"teacher": tensor_bytes(*teacher)}
+
+
+class LwFClassifier(LwF, NetworkClassifier):
+    r"""Learning without forgetting: on the new rows, keep giving the old answers for the old classes.
+
+    :math:`\alpha L + (1-\alpha)\, T^2\, \mathrm{KL}(p^T_{\text{teacher}} \,\|\, p^T_{\text{student}})`, where
+    :math:`p^T` is the softmax of logits / T over the classes that the teacher had seen; with task ids, over each old
+    task's classes by itself, averaged over old tasks. The teacher is the network after the last experience; its
+    answers are computed once a call. No data are kept.
+
+    Parameters
+    ----------
+    net : skorch net, default=None
+        Unfitted prototype, as for :class:`NaiveClassifier`.
+    alpha : float or "balanced", default=0.5
+        Weight of the new data's loss; "balanced": 1/k in experience k. With 1.0 this is :class:`NaiveClassifier`.
+    temperature : float, default=2.0
+        T.
+    scale_by_temperature : bool, default=True
+        Whether the factor T² is there (Hinton et al.) or not (van de Ven et al.).
+    active_outputs : {"auto", "all", "seen", "task"}, default="auto"
+        Outputs that enter the softmax of L, as for :class:`NaiveClassifier`.
+    random_state : int, RandomState instance or None, default=None
+
+    Attributes
+    ----------
+    teacher_ : torch.nn.Module
+        From the second experience on.
+    net_ : ContinualNet
+    classes_ : ndarray of shape (n_classes,)
+    n_experiences_, n_features_in_ : int
+
+    References
+    ----------
+    Li & Hoiem, Learning without forgetting, 2017. Hinton, Vinyals & Dean, Distilling the knowledge in a neural
+    network, 2015.
+
+    Examples
+    --------
+    >>> from forgetless.datasets import load_digits, split_stream
+    >>> from forgetless.estimators import LwFClassifier
+    >>> clf = LwFClassifier(alpha="balanced", random_state=0)
+    >>> for e in split_stream(load_digits(), n_experiences=2, scenario="task", class_order="sorted"):
+    ...     clf = clf.partial_fit(e.X_train, e.y_train, task_id=e.task_id)
+    >>> clf.strategy_info()["keeps"]
+    'nothing'
+    """
+
+    def _distilled_outputs(self):
+        """Columns over which the teacher's softmax is taken: of each old task, or of all classes seen."""
+        groups = [columns for columns in self._groups_.values() if columns is not None]
+        return [torch.from_numpy(columns) for columns in groups or [self._seen_columns_]]
+
+    def _distillation(self, outputs, teacher):
+        student, teacher = self._logits(outputs), self._logits(teacher)
+        losses = [distillation_loss(student[:, c], teacher[:, c], self.temperature) for c in self._old_outputs_]
+        return sum(losses) / len(losses)

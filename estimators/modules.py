@@ -1,0 +1,188 @@
+"""Networks: :class:`MLP`, :class:`ConvNet`, and the one convention by which a strategy finds the head of any module."""
+
+import copy
+
+import torch
+from torch import nn
+
+
+class MLP(nn.Module):
+    """Fully connected network with ReLU: rows in, one logit per output out.
+
+    Parameters
+    ----------
+    n_inputs : int
+        Number of input features; inputs of more than two dimensions are flattened.
+    n_outputs : int
+        Number of outputs. A strategy adds outputs when new classes arrive.
+    hidden_units : sequence of int, default=(100,)
+        Width of each hidden layer.
+    dropout : float, default=0.0
+        Probability with which a hidden unit is dropped in training.
+    batch_norm : bool, default=False
+        Whether hidden layers are batch normalised before the ReLU.
+
+    Examples
+    --------
+    >>> import torch
+    >>> MLP(n_inputs=4, n_outputs=2, hidden_units=(8,))(torch.zeros(3, 4)).shape
+    torch.Size([3, 2])
+    """
+
+    def __init__(self, n_inputs, n_outputs, hidden_units=(100,), dropout=0.0, batch_norm=False):
+        super().__init__()
+        layers: list[nn.Module] = []
+        width = n_inputs
+        for units in hidden_units:
+            layers.append(nn.Linear(width, units))
+            if batch_norm:
+                layers.append(nn.BatchNorm1d(units))
+            layers.append(nn.ReLU())
+            if dropout:
+                layers.append(nn.Dropout(dropout))
+            width = units
+        self.hidden = nn.Sequential(*layers)
+        self.head = nn.Linear(width, n_outputs)
+
+    def forward(self, x):
+        """Logits, shape (n_rows, n_outputs), of the rows ``x``."""
+        return self.head(self.hidden(x.flatten(1) if x.ndim > 2 else x))
+
+
+class ConvNet(nn.Module):
+    """Small convolutional network: blocks of 3x3 convolution, ReLU and 2x2 pooling, then a linear head.
+
+    Parameters
+    ----------
+    n_outputs : int
+        Number of outputs. A strategy adds outputs when new classes arrive.
+    image_shape : tuple of int, default=(1, 28, 28)
+        Channels, height and width; flat rows are folded into this shape.
+    channels : sequence of int, default=(32, 64)
+        Number of channels of each block.
+    batch_norm : bool, default=False
+        Whether convolutions are batch normalised before the ReLU.
+
+    Examples
+    --------
+    >>> import torch
+    >>> ConvNet(n_outputs=10, image_shape=(1, 8, 8), channels=(4,))(torch.zeros(3, 64)).shape
+    torch.Size([3, 10])
+    """
+
+    def __init__(self, n_outputs, image_shape=(1, 28, 28), channels=(32, 64), batch_norm=False):
+        super().__init__()
+        self.image_shape = tuple(image_shape)
+        depth, height, width = self.image_shape
+        layers: list[nn.Module] = []
+        for n_channels in channels:
+            layers.append(nn.Conv2d(depth, n_channels, kernel_size=3, padding=1))
+            if batch_norm:
+                layers.append(nn.BatchNorm2d(n_channels))
+            layers += [nn.ReLU(), nn.MaxPool2d(2)]
+            depth, height, width = n_channels, height // 2, width // 2
+        self.hidden = nn.Sequential(*layers, nn.Flatten())
+        self.head = nn.Linear(depth * height * width, n_outputs)
+
+    def forward(self, x):
+        """Logits, shape (n_rows, n_outputs), of the rows ``x``."""
+        return self.head(self.hidden(x.reshape(-1, *self.image_shape)))
+
+
+def head_of(module):
+    """Return the head of a module: its attribute ``head`` if that is linear, else its last linear layer.
+
+    The features of a network are, by this convention, what enters the head.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+
+    Returns
+    -------
+    torch.nn.Linear
+
+    Raises
+    ------
+    TypeError
+        If the module has no linear layer.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> head_of(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))).in_features
+    8
+    """
+    head = getattr(module, "head", None)
+    if not isinstance(head, nn.Linear):
+        head = None
+        for layer in module.modules():
+            if isinstance(layer, nn.Linear):
+                head = layer
+    if head is None:
+        raise TypeError(
+            f"{type(module).__name__} has no torch.nn.Linear layer, so there is no head to grow; "
+            "end the module with a linear layer, or call the linear layer that makes its outputs `head`."
+        )
+    return head
+
+
+def batch_norm_layers(module):
+    """All batch normalisation layers of a module, as a list."""
+    return [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+
+
+class fixed_statistics:
+    """Context in which a module is in evaluation mode, so that batch statistics stand still and dropout is off.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    """
+
+    def __init__(self, module):
+        self.module = module
+
+    def __enter__(self):
+        self.modes = [(layer, layer.training) for layer in self.module.modules()]
+        self.module.eval()
+        return self.module
+
+    def __exit__(self, *exc_info):
+        for layer, training in self.modes:
+            layer.training = training
+
+
+def features_and_outputs(module, x):
+    """Return what enters the head and what leaves the module, for the rows ``x``, in one forward pass.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    x : torch.Tensor of shape (n_rows, ...)
+
+    Returns
+    -------
+    features, outputs : torch.Tensor
+        Shapes (n_rows, head.in_features) and (n_rows, n_outputs).
+    """
+    caught: list[torch.Tensor] = []
+    handle = head_of(module).register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
+    try:
+        outputs = module(x)
+    finally:
+        handle.remove()
+    return caught[-1], outputs
+
+
+def tensor_bytes(*tensors):
+    """Bytes of tensors' elements; None counts nothing."""
+    return sum(t.numel() * t.element_size() for t in tensors if t is not None)
+
+
+def frozen_copy(module):
+    """A copy of a module that does not learn, in evaluation mode, sharing no storage with the original."""
+    twin = copy.deepcopy(module).eval().requires_grad_(False)
+    for p in twin.parameters():
+        p.data = p.data.clone()  # parameters may be views of one vector
+    return twin

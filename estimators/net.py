@@ -1,0 +1,462 @@
+"""ContinualNet: the skorch net whose in-memory loop asks a strategy for the loss and the gradient of each step."""
+
+import inspect
+
+import torch
+from skorch import NeuralNetClassifier
+from skorch.callbacks import Callback, EpochTimer, PrintLog
+from torch import nn
+from torch.utils.data import Dataset
+
+from .modules import batch_norm_layers, head_of
+
+_BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
+
+
+class Batches:
+    """Rows of tensors in batches: one permutation per epoch, then views; no copy on the host, no synchronisation.
+
+    Parameters
+    ----------
+    rows : tuple of torch.Tensor
+        Tensors with the same number of rows.
+    batch_size : int
+        Rows per batch; -1 means all.
+    generator : torch.Generator or None
+        Draws the permutations; None keeps the order.
+    min_last : int
+        A last batch with fewer rows joins the one before it (batch normalisation cannot learn from one row).
+    """
+
+    # Rows gathered at once: bounds the copy that a permutation needs.
+    chunk_bytes = 1 << 24
+
+    def __init__(self, rows, batch_size, generator, min_last=1):
+        self.rows = rows
+        self.n_rows = len(rows[0])
+        self.batch_size = self.n_rows if batch_size == -1 else batch_size
+        self.generator = generator
+        n_batches = max(1, -(-self.n_rows // self.batch_size))
+        last = self.n_rows - (n_batches - 1) * self.batch_size
+        if n_batches > 1 and last < min_last:
+            n_batches -= 1
+        self.n_batches = n_batches
+
+    def __len__(self):
+        return self.n_batches
+
+    def __iter__(self):
+        order = None if self.generator is None else torch.randperm(self.n_rows, generator=self.generator)
+        row_bytes = sum(t[:1].numel() * t.element_size() for t in self.rows)
+        per_chunk = max(1, self.chunk_bytes // (row_bytes * self.batch_size))
+        for first in range(0, self.n_batches, per_chunk):
+            last = min(first + per_chunk, self.n_batches)
+            chunk = slice(first * self.batch_size, self.n_rows if last == self.n_batches else last * self.batch_size)
+            if order is None:
+                rows = tuple(t[chunk] for t in self.rows)
+            else:
+                rows = tuple(t.index_select(0, order[chunk].to(t.device)) for t in self.rows)
+            sizes = [self.batch_size] * (last - first)
+            sizes[-1] = len(rows[0]) - self.batch_size * (len(sizes) - 1)
+            yield from zip(*(t.split(sizes) for t in rows), strict=True)
+
+
+class PlainLearning:
+    """The hooks of a net that learns alone: the net's own loss, nothing against forgetting."""
+
+    changes_gradient = False
+
+    def __init__(self, net):
+        self.net = net
+
+    def batch_loss(self, module, batch):
+        """Loss of the batch under the net's criterion."""
+        x, y = batch
+        return self.net.get_loss(module(x), y, X=x, training=True)
+
+    def after_step(self, theta):
+        """Nothing."""
+
+
+class ContinualNet(NeuralNetClassifier):
+    """A skorch classifier net with a fast loop over data in memory, and a head that grows.
+
+    It is what a strategy clones and trains. Everything that skorch offers goes on working (callbacks, ``device``,
+    ``optimizer__*``, ``module__*``, ``set_params``); what differs are the defaults and the loop: tensors instead of a
+    ``DataLoader``, fused optimisers, no synchronisation per batch, and no batch callbacks unless a callback has them.
+    A ``torch.utils.data.Dataset`` given as `X` takes skorch's own loop.
+
+    Parameters
+    ----------
+    module : torch.nn.Module class or instance
+        The network, whose outputs are logits. ``n_inputs`` and ``n_outputs`` are filled in where its signature has them.
+    criterion : torch criterion class, default=torch.nn.CrossEntropyLoss
+        The loss. With ``torch.nn.NLLLoss`` outputs are taken to be probabilities, as everywhere in skorch.
+    optimizer : torch optimizer class, default=torch.optim.Adam
+    lr : float, default=0.001
+    max_epochs : int, default=10
+        Passes over the data of each call.
+    batch_size : int, default=32
+    train_split : None or callable, default=None
+        With a split (``skorch.dataset.ValidSplit``), part of the data of each call is held out for early stopping.
+    verbose : int, default=0
+    device : str, default="cpu"
+        ``"auto"`` is CUDA where there is a device, else the CPU.
+    reset_optimizer : bool, default=False
+        Whether a strategy starts each experience with a fresh optimiser instead of the state of the last one.
+    **kwargs
+        As for ``skorch.NeuralNetClassifier``.
+
+    Examples
+    --------
+    >>> from forgetless.estimators import ContinualNet, MLP, NaiveClassifier
+    >>> net = ContinualNet(MLP, module__hidden_units=(400, 400), lr=1e-3, max_epochs=4, batch_size=128)
+    >>> NaiveClassifier(net=net).fit([[0.0], [1.0]], ["no", "yes"]).classes_
+    array(['no', 'yes'], dtype='<U3')
+    """
+
+    def __init__(
+        self,
+        module,
+        *args,
+        criterion=nn.CrossEntropyLoss,
+        optimizer=torch.optim.Adam,
+        lr=0.001,
+        max_epochs=10,
+        batch_size=32,
+        train_split=None,
+        verbose=0,
+        device="cpu",
+        reset_optimizer=False,
+        **kwargs,
+    ):
+        super().__init__(
+            module,
+            *args,
+            criterion=criterion,
+            optimizer=optimizer,
+            lr=lr,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            train_split=train_split,
+            verbose=verbose,
+            device=device,
+            **kwargs,
+        )
+        self.reset_optimizer = reset_optimizer
+
+    @property
+    def _default_callbacks(self):
+        # The loop records losses itself, once an epoch; skorch's scoring callbacks would need every batch.
+        return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())]
+
+    # --- building -----------------------------------------------------------------------------------------------
+
+    def initialize(self):
+        """Build module, criterion, optimiser and callbacks; ``device="auto"`` is resolved here."""
+        if self.device == "auto":
+            self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        return super().initialize()
+
+    def build(self, n_inputs, n_outputs):
+        """Initialise the net for data of this shape and return it.
+
+        Parameters
+        ----------
+        n_inputs, n_outputs : int
+            Given to the module where its signature has parameters of these names that are not yet set.
+        """
+        if inspect.isclass(self.module):
+            signature = inspect.signature(self.module).parameters
+            for name, value in (("n_inputs", n_inputs), ("n_outputs", n_outputs)):
+                if name in signature and not hasattr(self, f"module__{name}"):
+                    setattr(self, f"module__{name}", value)
+        self.initialize()
+        self.resize_head(n_outputs)
+        return self
+
+    def initialize_optimizer(self, triggered_directly=None):
+        """Build the optimiser, fused where torch has it and the user has not chosen otherwise."""
+        has_fused = "fused" in inspect.signature(self.optimizer).parameters
+        chosen = hasattr(self, "optimizer__fused") or hasattr(self, "optimizer__foreach")
+        super().initialize_optimizer(triggered_directly)
+        if has_fused and not chosen:
+            for group in self.optimizer_.param_groups:
+                group["fused"] = True
+            self.optimizer_.defaults["fused"] = True
+        return self
+
+    def start_experience(self):
+        """Forget the history and bring schedulers back to their first rate; reset the optimiser if that was asked."""
+        self.history_.clear()
+        self._initialize_callbacks()
+        if self.reset_optimizer:
+            self._initialize_optimizer()
+        for group in self.optimizer_.param_groups:
+            group["lr"] = group.get("initial_lr", group["lr"])
+
+    def shapes(self):
+        """Shapes of the trained parameters, in the order of :meth:`flatten`."""
+        return [p.shape for p in self.trainable()]
+
+    def fit_vector(self, vector, shapes):
+        """Bring a vector over parameters of older `shapes` to today's: what is new in a grown head gets zeros."""
+        parts = []
+        for part, old, new in zip(vector.split([s.numel() for s in shapes]), shapes, self.shapes(), strict=True):
+            if old != new:
+                part = torch.cat([part, part.new_zeros(new.numel() - old.numel())])
+            parts.append(part)
+        return torch.cat(parts)
+
+    def resize_head(self, n_outputs):
+        """Give the head `n_outputs` outputs: rows are kept, with their optimiser state; new rows are drawn afresh.
+
+        Parameters
+        ----------
+        n_outputs : int
+        """
+        head = head_of(self.module_)
+        n_old = head.out_features
+        if n_outputs == n_old:
+            return
+        fresh = nn.Linear(head.in_features, max(n_outputs - n_old, 1), bias=head.bias is not None).to(head.weight)
+        for name in ("weight", "bias"):
+            old = getattr(head, name)
+            if old is None:
+                continue
+            rows = old.detach()[:n_outputs]
+            if n_outputs > n_old:
+                rows = torch.cat([rows, getattr(fresh, name).detach()])
+            new = nn.Parameter(rows.clone(), requires_grad=old.requires_grad)
+            setattr(head, name, new)
+            self._swap_in_optimizer(old, new)
+        head.out_features = n_outputs
+        if hasattr(self, "module__n_outputs"):
+            self.module__n_outputs = n_outputs
+
+    def _swap_in_optimizer(self, old, new):
+        for group in self.optimizer_.param_groups:
+            group["params"] = [new if p is old else p for p in group["params"]]
+        state = self.optimizer_.state.pop(old, {})
+        for key, value in state.items():
+            if torch.is_tensor(value) and value.shape == old.shape:
+                grown = torch.zeros_like(new)
+                n_kept = min(len(old), len(new))
+                grown[:n_kept] = value[:n_kept]
+                state[key] = grown
+        if state:
+            self.optimizer_.state[new] = state
+
+    # --- parameters as one vector -------------------------------------------------------------------------------
+
+    def trainable(self):
+        """Parameters that are trained, as a list in a fixed order."""
+        return [p for _, p in self.get_all_learnable_params() if p.requires_grad]
+
+    def flatten(self):
+        """Make all trained parameters views of one vector and return that vector.
+
+        Whoever writes to the vector writes to the network.
+
+        Returns
+        -------
+        torch.Tensor of shape (n_parameters,)
+        """
+        params = self.trainable()
+        theta = torch.cat([p.detach().reshape(-1) for p in params])
+        for p, view in zip(params, self.unflatten(theta), strict=True):
+            p.data = view
+        return theta
+
+    def unflatten(self, vector):
+        """Views of a vector in the shapes of the trained parameters, as a list."""
+        params = self.trainable()
+        return [v.view_as(p) for v, p in zip(vector.split([p.numel() for p in params]), params, strict=True)]
+
+    # --- undoing ------------------------------------------------------------------------------------------------
+
+    def snapshot(self):
+        """Note the state of module, optimiser and history.
+
+        Returns
+        -------
+        callable
+            Called without arguments, it brings that state back.
+        """
+        attributes = vars(self).copy()
+        layers = [
+            (layer, {**vars(layer), "_parameters": layer._parameters.copy(), "_buffers": layer._buffers.copy()})
+            for layer in self.module_.modules()
+        ]
+        tensors = [(t, t.detach().clone()) for t in (*self.module_.parameters(), *self.module_.buffers())]
+        groups = [group.copy() for group in self.optimizer_.param_groups]
+        state = {
+            p: {key: value.clone() if torch.is_tensor(value) else value for key, value in entry.items()}
+            for p, entry in self.optimizer_.state.items()
+        }
+        history = list(self.history_)
+
+        def restore():
+            vars(self).clear()
+            vars(self).update(attributes)
+            for layer, contents in layers:
+                vars(layer).clear()
+                vars(layer).update(contents)
+            for tensor, value in tensors:
+                tensor.data = value
+            self.optimizer_.param_groups[:] = groups
+            self.optimizer_.state.clear()
+            self.optimizer_.state.update(state)
+            self.history_[:] = history
+
+        return restore
+
+    def __getstate__(self):
+        # Views of one vector would each be pickled with the whole vector.
+        if self.__dict__.get("initialized_"):
+            for p in self.trainable():
+                if p.untyped_storage().nbytes() != p.numel() * p.element_size():
+                    p.data = p.data.clone()
+                p.grad = None
+        return super().__getstate__()
+
+    # --- learning -----------------------------------------------------------------------------------------------
+
+    def fit_loop(self, X, y=None, epochs=None, **fit_params):
+        """Train on `X`, `y`, as skorch does; data in memory take the fast loop."""
+        if isinstance(X, Dataset) or isinstance(X, dict | list | tuple) or fit_params:
+            return super().fit_loop(X, y, epochs, **fit_params)
+        self.check_data(X, y)
+        self.check_training_readiness()
+        rows = (torch.as_tensor(X).to(self.device), torch.as_tensor(y).to(self.device))
+        generator = torch.Generator().manual_seed(int(torch.empty((), dtype=torch.int64).random_()))
+        self.learn(rows, PlainLearning(self), generator, epochs=epochs)
+        return self
+
+    def learn(self, rows, strategy, generator, epochs=None):
+        """Train for some epochs on rows in memory, asking `strategy` for the loss and the gradient of each step.
+
+        Parameters
+        ----------
+        rows : tuple of torch.Tensor
+            Inputs, targets and whatever else the strategy's loss needs of each row, on the net's device.
+        strategy : object with ``batch_loss``, ``changes_gradient``, ``change_gradient`` and ``after_step``
+            The hooks; see :class:`forgetless.estimators.network.NetworkStrategy`.
+        generator : torch.Generator
+            Draws the order of the rows.
+        epochs : int, default=None
+            None: ``max_epochs``.
+
+        Raises
+        ------
+        FloatingPointError
+            If the loss or a weight is no longer a finite number.
+        """
+        data, held_out = self.get_split_datasets(rows[0], rows[1])
+        train = valid = None
+        if held_out is not None:
+            train, valid = ([t[torch.as_tensor(part.indices)] for t in rows] for part in (data, held_out))
+        norms = batch_norm_layers(self.module_)
+        batches = Batches(tuple(train or rows), self.batch_size, generator, min_last=2 if norms else 1)
+        step = _Step(self, strategy)
+        self.module_.train()
+        if batches.n_rows == 1:
+            for layer in norms:  # one row has no variance: use the statistics so far
+                layer.eval()
+        for _ in range(self.max_epochs if epochs is None else epochs):
+            self.notify("on_epoch_begin", dataset_train=data, dataset_valid=held_out)
+            self.history.record("train_loss", self._run_batches(batches, step))
+            self.history.record("train_batch_count", len(batches))
+            if valid is not None:
+                self.history.record("valid_loss", self._validate(valid, strategy))
+            try:
+                self.notify("on_epoch_end", dataset_train=data, dataset_valid=held_out)
+            except KeyboardInterrupt:  # skorch's way of saying "enough" (EarlyStopping)
+                break
+        if not torch.isfinite(step.theta).all():
+            raise FloatingPointError(_DIVERGED.format(what="a weight"))
+
+    def _run_batches(self, batches, step):
+        """One epoch of steps; returns its mean loss per row, the only number read back from the device."""
+        listeners = self._batch_listeners()
+        total = 0.0
+        for batch in batches:
+            if listeners:
+                self._tell(listeners, "on_batch_begin", batch=batch[:2], training=True)
+            loss = step(batch, listeners)
+            total = total + loss * len(batch[0])
+            if listeners:
+                self.history.record_batch("train_loss", loss.item())
+                self.history.record_batch("train_batch_size", len(batch[0]))
+                self._tell(listeners, "on_batch_end", batch=batch[:2], training=True, loss=loss, y_pred=None)
+        mean = float(total) / batches.n_rows
+        if not abs(mean) < float("inf"):
+            raise FloatingPointError(_DIVERGED.format(what="the loss"))
+        return mean
+
+    def _validate(self, rows, strategy):
+        training = self.module_.training
+        self.module_.eval()
+        with torch.no_grad():
+            loss = strategy.validation_loss(self.module_, rows).item()
+        self.module_.train(training)
+        return loss
+
+    def _batch_listeners(self):
+        """Callbacks that override a batch event; usually none, and then no batch is announced."""
+        return [
+            callback
+            for _, callback in self.callbacks_
+            if any(getattr(type(callback), event) is not getattr(Callback, event) for event in _BATCH_EVENTS)
+        ]
+
+    def _tell(self, listeners, event, **kwargs):
+        for callback in listeners:
+            getattr(callback, event)(self, **kwargs)
+
+
+_DIVERGED = (
+    "Training diverged: {what} is no longer a finite number. The estimator is as it was before this call; "
+    "lower the learning rate (net__lr) or the strength of the penalty, or scale the inputs."
+)
+
+
+class _Step:
+    """One step of learning: loss, gradient, the strategy's change of the gradient, optimiser, what follows a step."""
+
+    def __init__(self, net, strategy):
+        self.net, self.strategy = net, strategy
+        self.module, self.optimizer = net.module_, net.optimizer_
+        self.theta = net.flatten()
+        self.params = net.trainable()
+        self.gradient = None
+        if strategy.changes_gradient:
+            self.gradient = torch.zeros_like(self.theta)
+            self.views = net.unflatten(self.gradient)
+        # LBFGS evaluates the loss several times a step.
+        self.needs_closure = isinstance(self.optimizer, torch.optim.LBFGS)
+
+    def __call__(self, batch, listeners):
+        if self.needs_closure:
+            loss = self.optimizer.step(lambda: self.backward(batch, listeners))
+        else:
+            loss = self.backward(batch, listeners)
+            self.optimizer.step()
+        self.strategy.after_step(self.theta)
+        return loss.detach()
+
+    def backward(self, batch, listeners):
+        loss = self.strategy.batch_loss(self.module, batch)
+        grads = torch.autograd.grad(loss, self.params, allow_unused=True)
+        if self.gradient is None:
+            for p, g in zip(self.params, grads, strict=True):
+                p.grad = g
+        else:
+            flat = [torch.zeros_like(p).view(-1) if g is None else g.reshape(-1) for p, g in zip(self.params, grads, strict=True)]
+            torch.cat(flat, out=self.gradient)
+            for p, view in zip(self.params, self.views, strict=True):
+                p.grad = view
+            self.strategy.change_gradient(self.theta, self.gradient)
+        for callback in listeners:
+            callback.on_grad_computed(self.net, named_parameters=self.net.get_all_learnable_params(), batch=batch[:2], training=True)
+        return loss

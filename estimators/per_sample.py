@@ -1,0 +1,108 @@
+"""Sums over samples of powers of per-sample gradients, without a loop over samples."""
+
+import torch
+from torch import nn
+from torch.func import functional_call, grad, vmap
+
+from .modules import fixed_statistics
+
+# Elements of a chunk of per-sample gradients in the general path.
+_CHUNK_ELEMENTS = 1 << 25
+
+
+def sum_over_samples(net, terms, X, *fields, power=2):
+    """Sum of ``|gradient|**power`` over rows and terms, for each trained parameter.
+
+    Where each parameter belongs to a linear layer that sees every row once, the gradient of a row is the outer product
+    of what leaves and what enters the layer, so the sum is one matrix product a layer. Any other module takes
+    ``torch.func.vmap`` over rows. Batch statistics stand still and dropout is off.
+
+    Parameters
+    ----------
+    net : ContinualNet
+    terms : callable
+        ``terms(outputs, *fields)`` returns a list of tensors of shape (n_rows,), the functions of each row whose
+        gradients are wanted.
+    X, *fields : torch.Tensor
+        Rows.
+    power : {1, 2}, default=2
+
+    Returns
+    -------
+    torch.Tensor of shape (n_parameters,)
+        In the order of ``net.flatten()``.
+    """
+    with fixed_statistics(net.module_) as module:
+        layers = _linear_layers(net, module, X)
+        if layers is not None:
+            return _by_layers(net, module, layers, terms, X, fields, power)
+        return _by_rows(net, module, terms, X, fields, power)
+
+
+def _linear_layers(net, module, X):
+    """Linear layers that own all trained parameters and each see (n_rows, n_inputs) exactly once; else None."""
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+    owned = [id(p) for layer in layers for p in layer.parameters()]
+    if not {id(p) for p in net.trainable()} <= set(owned) or len(set(owned)) != len(owned):
+        return None
+    calls: list[tuple] = []
+    hooks = [
+        layer.register_forward_pre_hook(lambda layer, args: calls.append((layer, args[0].ndim))) for layer in layers
+    ]
+    try:
+        with torch.no_grad():
+            module(X[:1])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    once = sorted(id(layer) for layer, _ in calls) == sorted(map(id, layers))
+    return layers if once and all(ndim == 2 for _, ndim in calls) else None
+
+
+def _by_layers(net, module, layers, terms, X, fields, power):
+    total = {p: torch.zeros_like(p) for p in net.trainable()}
+    for rows in zip(*(t.split(8192) for t in (X, *fields)), strict=True):
+        entered, left = {}, {}
+
+        def note(layer, args, output, entered=entered, left=left):
+            entered[layer], left[layer] = args[0].detach(), output
+
+        hooks = [layer.register_forward_hook(note) for layer in layers]
+        try:
+            functions = terms(module(rows[0]), *rows[1:])
+        finally:
+            for hook in hooks:
+                hook.remove()
+        sums = dict.fromkeys(layers, 0.0)
+        for k, function in enumerate(functions):
+            deltas = torch.autograd.grad(
+                function.sum(), [left[layer] for layer in layers], retain_graph=k + 1 < len(functions)
+            )
+            for layer, delta in zip(layers, deltas, strict=True):
+                sums[layer] = sums[layer] + delta.abs().pow(power)
+        for layer in layers:
+            if layer.weight in total:
+                total[layer.weight] += sums[layer].T @ entered[layer].abs().pow(power)
+            if layer.bias in total:
+                total[layer.bias] += sums[layer].sum(0)
+    return torch.cat([total[p].detach().reshape(-1) for p in net.trainable()])
+
+
+def _by_rows(net, module, terms, X, fields, power):
+    trained = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
+
+    def function(parameters, k, x, *row_fields):
+        outputs = functional_call(module, parameters, (x[None],))
+        return terms(outputs, *(f[None] for f in row_fields))[k][0]
+
+    with torch.no_grad():
+        n_terms = len(terms(module(X[:1]), *(f[:1] for f in fields)))
+    total = [torch.zeros_like(p) for p in trained.values()]
+    n_rows = max(1, _CHUNK_ELEMENTS // sum(p.numel() for p in trained.values()))
+    for rows in zip(*(t.split(n_rows) for t in (X, *fields)), strict=True):
+        for k in range(n_terms):
+            in_dims = (None, None, *(0 for _ in rows))
+            gradients = vmap(grad(function), in_dims=in_dims, randomness="different")(trained, k, *rows)
+            for accumulated, gradient in zip(total, gradients.values(), strict=True):
+                accumulated += gradient.abs().pow(power).sum(0)
+    return torch.cat([t.reshape(-1) for t in total])

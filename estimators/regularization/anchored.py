@@ -1,0 +1,122 @@
+"""Anchored: a penalty on the distance from the old weights, or from zero."""
+
+import torch
+
+from .._compat import at_least, between, one_of
+from ..modules import tensor_bytes
+from ..network import NetworkClassifier, NetworkStrategy
+
+
+class Anchored(NetworkStrategy):
+    """L + λ R(θ, θ*).
+
+    R is ½‖θ−θ*‖² (``"l2"``), ‖θ−θ*‖₁ (``"l1"``) or ρ‖θ−θ*‖₁ + (1−ρ)½‖θ−θ*‖² (``"elasticnet"``).
+    """
+
+    _family = "regularization"
+    _source = "L2-SP (Li et al. 2018); Hsu et al. 2018, 'L2'"
+    _vectors = ("anchor_", "held_")
+    _constraints = {
+        "penalty": [one_of("l1", "l2", "elasticnet")],
+        "strength": [at_least(0)],
+        "l1_ratio": [between(0, 1)],
+        "anchor": [one_of("previous", "zero")],
+    }
+
+    def __init__(
+        self,
+        net=None,
+        *,
+        penalty="l2",
+        strength=1.0,
+        l1_ratio=0.5,
+        anchor="previous",
+        active_outputs="auto",
+        random_state=None,
+    ):
+        self.net = net
+        self.penalty = penalty
+        self.strength = strength
+        self.l1_ratio = l1_ratio
+        self.anchor = anchor
+        self.active_outputs = active_outputs
+        self.random_state = random_state
+
+    def _new_experience(self):
+        if self.anchor == "previous":
+            self.anchor_ = self.net_.flatten().clone()
+            # Weights of classes that come later have no old value to be held at: growth fills this up with zeros.
+            self.held_ = torch.ones_like(self.anchor_)
+
+    def _begin(self, X, y):
+        if self.anchor == "zero":
+            self.anchor_ = torch.zeros_like(self.net_.flatten())
+            self.held_ = torch.ones_like(self.anchor_)
+        rho = {"l1": 1.0, "l2": 0.0}.get(self.penalty, self.l1_ratio)
+        self._l1_, self._l2_ = self.strength * rho, self.strength * (1 - rho)
+        return ()
+
+    def _change_gradient(self, theta, gradient):
+        if self._l2_ and hasattr(self, "anchor_"):
+            gradient.add_(self.held_ * (theta - self.anchor_), alpha=self._l2_)
+
+    def _after_step(self, theta):
+        """Proximal step of the L1 part: a weight that was not drawn further than lr·λ stays exactly at its anchor."""
+        if self._l1_ and hasattr(self, "anchor_"):
+            lr = self.net_.optimizer_.param_groups[0]["lr"]
+            delta = theta - self.anchor_
+            shrunk = (delta.abs() - lr * self._l1_ * self.held_).clamp_(min=0)
+            theta.copy_(self.anchor_ + delta.sign() * shrunk)
+
+    def _memory(self):
+        vectors = (getattr(self, name, None) for name in self._vectors)
+        return super()._memory() | {"anchors": tensor_bytes(*vectors)}
+
+
+class AnchoredClassifier(Anchored, NetworkClassifier):
+    r"""Hold the weights near their old values: :math:`L + \lambda R(\theta, \theta^*)`.
+
+    R is :math:`\frac12\|\theta-\theta^*\|_2^2`, :math:`\|\theta-\theta^*\|_1`, or their mix
+    :math:`\rho\|\cdot\|_1 + (1-\rho)\frac12\|\cdot\|_2^2`; θ* are the weights after the previous experience, or zero.
+    The squared part is added to the gradient, before the optimiser; the absolute part is a proximal step of length
+    lr·λ·ρ after it, so that weights that did not move are exactly equal to their anchors. Weights of classes that are
+    new in an experience are not held in it.
+
+    Parameters
+    ----------
+    net : skorch net, default=None
+        Unfitted prototype, as for :class:`NaiveClassifier`.
+    penalty : {"l2", "l1", "elasticnet"}, default="l2"
+    strength : float, default=1.0
+        λ. Note the ½ in the squared part.
+    l1_ratio : float, default=0.5
+        ρ, used with ``penalty="elasticnet"``.
+    anchor : {"previous", "zero"}, default="previous"
+        θ*: the weights after the previous experience, or zero (plain weight decay or lasso, from the first experience).
+    active_outputs : {"auto", "all", "seen", "task"}, default="auto"
+        Outputs that enter the softmax in training, as for :class:`NaiveClassifier`.
+    random_state : int, RandomState instance or None, default=None
+
+    Attributes
+    ----------
+    anchor_ : torch.Tensor of shape (n_parameters,)
+        θ*, from the second experience on.
+    net_ : ContinualNet
+    classes_ : ndarray of shape (n_classes,)
+    n_experiences_, n_features_in_ : int
+
+    References
+    ----------
+    Li, Grandvalet & Davoine, Explicit inductive bias for transfer learning with convolutional networks, 2018.
+    Hsu et al., Re-evaluating continual learning scenarios, 2018.
+
+    Examples
+    --------
+    >>> from forgetless.estimators import AnchoredClassifier
+    >>> clf = AnchoredClassifier(penalty="l1", strength=1e6, random_state=0)
+    >>> clf = clf.partial_fit([[0.0], [1.0]], [0, 1])
+    >>> before = clf.net_.module_.hidden[0].weight.clone()
+    >>> clf = clf.partial_fit([[2.0], [3.0]], [0, 1])
+    >>> bool((clf.net_.module_.hidden[0].weight == before).all())
+    True
+    """

@@ -1,0 +1,146 @@
+"""EWC: elastic weight consolidation."""
+
+import torch
+
+from .._compat import Integral, at_least, between, one_of
+from ..modules import tensor_bytes
+from ..network import NetworkClassifier, NetworkStrategy
+from ..per_sample import sum_over_samples
+
+
+class EWC(NetworkStrategy):
+    """L + ½ λ Σₖ Σᵢ Fₖᵢ (θᵢ − θ*ₖᵢ)².
+
+    The quadratics of all past experiences are merged into one: Σₖ Fₖ (θ−θ*ₖ)² = F (θ−c)² + constant, with F = Σₖ Fₖ and
+    c the mean of the θ*ₖ weighted by Fₖ. So the cost of a step does not grow with the number of experiences.
+    """
+
+    _family = "regularization"
+    _source = "Kirkpatrick et al. 2017; online: Schwarz et al. 2018"
+    _vectors = ("importance_", "anchor_", "fisher_")
+    _constraints = {
+        "ewc_lambda": [at_least(0)],
+        "fisher": [one_of("exact", "sampled", "empirical")],
+        "n_fisher_samples": [None, at_least(1, Integral)],
+        "online": ["boolean"],
+        "gamma": [between(0, 1)],
+    }
+
+    def __init__(
+        self,
+        net=None,
+        *,
+        ewc_lambda=100.0,
+        fisher="exact",
+        n_fisher_samples=None,
+        online=False,
+        gamma=1.0,
+        active_outputs="auto",
+        random_state=None,
+    ):
+        self.net = net
+        self.ewc_lambda = ewc_lambda
+        self.fisher = fisher
+        self.n_fisher_samples = n_fisher_samples
+        self.online = online
+        self.gamma = gamma
+        self.active_outputs = active_outputs
+        self.random_state = random_state
+
+    def _change_gradient(self, theta, gradient):
+        """∂/∂θ of ½ λ F (θ − c)²."""
+        if hasattr(self, "importance_"):
+            gradient.addcmul_(self.importance_, theta - self.anchor_, value=self.ewc_lambda)
+
+    def _end(self, X, y):
+        """The Fisher of the running experience: a mean over its rows, also where they come in several calls."""
+        n_rows, fisher = self._fisher_of_rows(X, y)
+        if self._opens_experience_:
+            self.fisher_, self.n_fisher_rows_ = fisher, n_rows
+        else:
+            total = self.n_fisher_rows_ + n_rows
+            self.fisher_ = (self.fisher_ * self.n_fisher_rows_ + fisher * n_rows) / total
+            self.n_fisher_rows_ = total
+
+    def _new_experience(self):
+        theta = self.net_.flatten().clone()
+        if not hasattr(self, "importance_"):
+            self.importance_, self.anchor_ = self.fisher_, theta
+        elif self.online:
+            self.importance_, self.anchor_ = self.gamma * self.importance_ + self.fisher_, theta
+        else:
+            importance = self.importance_ + self.fisher_
+            share = torch.where(importance > 0, self.fisher_ / importance, 1.0)
+            self.importance_, self.anchor_ = importance, torch.lerp(self.anchor_, theta, share)
+
+    def _fisher_of_rows(self, X, y):
+        """Number of rows used and the diagonal of the Fisher information: mean of squared per-sample gradients."""
+        if self.n_fisher_samples is not None and self.n_fisher_samples < len(X):
+            chosen = torch.randperm(len(X), generator=self._generator_)[: self.n_fisher_samples].to(X.device)
+            X, y = X[chosen], y[chosen]
+        if self.fisher == "sampled":
+            y = self._draw_targets(self._outputs(X), self._generator_)
+
+        def terms(outputs, y):
+            return self._fisher_terms(outputs, y, exact=self.fisher == "exact")
+
+        return len(X), sum_over_samples(self.net_, terms, X, y) / len(X)
+
+    def _memory(self):
+        vectors = (getattr(self, name, None) for name in self._vectors)
+        return super()._memory() | {"anchors": tensor_bytes(*vectors)}
+
+
+class EWCClassifier(EWC, NetworkClassifier):
+    r"""Elastic weight consolidation: weights that mattered to old experiences are held by springs.
+
+    :math:`L + \frac{\lambda}{2} \sum_k \sum_i F_{k,i} (\theta_i - \theta^*_{k,i})^2`, where :math:`F_k` is the diagonal
+    of the Fisher information after experience k: the *mean over samples of squared per-sample gradients* of the
+    log-likelihood at :math:`\theta^*_k`, over the outputs that were active in training. Batch statistics stand still
+    while it is computed.
+
+    Parameters
+    ----------
+    net : skorch net, default=None
+        Unfitted prototype, as for :class:`NaiveClassifier`.
+    ewc_lambda : float, default=100.0
+        λ, with the ½, the mean over samples, and the sum over experiences of the formula above; values in other
+        packages need not mean the same.
+    fisher : {"exact", "sampled", "empirical"}, default="exact"
+        The label in the log-likelihood: all labels, weighted by the model's probabilities; one drawn from them; or the
+        true one.
+    n_fisher_samples : int, default=None
+        Rows drawn for the Fisher at each call; None: all.
+    online : bool, default=False
+        One running Fisher, :math:`\tilde F \leftarrow \gamma \tilde F + F_k`, anchored at the latest weights.
+    gamma : float, default=1.0
+        Decay of the running Fisher, used with ``online=True``.
+    active_outputs : {"auto", "all", "seen", "task"}, default="auto"
+        Outputs that enter the softmax in training, as for :class:`NaiveClassifier`.
+    random_state : int, RandomState instance or None, default=None
+
+    Attributes
+    ----------
+    fisher_ : torch.Tensor of shape (n_parameters,)
+        Fisher of the last experience, in the order of ``net_.trainable()``.
+    importance_, anchor_ : torch.Tensor of shape (n_parameters,)
+        The merged quadratic of the experiences before it, F and c.
+    net_ : ContinualNet
+    classes_ : ndarray of shape (n_classes,)
+    n_experiences_, n_features_in_ : int
+
+    References
+    ----------
+    Kirkpatrick et al., Overcoming catastrophic forgetting in neural networks, 2017. Schwarz et al., Progress &
+    compress, 2018. van de Ven, On the computation of the Fisher information in continual learning, 2025.
+
+    Examples
+    --------
+    >>> from forgetless.datasets import load_digits, split_stream
+    >>> from forgetless.estimators import EWCClassifier
+    >>> clf = EWCClassifier(ewc_lambda=10.0, random_state=0)
+    >>> for e in split_stream(load_digits(), n_experiences=2, scenario="task", class_order="sorted"):
+    ...     clf = clf.partial_fit(e.X_train, e.y_train, task_id=e.task_id)
+    >>> clf.fisher_.shape == clf.anchor_.shape, bool((clf.fisher_ >= 0).all())
+    (True, True)
+    """
