@@ -1,0 +1,108 @@
+"""What a benchmark hands over: facts, in three tables."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+# Columns and their types: the tables of the store and the DataFrames are both built from these.
+RUN_COLUMNS: dict[str, type] = {
+    "cell": str,
+    "strategy": str,
+    "stream": str,
+    "scenario": str,
+    "seed": int,
+    "status": str,
+    "error": object,
+    "estimator": str,
+    "family": str,
+    "keeps": str,
+    "source": str,
+    "needs_task_id": bool,
+    "params": str,
+    "stream_definition": str,
+    "device": str,
+    "n_experiences": int,
+    "n_parameters": float,
+    "seconds": float,
+    "started": str,
+    "versions": str,
+    "machine": str,
+}
+NAME_COLUMNS: dict[str, type] = {"cell": str, "strategy": str, "stream": str, "seed": int}
+EXPERIENCE_COLUMNS: dict[str, type] = {
+    **NAME_COLUMNS,
+    "experience": int,
+    "n_train": int,
+    "fit_seconds": float,
+    "predict_seconds": float,
+    "peak_memory_bytes": float,
+    "model_bytes": int,
+    "replay_bytes": int,
+    "state_bytes": int,
+    "memory": str,
+}
+SCORE_COLUMNS: dict[str, type] = {**NAME_COLUMNS, "trained_on": int, "tested_on": int, "score": float}
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What one cell found out: a row for the run, and rows per experience and per score without the cell's names."""
+
+    run: dict[str, Any]
+    experiences: list[dict[str, Any]]
+    scores: list[dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Results:
+    """The facts of a benchmark; every metric is derived from them, by :mod:`forgetless.reports`.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        One row per cell (strategy, stream, seed): names, parameters, status (``"ok"`` or ``"failed"``) and error,
+        device, seconds, versions.
+    experiences : DataFrame
+        One row per cell and experience: seconds of fit and of predict (over all test sets), bytes carried, and the
+        peak of memory: how far resident memory (on a GPU: allocated memory) rose during the fit above what the
+        process held when the cell began to learn; NaN where the system does not tell.
+    scores : DataFrame
+        One row per cell and pair: accuracy on the test set of experience ``tested_on`` after learning experience
+        ``trained_on``; -1 is the untrained model.
+    """
+
+    runs: pd.DataFrame
+    experiences: pd.DataFrame
+    scores: pd.DataFrame
+
+    def __repr__(self) -> str:
+        failed = int((self.runs["status"] == "failed").sum())
+        return (
+            f"<Results: {len(self.runs)} cells ({failed} failed), {self.runs['strategy'].nunique()} strategies, "
+            f"{self.runs['stream'].nunique()} streams, {self.runs['seed'].nunique()} seeds>"
+        )
+
+
+def table(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, type]) -> pd.DataFrame:
+    """Make a DataFrame with given columns and types from rows.
+
+    Parameters
+    ----------
+    rows : iterable of mappings
+    columns : mapping of name to type
+
+    Returns
+    -------
+    DataFrame
+
+    Examples
+    --------
+    >>> table([{"score": None, "seed": 1}], {"seed": int, "score": float})
+       seed  score
+    0     1    NaN
+    """
+    return pd.DataFrame(list(rows), columns=list(columns)).astype(dict(columns))
