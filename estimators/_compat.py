@@ -1,7 +1,8 @@
-"""The one place that touches private parts of scikit-learn: its declarative validation of parameters."""
+"""The one place that touches private parts of scikit-learn: declarative validation of parameters, state of routing."""
 
 from numbers import Integral, Real
 
+from sklearn.utils._metadata_requests import _routing_enabled as routing_enabled
 from sklearn.utils._param_validation import Interval, StrOptions, validate_parameter_constraints
 
 
@@ -33,4 +34,4 @@ def check_parameters(estimator):
     )
 
 
-__all__ = ["Integral", "Interval", "Real", "at_least", "between", "check_parameters", "one_of"]
+__all__ = ["Integral", "Interval", "Real", "at_least", "between", "check_parameters", "one_of", "routing_enabled"]

@@ -78,11 +78,11 @@ class SLDAClassifier(ContinualClassifier):
             means[column] += shift * n_new / (n_old + n_new)
             counts[column] += n_new
         self.counts_, self.means_, self.scatter_ = counts, means, scatter
-        self._solution_ = None
+        self._solved_ = {}
 
     def _solve(self):
         """W and b; solved when asked for, and kept until something is learned."""
-        if self._solution_ is None:
+        if not self._solved_:
             seen = self.counts_ > 0
             covariance = self.scatter_ / self.counts_.sum()
             mean_variance = np.trace(covariance) / len(covariance)
@@ -91,8 +91,9 @@ class SLDAClassifier(ContinualClassifier):
             weights = np.zeros_like(self.means_)
             weights[seen] = linalg.lstsq(covariance, self.means_[seen].T)[0].T
             priors = np.where(seen, self.counts_, np.nan) / self.counts_.sum()
-            self._solution_ = weights, np.nan_to_num(np.log(priors)) - 0.5 * (self.means_ * weights).sum(axis=1)
-        return self._solution_
+            self._solved_["W"] = weights
+            self._solved_["b"] = np.nan_to_num(np.log(priors)) - 0.5 * (self.means_ * weights).sum(axis=1)
+        return self._solved_["W"], self._solved_["b"]
 
     def _scores(self, X):
         weights, bias = self._solve()

@@ -1,0 +1,195 @@
+"""Pipelines that learn incrementally: scikit-learn's ``Pipeline`` has no ``partial_fit``; this one has."""
+
+import copy
+
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.utils import get_tags
+from sklearn.utils.metadata_routing import process_routing
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from ._compat import check_parameters, one_of, routing_enabled
+
+
+def _last_step_has(name):
+    def check(self):
+        getattr(self.steps[-1][1], name)
+        return True
+
+    return check
+
+
+class IncrementalPipeline(Pipeline):
+    """A scikit-learn pipeline with ``partial_fit``: each step learns from what comes, then passes it on.
+
+    At ``partial_fit`` a step that has ``partial_fit`` is updated, then transforms; a stateless step transforms; a step
+    without ``partial_fit`` that is already fitted stays as it is. The call is all-or-nothing: if a step fails, every
+    step is as it was before the call.
+
+    Updating a scaler moves old inputs: what the last step learned before, and what its memory holds, was scaled
+    otherwise. Where that matters, use ``update="first"``: steps before the last are fitted at the first call only.
+
+    Metadata such as ``task_id`` goes straight to the last step; with scikit-learn's metadata routing enabled, it goes
+    where it was requested (``EWCClassifier().set_partial_fit_request(task_id=True).set_predict_request(task_id=True)``).
+
+    Parameters
+    ----------
+    steps : list of (str, estimator)
+        The last has ``partial_fit``.
+    update : {"always", "first"}, default="always"
+        When steps before the last learn.
+    transform_input, memory, verbose
+        As for ``sklearn.pipeline.Pipeline``; the first two concern ``fit`` only.
+
+    Examples
+    --------
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from forgetless.datasets import load_digits, split_stream
+    >>> from forgetless.estimators import SLDAClassifier, make_incremental_pipeline
+    >>> pipe = make_incremental_pipeline(StandardScaler(), SLDAClassifier(shrinkage=0.1))
+    >>> for e in split_stream(load_digits(), n_experiences=5, class_order="sorted"):
+    ...     pipe = pipe.partial_fit(e.X_train, e.y_train)
+    >>> pipe.classes_.tolist()
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    """
+
+    _constraints = {"update": [one_of("always", "first")]}
+
+    def __init__(self, steps, *, update="always", transform_input=None, memory=None, verbose=False):
+        super().__init__(steps, transform_input=transform_input, memory=memory, verbose=verbose)
+        self.update = update
+
+    @available_if(_last_step_has("partial_fit"))
+    def partial_fit(self, X, y=None, classes=None, **params):
+        """Learn one experience with every step.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,), default=None
+        classes : array-like, default=None
+            For the last step, as in its own ``partial_fit``.
+        **params : dict
+            Metadata, such as ``task_id``.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError
+            If a step before the last can neither learn incrementally nor is fitted.
+        """
+        check_parameters(self)
+        self._validate_steps()
+        if classes is not None:
+            params["classes"] = classes
+        last_name, last = self.steps[-1]
+        if routing_enabled():
+            routed = process_routing(self, "partial_fit", **params)
+        else:
+            routed = {last_name: {"partial_fit": params}}
+
+        steps = []
+        for name, step in self.steps[:-1]:
+            if step is not None and step != "passthrough":
+                step_params = routed.get(name, {})
+                step = self._updated(name, step, X, y, step_params.get("partial_fit", {}))
+                X = step.transform(X, **step_params.get("transform", {}))
+            steps.append((name, step))
+        # Our own estimators undo a failed call themselves; any other might be left half-changed.
+        if not hasattr(last, "strategy_info"):
+            last = copy.deepcopy(last)
+        last.partial_fit(X, y, **routed.get(last_name, {}).get("partial_fit", {}))
+        self.steps = [*steps, (last_name, last)]
+        return self
+
+    def _updated(self, name, step, X, y, params):
+        """The step as it is after learning from `X`; the step itself is not touched."""
+        try:
+            check_is_fitted(step)
+            fitted = True
+        except NotFittedError:
+            fitted = False
+        if not get_tags(step).requires_fit or (fitted and (self.update == "first" or not hasattr(step, "partial_fit"))):
+            return step
+        if not hasattr(step, "partial_fit"):
+            raise TypeError(
+                f"Step {name!r} ({type(step).__name__}) has no partial_fit and is not fitted; fit it beforehand, "
+                "and the pipeline keeps it as it is, or use a transformer that has partial_fit."
+            )
+        return copy.deepcopy(step).partial_fit(X, y, **params)
+
+    @available_if(_last_step_has("score"))
+    def score(self, X, y=None, sample_weight=None, **params):
+        """Transform `X` and score it with the last step.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,), default=None
+        sample_weight : array-like of shape (n_samples,), default=None
+        **params : dict
+            Metadata, such as ``task_id``.
+
+        Returns
+        -------
+        float
+        """
+        if routing_enabled() or not params:
+            return super().score(X, y, sample_weight, **params)
+        check_is_fitted(self)
+        if sample_weight is not None:
+            params["sample_weight"] = sample_weight
+        return self.steps[-1][1].score(self[:-1].transform(X), y, **params)
+
+    @available_if(_last_step_has("strategy_info"))
+    def strategy_info(self):
+        """What kind of method the last step is; see :meth:`ContinualClassifier.strategy_info`."""
+        return self.steps[-1][1].strategy_info()
+
+    @available_if(_last_step_has("memory_usage"))
+    def memory_usage(self):
+        """Bytes that the last step carries from call to call; see :meth:`ContinualClassifier.memory_usage`."""
+        return self.steps[-1][1].memory_usage()
+
+    def get_metadata_routing(self):
+        """Metadata routing of scikit-learn's pipeline, and ``partial_fit``.
+
+        Returns
+        -------
+        sklearn.utils.metadata_routing.MetadataRouter
+        """
+        router = super().get_metadata_routing()
+        for name, pair in router:
+            if name in self.named_steps:
+                pair.mapping.add(caller="partial_fit", callee="partial_fit")
+                if name != self.steps[-1][0]:
+                    pair.mapping.add(caller="partial_fit", callee="transform")
+        return router
+
+
+def make_incremental_pipeline(*steps, update="always", verbose=False):
+    """Build an :class:`IncrementalPipeline` whose steps are named after their classes.
+
+    Parameters
+    ----------
+    *steps : estimators
+    update : {"always", "first"}, default="always"
+        When steps before the last learn.
+    verbose : bool, default=False
+
+    Returns
+    -------
+    IncrementalPipeline
+
+    Examples
+    --------
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from forgetless.estimators import EWCClassifier, make_incremental_pipeline
+    >>> list(make_incremental_pipeline(StandardScaler(), EWCClassifier()).named_steps)
+    ['standardscaler', 'ewcclassifier']
+    """
+    return IncrementalPipeline(make_pipeline(*steps).steps, update=update, verbose=verbose)
