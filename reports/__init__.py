@@ -17,6 +17,7 @@ _SUBMODULES = {
     "to_markdown": "text",
     "to_terminal": "text",
     "example_results": "example",
+    "Finding": "findings",
     "write_html": "page",
 }
 

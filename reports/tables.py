@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from .metrics import METRICS, Array, Metric
+from .metrics import METRICS, Array, Metric, accuracy_curve
 
 CELL_COLUMNS = ["cell", "strategy", "stream", "scenario", "seed", "status"]
 SUMMARY_COLUMNS = ["stream", "strategy", "metric", "mean", "std", "ci_low", "ci_high", "n_seeds", "n_failed", "note"]
@@ -233,7 +233,7 @@ def groups(results: Results) -> Iterator[tuple[str, str, pd.DataFrame]]:
 def _by_seed(values: Sequence[float], seeds: Sequence[object]) -> Array:
     """Return one value per seed: several cells of one seed are no independent evidence."""
     known = pd.Series(values, dtype=float).groupby(list(seeds), sort=True).mean().dropna()
-    return known.to_numpy(dtype=np.float64)
+    return np.asarray(known, dtype=np.float64)
 
 
 def _note(pairs: list[tuple[float, str]], n_seeds: int, n_cells: int) -> str:
@@ -335,3 +335,69 @@ def leaderboard(results: Results) -> pd.DataFrame:
     board["place"] = board["stream"].map(place)
     board = board.sort_values(["place", "average_accuracy"], ascending=[True, False], kind="stable")
     return board.reset_index(drop=True)[LEADERBOARD_COLUMNS]
+
+
+def _matrices(results: Results) -> Iterator[tuple[str, str, Array]]:
+    """Yield stream, strategy and the stacked accuracy matrices of its finished seeds."""
+    cells = _cells(results)
+    for stream, strategy, runs in groups(results):
+        finished = [cells[key].inputs["R"] for key in runs["cell"].astype(str) if key in cells]
+        size = max((len(matrix) for matrix in finished), default=0)
+        if size:
+            yield stream, strategy, np.stack([matrix for matrix in finished if len(matrix) == size])
+
+
+def mean_matrices(results: Results) -> dict[tuple[str, str], Array]:
+    """Average the accuracy matrices over seeds.
+
+    Parameters
+    ----------
+    results : object
+        Has the DataFrames ``runs``, ``experiences`` and ``scores``.
+
+    Returns
+    -------
+    dict
+        From (stream, strategy) to the T×T mean of what finished.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> mean_matrices(example_results())["toy", "Replay"]
+    array([[1.    , 0.    ],
+           [0.6875, 0.9375]])
+    """
+    return {(stream, strategy): stack.mean(axis=0) for stream, strategy, stack in _matrices(results)}
+
+
+def accuracy_curves(results: Results, confidence: float = 0.95) -> pd.DataFrame:
+    """Average over seeds the accuracy on all experiences seen so far.
+
+    Parameters
+    ----------
+    results : object
+        Has the DataFrames ``runs``, ``experiences`` and ``scores``.
+    confidence : float
+        Confidence of the Student-t intervals.
+
+    Returns
+    -------
+    DataFrame
+        Columns stream, strategy, experience (from 1), mean, ci_low, ci_high.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> accuracy_curves(example_results()).loc[2:3, ["strategy", "experience", "mean"]]
+      strategy  experience    mean
+    2   Replay           1  1.0000
+    3   Replay           2  0.8125
+    """
+    frames = [pd.DataFrame(columns=["stream", "strategy", "experience", "mean", "ci_low", "ci_high"])]
+    for stream, strategy, stack in _matrices(results):
+        curves = np.stack([accuracy_curve(matrix) for matrix in stack])
+        mean, _, low, high = student_interval(curves, confidence, (0.0, 1.0))
+        experience = np.arange(1, len(mean) + 1)
+        columns = {"experience": experience, "mean": mean, "ci_low": low, "ci_high": high}
+        frames.append(pd.DataFrame({"stream": stream, "strategy": strategy, **columns}))
+    return pd.concat(frames[1:] or frames, ignore_index=True)

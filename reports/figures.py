@@ -1,0 +1,388 @@
+"""Figures as inline SVG: drawn by matplotlib without pyplot, coloured by the page's CSS variables.
+
+So one figure serves both light and dark.
+"""
+
+import io
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from xml.dom import minidom
+
+import numpy as np
+import pandas as pd
+
+from . import formats
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+N_COLORS = 8
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # seven: with eight colours, 56 strategies differ
+# matplotlib wants colours, the page has variables: these stand in for them until `_svg` puts the variables in place.
+_VARIABLES = {"#000001": "--ink", "#000002": "--muted", "#000003": "--line", "#000004": "--surface"}
+_INK, _MUTED, _LINE, _SURFACE = _VARIABLES
+_VARIABLES |= {f"#0000a{k}": f"--series-{k}" for k in range(N_COLORS)}
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text: selectable, in the page's font, small
+    "svg.hashsalt": "forgetless",
+    "text.parse_math": False,  # a dollar in a name is a dollar
+    "font.size": 11,
+    "font.family": "sans-serif",
+    "text.color": _INK,
+    "axes.edgecolor": _LINE,
+    "axes.labelcolor": _MUTED,
+    "xtick.color": _MUTED,
+    "ytick.color": _MUTED,
+    "grid.color": _LINE,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.axisbelow": True,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "xtick.minor.size": 0,
+    "lines.solid_capstyle": "round",
+}
+_WIDTH = 780
+_LABEL_CHARACTERS = 30
+_CHARACTER_WIDTH = 6.1  # of the 11 px font, on average
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    import matplotlib as mpl
+
+    # The user's matplotlibrc must not change the page; their settings are back afterwards.
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+def color(series: int) -> str:
+    """Return the CSS variable with the colour of a series.
+
+    Parameters
+    ----------
+    series : int
+        Number of the strategy on this page.
+
+    Returns
+    -------
+    str
+        Colours repeat after eight; markers and labels tell these apart.
+
+    Examples
+    --------
+    >>> color(9)
+    '--series-1'
+    """
+    return f"--series-{series % N_COLORS}"
+
+
+def _look(series: int) -> tuple[str, str]:
+    return f"#0000a{series % N_COLORS}", _MARKERS[series % len(_MARKERS)]
+
+
+def _short(name: str) -> str:
+    name = formats.plain(name)
+    return name if len(name) <= _LABEL_CHARACTERS else name[: _LABEL_CHARACTERS - 1] + "…"
+
+
+def _axes(width: float, height: float, right: float) -> "tuple[Figure, Axes]":
+    """Make axes that leave room at the right; sizes in pixels."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width / 72, height / 72), dpi=72)
+    left, top, bottom = 46, 14, 44
+    axes = figure.add_axes((left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height))
+    figure.patch.set_visible(False)
+    axes.patch.set_visible(False)
+    axes.grid(axis="y", linewidth=0.8)
+    return figure, axes
+
+
+def _percent_axis(axes: "Axes", lowest: float, highest: float) -> None:
+    from matplotlib.ticker import FuncFormatter
+
+    low, high = math.floor(lowest * 10 - 0.1) / 10, math.ceil(highest * 10 + 0.1) / 10
+    low, high = max(low, 0.0), min(high, 1.0)
+    pad = 0.02 * (high - low)
+    axes.set_ylim(low - pad, high + pad)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
+
+
+def _svg(figure: "Figure", prefix: str, label: str) -> str:
+    """Render to an `<svg>` element to be put into HTML; ids get the prefix, series get `data-series`."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    document = minidom.parseString(buffer.getvalue().encode())
+    root: Any = document.documentElement
+    for name in ("metadata", "style"):
+        for element in list(root.getElementsByTagName(name)):
+            element.parentNode.removeChild(element)
+    for element in [root, *root.getElementsByTagName("*")]:
+        for name, value in list(element.attributes.items()):
+            element.setAttribute(name, _attribute(name, value, prefix))
+        kind, _, series = element.getAttribute("id").removeprefix(f"{prefix}-").partition(":")
+        if series:
+            element.setAttribute("class", kind)
+            element.setAttribute("data-series", series)
+            element.removeAttribute("id")
+    for name in ("width", "height"):
+        root.removeAttribute(name)
+    root.setAttribute("role", "img")
+    root.setAttribute("aria-label", label)
+    return root.toxml()
+
+
+def _attribute(name: str, value: str, prefix: str) -> str:
+    if name == "id":
+        return f"{prefix}-{value}"
+    if name == "xlink:href":
+        return value.replace("#", f"#{prefix}-", 1)
+    if name == "clip-path":
+        return value.replace("url(#", f"url(#{prefix}-")
+    if name == "style":
+        for stand_in, variable in _VARIABLES.items():
+            value = value.replace(stand_in, f"var({variable})")
+    return value
+
+
+def _spread(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Move values apart by at least the gap, as little as possible, within low and high."""
+    order = np.argsort(values, kind="stable")
+    placed = np.asarray(values, dtype=float)[order]
+    gap = min(gap, (high - low) / max(len(placed) - 1, 1))
+    for _ in range(200):
+        close = np.diff(placed) < gap - 1e-9
+        if not close.any():
+            break
+        for i in map(int, np.flatnonzero(close)):
+            middle = (placed[i] + placed[i + 1]) / 2
+            placed[i], placed[i + 1] = middle - gap / 2, middle + gap / 2
+        placed = np.clip(placed, low, high)
+    # What is left of overlaps after this many rounds lies at an end.
+    for i in range(1, len(placed)):
+        placed[i] = max(placed[i], placed[i - 1] + gap)
+    excess = max(placed[-1] - high, 0.0) if len(placed) else 0.0
+    result = np.empty_like(placed)
+    result[order] = placed - excess
+    return [float(value) for value in result]
+
+
+def curves(frame: pd.DataFrame, series: Mapping[str, int], prefix: str) -> str:
+    """Draw accuracy on all seen so far over the experiences, a labelled line with its interval per strategy.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Rows of one stream from `accuracy_curves`.
+    series : mapping
+        From strategy to its number on this page, which decides colour and marker.
+    prefix : str
+        Makes ids unique on the page.
+
+    Returns
+    -------
+    str
+        An ``<svg>`` element.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> from forgetless.reports.tables import accuracy_curves
+    >>> curves(accuracy_curves(example_results()), {"Naive": 0, "Replay": 1, "Joint": 2}, "f")[:4]
+    '<svg'
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    lines = {str(strategy): rows for strategy, rows in frame.dropna(subset=["mean"]).groupby("strategy", sort=False)}
+    labels = [_short(strategy) for strategy in lines]
+    right = 34 + _CHARACTER_WIDTH * max(map(len, labels), default=0)
+    height = max(330, 16 * len(lines) + 80)
+    last = int(frame["experience"].max())
+    with _style():
+        figure, axes = _axes(_WIDTH, height, right)
+        axes.set_xlim(1 if last > 1 else 0.5, max(last, 1.5))
+        _percent_axis(axes, frame[["mean", "ci_low"]].min().min(), frame[["mean", "ci_high"]].max().max())
+        axes.set_xlabel("experiences learned")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        for strategy, rows in lines.items():
+            _line(axes, rows, series[strategy], last)
+        _end_labels(axes, labels, lines, series)
+        return _svg(figure, prefix, "Accuracy on all experiences seen so far, over the experiences; table below")
+
+
+def _line(axes: "Axes", rows: pd.DataFrame, series: int, last: int) -> None:
+    tint, marker = _look(series)
+    x = rows["experience"].to_numpy()
+    band = axes.fill_between(x, rows["ci_low"], rows["ci_high"], color=tint, alpha=0.13, linewidth=0)
+    band.set_gid(f"band:{series}")
+    every = max(1, last // 12)
+    (line,) = axes.plot(x, rows["mean"], color=tint, marker=marker, markevery=every, clip_on=False)
+    line.set(linewidth=1.9, markersize=5, markeredgecolor=_SURFACE, markeredgewidth=0.7, gid=f"line:{series}")
+
+
+def _end_labels(axes: "Axes", labels: list[str], lines: Mapping[str, pd.DataFrame], series: Mapping[str, int]) -> None:
+    box = axes.get_position()
+    width, height = axes.figure.bbox.size
+    (x_low, x_high), (y_low, y_high) = axes.get_xlim(), axes.get_ylim()
+    pixel_x, pixel_y = (x_high - x_low) / (box.width * width), (y_high - y_low) / (box.height * height)
+    ends = [float(rows["mean"].iloc[-1]) for rows in lines.values()]
+    places = _spread(ends, 14.5 * pixel_y, y_low, y_high)
+    for label, (strategy, rows), end, place in zip(labels, lines.items(), ends, places, strict=True):
+        number = series[strategy]
+        tint, _ = _look(number)
+        start = float(rows["experience"].iloc[-1])
+        steps = [start, x_high + 8 * pixel_x, x_high + 18 * pixel_x]
+        (leader,) = axes.plot(steps, [end, place, place], color=tint, linewidth=0.9, alpha=0.6, clip_on=False)
+        leader.set_gid(f"leader:{number}")
+        axes.text(x_high + 23 * pixel_x, place, label, color=_INK, va="center", gid=f"label:{number}")
+
+
+def pareto(frame: pd.DataFrame) -> list[str]:
+    """Find the strategies that no other beats in both accuracy and fit time.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Rows of one stream from `leaderboard`.
+
+    Returns
+    -------
+    list of str
+        From the fastest to the most accurate.
+
+    Examples
+    --------
+    >>> pareto(pd.DataFrame({"strategy": ["a", "b", "c"], "fit_seconds": [1.0, 2.0, 3.0],
+    ...                      "average_accuracy": [0.5, 0.4, 0.9]}))
+    ['a', 'c']
+    """
+    front, best = [], -math.inf
+    known = frame.dropna(subset=["fit_seconds", "average_accuracy"])
+    ranked = known.sort_values(["fit_seconds", "average_accuracy"], ascending=[True, False], kind="stable")
+    for strategy, accuracy in zip(ranked["strategy"], ranked["average_accuracy"], strict=True):
+        if accuracy > best:
+            best = accuracy
+            front.append(str(strategy))
+    return front
+
+
+def tradeoff(frame: pd.DataFrame, series: Mapping[str, int], prefix: str) -> str:
+    """Draw accuracy against the seconds of fitting, with the Pareto front.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Rows of one stream from `leaderboard`.
+    series : mapping
+        From strategy to its number on this page, which decides colour and marker.
+    prefix : str
+        Makes ids unique on the page.
+
+    Returns
+    -------
+    str
+        An ``<svg>`` element.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results, leaderboard
+    >>> tradeoff(leaderboard(example_results()), {"Naive": 0, "Replay": 1, "Joint": 2}, "f")[:4]
+    '<svg'
+    """
+    frame = frame.dropna(subset=["fit_seconds", "average_accuracy"])
+    # A clock too coarse for a tiny fit says 0, which a logarithmic axis cannot show.
+    frame = frame.assign(fit_seconds=frame["fit_seconds"].clip(lower=1e-4))
+    front = pareto(frame)
+    with _style():
+        figure, axes = _axes(_WIDTH, max(380, 13 * len(frame) + 160), 20)
+        _seconds_axis(axes, frame["fit_seconds"])
+        interval = frame[["average_accuracy", "average_accuracy_ci_low", "average_accuracy_ci_high"]]
+        _percent_axis(axes, interval.min().min(), interval.max().max())
+        _front(axes, frame, front)
+        for row in frame.itertuples(index=False):
+            _point(axes, row, series[str(row.strategy)], str(row.strategy) in front)
+        _point_labels(axes, frame, series, front)
+        return _svg(figure, prefix, "Average accuracy against seconds of fitting; table below")
+
+
+def _seconds_axis(axes: "Axes", seconds: pd.Series) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    low, high = seconds.min() / 1.5, seconds.max() * 1.5
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    few = high / low < 30
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: formats.seconds(value).replace(".00", "")))
+    axes.set_xlabel("time to fit the whole stream (logarithmic)")
+
+
+def _front(axes: "Axes", frame: pd.DataFrame, front: list[str]) -> None:
+    best = frame.set_index("strategy").loc[front]
+    x = [*best["fit_seconds"], axes.get_xlim()[1]]
+    y = [*best["average_accuracy"], best["average_accuracy"].iloc[-1]]
+    axes.plot(x, y, drawstyle="steps-post", color=_MUTED, linewidth=1.1, dashes=(4, 3), alpha=0.8)
+
+
+def _point(axes: "Axes", row: Any, number: int, best: bool) -> None:
+    tint, marker = _look(number)
+    interval = [row.average_accuracy_ci_low, row.average_accuracy_ci_high]
+    (bar,) = axes.plot([row.fit_seconds] * 2, interval, color=tint, linewidth=1.4, alpha=0.45)
+    (point,) = axes.plot([row.fit_seconds], [row.average_accuracy], marker=marker, markersize=8, color=tint)
+    point.set(markerfacecolor=tint if best else _SURFACE, markeredgecolor=tint, markeredgewidth=1.6, clip_on=False)
+    for artist in (bar, point):
+        artist.set_gid(f"point:{number}")
+
+
+def _point_labels(axes: "Axes", frame: pd.DataFrame, series: Mapping[str, int], front: list[str]) -> None:
+    """Put each name where it covers no point and no other name; far from its point, a thin line connects them."""
+    points = axes.transData.transform(frame[["fit_seconds", "average_accuracy"]].to_numpy(dtype=float))
+    area = axes.get_window_extent()
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in points]
+    to_data = axes.transData.inverted()
+    for (x, y), strategy in zip(points, frame["strategy"], strict=True):
+        label, number = _short(strategy), series[strategy]
+        size = _CHARACTER_WIDTH * len(label) + 4, 13.0
+        box = _free_box(float(x), float(y), size, taken, (area.x0, area.y0, area.x1, area.y1))
+        taken.append(box)
+        left, middle = to_data.transform((box[0] + 2, (box[1] + box[3]) / 2))
+        tint = _INK if strategy in front else _MUTED
+        text = axes.text(left, middle, label, color=tint, va="center", gid=f"label:{number}")
+        text.set_fontweight("bold" if strategy in front else "normal")
+        nearest = min(max(x, box[0]), box[2]), min(max(y, box[1]), box[3])
+        if math.dist((x, y), nearest) > 14:
+            ends = to_data.transform([(x, y), nearest])
+            (leader,) = axes.plot(ends[:, 0], ends[:, 1], color=_MUTED, linewidth=0.7, alpha=0.7, zorder=1)
+            leader.set_gid(f"leader:{number}")
+
+
+_Box = tuple[float, float, float, float]
+
+
+def _free_box(x: float, y: float, size: tuple[float, float], taken: list[_Box], area: _Box) -> _Box:
+    width, height = size
+    beside: list[_Box] = []
+    for distance in (7, 16, 26, 38, 52, 68):
+        for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1)):
+            left = x + dx * distance - width * (1 - dx) / 2
+            bottom = y + dy * distance - height * (1 - dy) / 2
+            box = (left, bottom, left + width, bottom + height)
+            if box[0] >= area[0] and box[1] >= area[1] and box[2] <= area[2] and box[3] <= area[3]:
+                beside.append(box)
+    return min(
+        beside, key=lambda box: sum(_overlap(box, other) for other in taken), default=(x, y, x + width, y + height)
+    )
+
+
+def _overlap(a: _Box, b: _Box) -> float:
+    return max(min(a[2], b[2]) - max(a[0], b[0]), 0.0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0.0)

@@ -1,0 +1,238 @@
+"""The results as one self-contained HTML page: no script, style, font or picture is loaded from anywhere."""
+
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from . import figures, formats
+from .findings import UPPER_BOUNDS, findings, regularization_in_class_streams
+from .metrics import METRICS
+from .tables import Results, accuracy_curves, leaderboard, mean_matrices, summarize
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write_html(results: Results, path: str | os.PathLike[str], title: str = "Benchmark report") -> None:
+    """Write the report as one HTML file that works offline.
+
+    The same results give the same bytes. The file appears whole or not at all.
+
+    Parameters
+    ----------
+    results : object
+        Has the DataFrames ``runs``, ``experiences`` and ``scores``.
+    path : path-like
+        The file; an old one is replaced.
+    title : str
+        Heading of the page.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not exist.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from forgetless.reports import example_results
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_html(example_results(), Path(folder) / "report.html")
+    ...     (Path(folder) / "report.html").read_text(encoding="utf-8")[:15]
+    '<!DOCTYPE html>'
+    """
+    _write(Path(path), _render(results, title))
+
+
+def _write(path: Path, text: str) -> None:
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"The folder {path.parent} does not exist; create it or choose another path.")
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's 0600 would keep a report from colleagues
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _finalize(value: object) -> object:
+    """Names and errors come from elsewhere: no control character of theirs reaches the page."""
+    return formats.plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _number(value: float) -> str:
+    return "" if pd.isna(value) else f"{value:.6g}"
+
+
+def _interval(row: Any) -> str:
+    return formats.accuracy(row["mean"], row["ci_low"], row["ci_high"])
+
+
+def _measure(row: Any) -> str:
+    """Format a row of `summarize` by the unit of its metric."""
+    unit = METRICS[row["metric"]].unit
+    if unit == "seconds":
+        return formats.seconds(row["mean"])
+    return formats.size(row["mean"]) if unit == "bytes" else _interval(row)
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": formats.percent,
+        "seconds": formats.seconds,
+        "size": formats.size,
+        "number": _number,
+        "interval": _interval,
+        "measure": _measure,
+    }
+    environment.globals |= {"accuracy": formats.accuracy, "missing": pd.isna, "color": figures.color}
+    return environment
+
+
+def _render(results: Results, title: str) -> str:
+    environment = _environment()
+    script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
+    board, runs = leaderboard(results), results.runs
+    series = {str(name): number for number, name in enumerate(runs["strategy"].unique())}
+    return environment.get_template("page.html").render(
+        title=title,
+        style=Markup((_TEMPLATES / "page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        # Only this script may run, even if something on the page were to escape the escaping.
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        facts=_facts(runs),
+        streams=list(_streams(results, board, series)),
+        overview=_overview(board),
+        strategies=_strategies(runs),
+        failed=runs[runs["status"] == "failed"].to_dict("records"),
+        near_chance=list(regularization_in_class_streams(results, board)),
+        metrics=METRICS.values(),
+        series=series,
+    )
+
+
+def _facts(runs: pd.DataFrame) -> dict[str, Any]:
+    return {
+        "n_cells": len(runs),
+        "n_failed": int((runs["status"] == "failed").sum()),
+        "n_streams": runs["stream"].nunique(),
+        "n_strategies": runs["strategy"].nunique(),
+        "n_seeds": runs["seed"].nunique(),
+        "seeds": ", ".join(str(seed) for seed in sorted(runs["seed"].unique())),
+        "machines": _distinct(runs["machine"]),
+        "devices": _distinct(runs["device"]),
+        "days": sorted({str(started)[:10] for started in runs["started"].dropna()}),
+        "versions": _versions(runs["versions"]),
+    }
+
+
+def _distinct(column: pd.Series) -> list[str]:
+    return [str(value) for value in column.dropna().unique()]
+
+
+def _versions(column: pd.Series) -> list[str]:
+    """Collect all versions of each package that took part."""
+    known: dict[str, dict[str, None]] = {}
+    for text in _distinct(column):
+        try:
+            versions = dict(json.loads(text))
+        except (ValueError, TypeError):
+            versions = {"unreadable": text}
+        for name, version in versions.items():
+            known.setdefault(str(name), {})[str(version)] = None
+    return [f"{name} {' / '.join(versions)}" for name, versions in known.items()]
+
+
+def _streams(results: Results, board: pd.DataFrame, series: dict[str, int]) -> Iterator[dict[str, Any]]:
+    curves, matrices, summary = accuracy_curves(results), mean_matrices(results), summarize(results)
+    for number, (stream, rows) in enumerate(board.groupby("stream", sort=False)):
+        name = str(stream)
+        runs = results.runs[results.runs["stream"] == stream]
+        done = rows[rows["average_accuracy"].notna()]
+        timed = done[done["fit_seconds"].notna()]
+        lines = curves[(curves["stream"] == stream) & curves["mean"].notna()]
+        mine = summary[summary["stream"] == stream]
+        yield {
+            "id": f"stream-{number}",
+            "name": name,
+            "scenario": formats.SCENARIOS.get(runs["scenario"].iloc[0], str(runs["scenario"].iloc[0])),
+            "n_experiences": runs["n_experiences"].max(),
+            "n_seeds": runs["seed"].nunique(),
+            "findings": findings(results, board, name),
+            "rows": rows.to_dict("records"),
+            "roles": _roles(runs),
+            "curves": Markup(figures.curves(lines, series, f"c{number}")) if len(lines) else None,
+            "curve_rows": [(key, part.to_dict("records")) for key, part in lines.groupby("strategy", sort=False)],
+            "tradeoff": Markup(figures.tradeoff(timed, series, f"t{number}")) if len(timed) else None,
+            "front": figures.pareto(timed),
+            "matrices": [(row["strategy"], matrices[name, row["strategy"]]) for row in done.to_dict("records")],
+            "summary": [(key, part.to_dict("records")) for key, part in mine.groupby("strategy", sort=False)],
+            "notes": _notes(mine),
+        }
+
+
+def _roles(runs: pd.DataFrame) -> dict[str, str]:
+    """Name the references among the strategies."""
+    estimators = runs.groupby("strategy")["estimator"].first()
+    roles = {name: "upper bound" for name, estimator in estimators.items() if estimator in UPPER_BOUNDS}
+    return roles | {name: "lower bound" for name, estimator in estimators.items() if estimator == "NaiveClassifier"}
+
+
+def _notes(summary: pd.DataFrame) -> list[str]:
+    """Say once, not in every cell, why values are missing."""
+    notes: dict[str, dict[str, None]] = {}
+    for row in summary[summary["note"] != ""].itertuples(index=False):
+        about = str(row.strategy) if row.note == "all seeds failed" else METRICS[str(row.metric)].label
+        notes.setdefault(str(row.note), {})[about] = None
+    return [f"{', '.join(about)}: {note}." for note, about in notes.items()]
+
+
+def _overview(board: pd.DataFrame) -> dict[str, Any]:
+    """Average accuracy of every strategy on every stream."""
+    streams, strategies = list(board["stream"].unique()), list(board["strategy"].unique())
+    rows = {(row["stream"], row["strategy"]): row for row in board.to_dict("records")}
+    best = board.groupby("stream", sort=False)["average_accuracy"].max().to_dict()
+    lines = [(strategy, [rows.get((stream, strategy)) for stream in streams]) for strategy in strategies]
+    return {"streams": streams, "lines": lines, "best": best}
+
+
+def _strategies(runs: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "estimator": ", ".join(_distinct(rows["estimator"])),
+            "family": ", ".join(_distinct(rows["family"])),
+            "keeps": ", ".join(_distinct(rows["keeps"])),
+            "needs_task_id": any(value is True or value == 1 for value in rows["needs_task_id"]),
+            "source": "; ".join(_distinct(rows["source"])),
+            "params": _distinct(rows["params"]),
+        }
+        for name, rows in runs.groupby("strategy", sort=False)
+    ]
