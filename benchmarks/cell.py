@@ -107,7 +107,7 @@ def run_cell(cell: Cell) -> Facts:
         An exception in the strategy or its data becomes a run with status ``"failed"`` and a one-line error.
     """
     started, clock = datetime.now(UTC), time.perf_counter()
-    learner = cell.estimator.steps[-1][1] if hasattr(cell.estimator, "steps") else cell.estimator
+    learner = _learner(cell.estimator)
     guest = {"family": "guest", "keeps": "unknown", "source": type(learner).__module__, "needs_task_id": False}
     run: dict[str, Any] = {
         "cell": cell.key,
@@ -150,9 +150,14 @@ def run_cell(cell: Cell) -> Facts:
     return Facts(run, experiences, scores)
 
 
-def _is_ours(estimator: Any) -> bool:
-    """Tell whether an estimator keeps the contract of forgetless; all others are guests."""
-    return hasattr(estimator, "strategy_info")
+def _learner(estimator: Any) -> Any:
+    """Return what learns: the last step of a pipeline, or the estimator itself."""
+    return estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+
+
+def _is_ours(learner: Any) -> bool:
+    """Tell whether a learner keeps the contract of forgetless; all others are guests."""
+    return hasattr(learner, "strategy_info")
 
 
 def _prepare(estimator: Any, seed: int, device: str) -> Any:
@@ -188,9 +193,8 @@ def _untrained(estimator: Any, stream: Stream) -> Any:
 
 def _learn(estimator: Any, stream: Stream, device: str) -> Iterator[dict[str, Any]]:
     """Learn the stream, and after each experience yield what it cost."""
-    announced = (
-        {} if _is_ours(estimator) or not _takes(estimator, "partial_fit", "classes") else {"classes": stream.classes}
-    )
+    must_announce = not _is_ours(_learner(estimator)) and _takes(estimator, "partial_fit", "classes")
+    announced = {"classes": stream.classes} if must_announce else {}
     knows_tasks = _takes(estimator, "partial_fit", "task_id")
     memory = _PeakMemory(device)
     for experience in stream:
@@ -214,7 +218,7 @@ def _learn(estimator: Any, stream: Stream, device: str) -> Iterator[dict[str, An
 
 
 def _takes(estimator: Any, method: str, parameter: str) -> bool:
-    return parameter in inspect.signature(getattr(estimator, method)).parameters
+    return parameter in inspect.signature(getattr(_learner(estimator), method)).parameters
 
 
 def _memory_usage(estimator: Any) -> dict[str, int]:
@@ -224,8 +228,10 @@ def _memory_usage(estimator: Any) -> dict[str, int]:
 
 
 def _n_parameters(estimator: Any) -> float:
-    net = getattr(estimator, "net_", None)
-    return math.nan if net is None else float(sum(p.numel() for p in net.module_.parameters()))
+    """Count the weights of all networks that predict; NaN where there is none."""
+    learner = _learner(estimator)
+    nets = [part.net_ for part in getattr(learner, "learners_", {"": learner}).values() if hasattr(part, "net_")]
+    return float(sum(p.numel() for net in nets for p in net.module_.parameters())) if nets else math.nan
 
 
 # --- testing -----------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from ..datasets import Stream
 from .cell import Cell, StreamSource, open_stream, run_cell
 from .results import Facts, Results
-from .specs import StrategySpec, StreamSpec
+from .specs import StrategySpec
 from .store import Store
 
 
@@ -149,9 +149,8 @@ def plan_cells(
                 cell = Cell(strategy, stream, estimator, source, seed, used, definition)
                 twin = cells.setdefault(cell.key, cell)
                 if twin is not cell:
-                    raise ValueError(
-                        f"{twin.strategy!r} on {twin.stream!r} and {strategy!r} on {stream!r} are the same under two names."
-                    )
+                    names = f"{twin.strategy!r} on {twin.stream!r} and {strategy!r} on {stream!r}"
+                    raise ValueError(f"{names} are the same thing under two names; leave one out.")
     return list(cells.values())
 
 
@@ -265,7 +264,7 @@ def _job(cell: Cell, harness: int) -> Facts:
 
 @functools.cache
 def _tie_to(parent: int) -> None:
-    """Let this worker live and die with the harness: it leaves Ctrl-C to it, and outlives it by no more than a second."""
+    """Let this worker leave Ctrl-C to the harness, and outlive it by no more than a second."""
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -10,7 +10,6 @@ import importlib.metadata
 from collections.abc import Collection, Mapping
 from typing import Any
 
-
 ENTRY_POINTS = "forgetless.strategies"
 
 
@@ -56,7 +55,27 @@ def strategy_names() -> list[str]:
     return [*_ESTIMATORS, *sorted(importlib.metadata.entry_points(group=ENTRY_POINTS).names)]
 
 
-def load_class(name: str, *, any_module: bool = False) -> type:
+def short_name(estimator: str) -> str:
+    """Name a strategy by its class: ours without ``Classifier``, which they all are; guests by the whole name.
+
+    Parameters
+    ----------
+    estimator : str
+        As for :func:`load_class`.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> short_name("EWCClassifier"), short_name("sklearn.linear_model.SGDClassifier")
+    ('EWC', 'SGDClassifier')
+    """
+    return estimator.rpartition(".")[2] if "." in estimator else estimator.removesuffix("Classifier")
+
+
+def load_class(name: str, *, any_module: bool = False, known: Collection[str] = ()) -> type:
     """Find a class by name.
 
     Parameters
@@ -66,6 +85,8 @@ def load_class(name: str, *, any_module: bool = False) -> type:
         group ``forgetless.strategies``, or an import path in scikit-learn (``"sklearn.naive_bayes.GaussianNB"``).
     any_module : bool, default=False
         Accept an import path into any module. Importing runs the module, so only a user may ask for it, never a file.
+    known : collection of str, default=()
+        Further names that may have been meant, for the message.
 
     Returns
     -------
@@ -90,7 +111,8 @@ def load_class(name: str, *, any_module: bool = False) -> type:
         return entry_point.load()
     module_name, _, class_name = name.rpartition(".")
     if not module_name:
-        raise ValueError(f"There is no strategy {name!r}{nearest(name, strategy_names())}.")
+        names = {short_name(each) for each in [*known, *strategy_names()]}
+        raise ValueError(f"There is no strategy {name!r}{nearest(short_name(name), names)}.")
     if not (any_module or module_name.split(".")[0] == "sklearn"):
         raise ValueError(
             f"{name!r} is neither a strategy of forgetless nor in scikit-learn; a suite file may not import anything "

@@ -1,0 +1,279 @@
+"""The command ``forgetless``: the one place that knows estimators, data, benchmarks and reports."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+# Everything heavy is imported where it is used, so that `--help` and `list` answer at once.
+if TYPE_CHECKING:
+    from .results import Results
+
+app = typer.Typer(
+    help="Learn new data without forgetting the old, and find out which way of not forgetting is worth its price.",
+    epilog="Start with: forgetless run quick",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+BAD_INPUT, FAILED, STOPPED = 2, 1, 130
+
+
+class Device(StrEnum):
+    """Where networks compute."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Format(StrEnum):
+    """How a leaderboard is printed."""
+
+    table = "table"
+    csv = "csv"
+    markdown = "markdown"
+
+
+class Kind(StrEnum):
+    """What can be listed."""
+
+    strategies = "strategies"
+    streams = "streams"
+    suites = "suites"
+    datasets = "datasets"
+
+
+def main() -> None:
+    """Run the command: exit code 0 if all went well, 1 if something failed, 2 for bad input, 130 after Ctrl-C."""
+    try:
+        code = typer.main.get_command(app).main(prog_name="forgetless", standalone_mode=False)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # what typer says about wrong options
+            raise
+        _say(error.format_message())
+        code = BAD_INPUT
+    sys.exit(code)
+
+
+def _say(message: object) -> None:
+    """Print a line on standard error; characters that control a terminal are shown, not sent."""
+    text = " ".join(str(message).split())
+    print("forgetless:", "".join(c if c.isprintable() else repr(c)[1:-1] for c in text), file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _exit_on(code: int, *errors: type[BaseException]) -> Iterator[None]:
+    """Turn errors that are not the program's fault into a sentence and an exit code."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        _say(str(stop) or "Stopped; nothing was running yet.")
+        raise typer.Exit(STOPPED) from None
+    except errors as error:
+        _say(error)
+        raise typer.Exit(code) from None
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__
+
+        print("forgetless", __version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+StoreArgument = Annotated[str, typer.Argument(help="File or URL of the store.", show_default=False)]
+
+
+@app.command()
+def run(
+    suite: Annotated[str, typer.Argument(help="quick, mnist, or the path of a TOML file.", show_default=False)],
+    strategies: Annotated[
+        str | None,
+        typer.Option(help="Only these, separated by commas; others than the suite's by name or import path."),
+    ] = None,
+    streams: Annotated[str | None, typer.Option(help="Only these streams of the suite, separated by commas.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Number of seeds.  [default: the suite's]")] = None,
+    n_jobs: Annotated[int, typer.Option(help="Cells that run at once; -1: one per core.")] = -1,
+    device: Annotated[
+        Device, typer.Option(help="Where networks compute; auto: on a GPU if there is one.")
+    ] = Device.auto,
+    data_home: Annotated[
+        Path | None, typer.Option(help="Folder of downloaded data.  [default: scikit-learn's]")
+    ] = None,
+    store: Annotated[str, typer.Option(help="Keeps finished cells; an SQLite file or a database URL.")] = "results.db",
+    report: Annotated[Path, typer.Option(help="The report, one HTML file.")] = Path("report.html"),
+) -> None:
+    """Run a suite: every strategy learns every stream with every seed; then report.
+
+    Finished cells are kept: after a stop, the same command runs only the rest. The report is about the cells of this
+    command, also where the store has more.
+    """
+    with _exit_on(BAD_INPUT, ValueError, OSError):
+        from .harness import WorkerDied, plan_cells, run_cells
+        from .store import Store, StoreError
+        from .suites import load_suite
+
+        chosen = load_suite(suite)
+        if n_jobs == 0:
+            raise ValueError("--n-jobs is 0; give how many cells may run at once, or -1 for one per core.")
+        _check_report(report, store)
+        cells = plan_cells(
+            chosen.strategy_specs(_split(strategies)),
+            chosen.stream_specs(_split(streams), None if data_home is None else str(data_home)),
+            seeds=chosen.seeds if seeds is None else seeds,
+            device=device,
+        )
+        kept = Store(store)
+    with kept, _exit_on(FAILED, WorkerDied, StoreError):
+        results = run_cells(cells, kept, n_jobs=n_jobs, progress=True)
+    with _exit_on(FAILED, OSError):
+        from ..reports import leaderboard, to_terminal
+
+        to_terminal(leaderboard(results), results.runs)
+        _write_report(results, report, f"forgetless: {chosen.name}")
+    if (results.runs["status"] == "failed").any():
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def report(
+    store: StoreArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The report, one HTML file.")] = Path("report.html"),
+) -> None:
+    """Write a report about everything in a store."""
+    with _exit_on(BAD_INPUT, ValueError, OSError):
+        _check_report(output, store)
+        _write_report(_stored(store), output, f"forgetless: {Path(store).name}")
+
+
+@app.command()
+def leaderboard(
+    store: StoreArgument,
+    format: Annotated[Format, typer.Option(help="How to print it.")] = Format.table,
+) -> None:
+    """Print the leaderboard of everything in a store."""
+    with _exit_on(BAD_INPUT, ValueError, OSError):
+        results = _stored(store)
+        from .. import reports
+
+        board = reports.leaderboard(results)
+        if format is Format.table:
+            reports.to_terminal(board, results.runs)
+        else:
+            print({Format.csv: reports.to_csv, Format.markdown: reports.to_markdown}[format](board).rstrip("\n"))
+
+
+@app.command("list")
+def list_(kind: Annotated[Kind | None, typer.Argument(help="What to list; everything, if not given.")] = None) -> None:
+    """List what there is: strategies, streams, suites, datasets."""
+    listings = {
+        Kind.strategies: _strategies,
+        Kind.streams: _streams,
+        Kind.suites: _suites,
+        Kind.datasets: _datasets,
+    }
+    for each in Kind if kind is None else [kind]:
+        if kind is None:
+            print(f"{each}:")
+        rows = dict(listings[each]())
+        width = max(map(len, rows))
+        for name, what in rows.items():
+            print(f"{'' if kind else '  '}{name:{width}}  {what}".rstrip())
+
+
+# --- parts -------------------------------------------------------------------------------------------------------
+
+
+def _split(names: str | None) -> list[str] | None:
+    return None if names is None else [name.strip() for name in names.split(",") if name.strip()]
+
+
+def _check_report(path: Path, store: str) -> None:
+    """Find out before hours of work that the report has no place."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise ValueError(f"The report {path} cannot be written: there is no folder {folder}.")
+    if path.is_dir():
+        raise ValueError(f"The report {path} cannot be written: it is a folder.")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise ValueError(f"The report {path} cannot be written: permission denied.")
+    if path.resolve() == Path(store).resolve():
+        raise ValueError(f"The report {path} would overwrite the store; name another file.")
+
+
+def _write_report(results: Results, path: Path, title: str) -> None:
+    from ..reports import write_html
+
+    write_html(results, path, title=title)
+    print(f"The report is in {path}.")
+
+
+def _stored(store: str) -> Results:
+    from .store import Store
+
+    with Store(store, read_only=True) as kept:
+        results = kept.results()
+    if results.runs.empty:
+        raise ValueError(f"The store {store} has no results yet.")
+    return results
+
+
+def _strategies() -> Iterator[tuple[str, str]]:
+    import ast
+
+    from .. import estimators
+    from .specs import short_name, strategy_names
+
+    folder = Path(estimators.__file__).parent
+    for name in strategy_names():
+        what = ""
+        if name in estimators._ESTIMATORS:  # read, not imported: torch takes seconds
+            source = folder.joinpath(*estimators._ESTIMATORS[name].split(".")).with_suffix(".py").read_text("utf-8")
+            [cls] = (node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name == name)
+            what = (ast.get_docstring(cls) or "").partition("\n")[0].partition(" :math:")[0]
+        yield short_name(name), what
+    yield "sklearn...", "any classifier of scikit-learn with partial_fit, such as sklearn.linear_model.SGDClassifier"
+
+
+def _streams() -> Iterator[tuple[str, str]]:
+    from .suites import load_suite, suite_names
+
+    for suite in suite_names():
+        for name, spec in load_suite(suite).stream_specs().items():
+            scenario = spec.params.get("scenario", "domain")
+            what = f"{spec.dataset}, {spec.builder}, {spec.params['n_experiences']} experiences, {scenario}-incremental"
+            yield name, f"{what} (suite {suite})"
+
+
+def _suites() -> Iterator[tuple[str, str]]:
+    from .suites import load_suite, suite_names
+
+    for suite in suite_names():
+        yield suite, load_suite(suite).description
+
+
+def _datasets() -> Iterator[tuple[str, str]]:
+    from ..datasets import DATASETS
+
+    for name, loader in DATASETS.items():
+        yield name, f"forgetless.datasets.{loader}"
