@@ -5,6 +5,7 @@ So one figure serves both light and dark.
 
 import io
 import math
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -196,8 +197,8 @@ def curves(frame: pd.DataFrame, series: Mapping[str, int], prefix: str) -> str:
     Examples
     --------
     >>> from forgetless.reports import example_results
-    >>> from forgetless.reports.tables import accuracy_curves
-    >>> curves(accuracy_curves(example_results()), {"Naive": 0, "Replay": 1, "Joint": 2}, "f")[:4]
+    >>> from forgetless.reports.tables import accuracy_curves, accuracy_matrices
+    >>> curves(accuracy_curves(accuracy_matrices(example_results())), {"Naive": 0, "Replay": 1, "Joint": 2}, "f")[:4]
     '<svg'
     """
     from matplotlib.ticker import MaxNLocator
@@ -323,7 +324,7 @@ def _seconds_axis(axes: "Axes", seconds: pd.Series) -> None:
     few = high / low < 30
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: formats.seconds(value).replace(".00", "")))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: re.sub(r"\.0+ ", " ", formats.seconds(value))))
     axes.set_xlabel("time to fit the whole stream (logarithmic)")
 
 
@@ -348,7 +349,7 @@ def _point_labels(axes: "Axes", frame: pd.DataFrame, series: Mapping[str, int], 
     """Put each name where it covers no point and no other name; far from its point, a thin line connects them."""
     points = axes.transData.transform(frame[["fit_seconds", "average_accuracy"]].to_numpy(dtype=float))
     area = axes.get_window_extent()
-    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in points]
+    taken = [(x - 7, y - 7, x + 7, y + 7) for x, y in points]
     to_data = axes.transData.inverted()
     for (x, y), strategy in zip(points, frame["strategy"], strict=True):
         label, number = _short(strategy), series[strategy]
@@ -372,10 +373,11 @@ _Box = tuple[float, float, float, float]
 def _free_box(x: float, y: float, size: tuple[float, float], taken: list[_Box], area: _Box) -> _Box:
     width, height = size
     beside: list[_Box] = []
-    for distance in (7, 16, 26, 38, 52, 68):
-        for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1)):
-            left = x + dx * distance - width * (1 - dx) / 2
-            bottom = y + dy * distance - height * (1 - dy) / 2
+    for distance in (8, 16, 26, 38, 52, 68):
+        # Above first: the front's line runs beside its points.
+        for dx, dy in ((0.8, 0.6), (1, 0), (-1, 0), (0, 1), (0.8, -0.6), (0, -1), (-0.8, 0.6), (-0.8, -0.6)):
+            left = x + dx * distance - (width / 2 if dx == 0 else width if dx < 0 else 0)
+            bottom = y + dy * distance - (height / 2 if dy == 0 else height if dy < 0 else 0)
             box = (left, bottom, left + width, bottom + height)
             if box[0] >= area[0] and box[1] >= area[1] and box[2] <= area[2] and box[3] <= area[3]:
                 beside.append(box)

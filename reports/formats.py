@@ -126,10 +126,10 @@ def size(value: float) -> str:
     if pd.isna(value):
         return DASH
     for unit in ("B", "kB", "MB", "GB"):
-        if value < 999.95:
-            return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
+        if value < 999.5:
+            return f"{value:.3g} {unit}"
         value /= 1000
-    return f"{value:.1f} TB"
+    return f"{value:.3g} TB"
 
 
 def plain(value: object) -> str:

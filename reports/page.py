@@ -17,7 +17,7 @@ from markupsafe import Markup
 from . import figures, formats
 from .findings import UPPER_BOUNDS, findings, regularization_in_class_streams
 from .metrics import METRICS
-from .tables import Results, accuracy_curves, leaderboard, mean_matrices, summarize
+from .tables import Results, accuracy_curves, accuracy_matrices, rank, summarize
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -119,7 +119,8 @@ def _environment() -> Environment:
 def _render(results: Results, title: str) -> str:
     environment = _environment()
     script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
-    board, runs = leaderboard(results), results.runs
+    summary, runs = summarize(results), results.runs
+    board = rank(results, summary)
     series = {str(name): number for number, name in enumerate(runs["strategy"].unique())}
     return environment.get_template("page.html").render(
         title=title,
@@ -128,7 +129,7 @@ def _render(results: Results, title: str) -> str:
         # Only this script may run, even if something on the page were to escape the escaping.
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         facts=_facts(runs),
-        streams=list(_streams(results, board, series)),
+        streams=list(_streams(results, summary, board, series)),
         overview=_overview(board),
         strategies=_strategies(runs),
         failed=runs[runs["status"] == "failed"].to_dict("records"),
@@ -170,8 +171,11 @@ def _versions(column: pd.Series) -> list[str]:
     return [f"{name} {' / '.join(versions)}" for name, versions in known.items()]
 
 
-def _streams(results: Results, board: pd.DataFrame, series: dict[str, int]) -> Iterator[dict[str, Any]]:
-    curves, matrices, summary = accuracy_curves(results), mean_matrices(results), summarize(results)
+def _streams(
+    results: Results, summary: pd.DataFrame, board: pd.DataFrame, series: dict[str, int]
+) -> Iterator[dict[str, Any]]:
+    matrices = accuracy_matrices(results)
+    curves = accuracy_curves(matrices)
     for number, (stream, rows) in enumerate(board.groupby("stream", sort=False)):
         name = str(stream)
         runs = results.runs[results.runs["stream"] == stream]
@@ -192,7 +196,7 @@ def _streams(results: Results, board: pd.DataFrame, series: dict[str, int]) -> I
             "curve_rows": [(key, part.to_dict("records")) for key, part in lines.groupby("strategy", sort=False)],
             "tradeoff": Markup(figures.tradeoff(timed, series, f"t{number}")) if len(timed) else None,
             "front": figures.pareto(timed),
-            "matrices": [(row["strategy"], matrices[name, row["strategy"]]) for row in done.to_dict("records")],
+            "matrices": [(key, matrices[name, key].mean(axis=0)) for key in done["strategy"]],
             "summary": [(key, part.to_dict("records")) for key, part in mine.groupby("strategy", sort=False)],
             "notes": _notes(mine),
         }
@@ -201,8 +205,8 @@ def _streams(results: Results, board: pd.DataFrame, series: dict[str, int]) -> I
 def _roles(runs: pd.DataFrame) -> dict[str, str]:
     """Name the references among the strategies."""
     estimators = runs.groupby("strategy")["estimator"].first()
-    roles = {name: "upper bound" for name, estimator in estimators.items() if estimator in UPPER_BOUNDS}
-    return roles | {name: "lower bound" for name, estimator in estimators.items() if estimator == "NaiveClassifier"}
+    named = dict.fromkeys(UPPER_BOUNDS, "upper bound") | {"NaiveClassifier": "lower bound"}
+    return {str(name): named[estimator] for name, estimator in estimators.items() if estimator in named}
 
 
 def _notes(summary: pd.DataFrame) -> list[str]:

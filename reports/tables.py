@@ -1,10 +1,11 @@
 """From stored facts to tidy tables: metrics of each cell, their means over seeds, the leaderboard."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol
+from statistics import fmean
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -54,7 +55,6 @@ class _Cell:
     """What the metrics of one finished cell are computed from."""
 
     scenario: str
-    n_experiences: int
     inputs: dict[str, Array]
 
     def value(self, metric: Metric) -> tuple[float, str]:
@@ -64,9 +64,10 @@ class _Cell:
         return value, reason or ("some measurements are missing" if math.isnan(value) else "")
 
     def _undefined(self, metric: Metric) -> str:
-        if not self.n_experiences:
+        n_experiences = len(self.inputs["R"])
+        if not n_experiences:
             return "nothing was measured"
-        if self.n_experiences < metric.min_experiences:
+        if n_experiences < metric.min_experiences:
             return f"needs at least {metric.min_experiences} experiences"
         if metric.name == "forward_transfer" and self.scenario == "class":
             return "undefined for class-incremental streams: the classes to come are unknown"
@@ -82,36 +83,39 @@ class _Cell:
 _MEASURED = [name for metric in METRICS.values() for name in metric.needs if name not in ("R", "b", "R_joint")]
 
 
-def _size(n_experiences: object, scores: pd.DataFrame | None) -> int:
+def _by_cell(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, dict[str, Array]]:
+    """Split columns by cell, as arrays: a DataFrame per cell would take most of the time of a report."""
+    codes, keys = pd.factorize(frame["cell"])
+    order = np.argsort(codes, kind="stable")
+    ends = np.cumsum(np.bincount(codes, minlength=len(keys)))[:-1]
+    parts = {name: np.split(frame[name].to_numpy(dtype=np.float64)[order], ends) for name in columns}
+    return {str(key): {name: parts[name][i] for name in columns} for i, key in enumerate(keys)}
+
+
+def _inputs(n_experiences: object, scores: Mapping[str, Array], experiences: Mapping[str, Array]) -> dict[str, Array]:
+    trained_on, tested_on = (scores.get(name, np.empty(0)).astype(int) for name in ("trained_on", "tested_on"))
     known = 0 if pd.isna(n_experiences) else int(n_experiences)  # type: ignore[call-overload]
-    if scores is None:
-        return known
-    return max(known, int(scores["trained_on"].max()) + 1, int(scores["tested_on"].max()) + 1)
-
-
-def _inputs(size: int, scores: pd.DataFrame | None, experiences: pd.DataFrame | None) -> dict[str, Array]:
+    size = max([known, *(trained_on + 1), *(tested_on + 1)])
     table = np.full((size + 1, size), np.nan)
-    if scores is not None:
-        table[scores["trained_on"].to_numpy() + 1, scores["tested_on"].to_numpy()] = scores["score"]
-    inputs = {"R": table[1:], "b": table[0]}
-    for name in _MEASURED:
-        inputs[name] = np.full(size, np.nan)
-        if experiences is not None:
-            rows = experiences[experiences["experience"] < size]
-            inputs[name][rows["experience"].to_numpy()] = rows[name]
+    table[trained_on + 1, tested_on] = scores.get("score", np.empty(0))
+    inputs = {"R": table[1:], "b": table[0]} | {name: np.full(size, np.nan) for name in _MEASURED}
+    if experiences:
+        position = experiences["experience"].astype(int)
+        inside = position < size
+        for name in _MEASURED:
+            inputs[name][position[inside]] = experiences[name][inside]
     return inputs
 
 
 def _cells(results: Results) -> dict[str, _Cell]:
     """Return the finished cells by key."""
-    scores: dict[Any, pd.DataFrame] = dict(iter(results.scores.groupby("cell", sort=False)))
-    experiences: dict[Any, pd.DataFrame] = dict(iter(results.experiences.groupby("cell", sort=False)))
+    scores = _by_cell(results.scores, ["trained_on", "tested_on", "score"])
+    experiences = _by_cell(results.experiences, ["experience", *_MEASURED])
     finished = results.runs[results.runs["status"] == "ok"]
     cells = {}
     for run in finished.itertuples(index=False):
-        size = _size(run.n_experiences, scores.get(run.cell))
-        inputs = _inputs(size, scores.get(run.cell), experiences.get(run.cell))
-        cells[str(run.cell)] = _Cell(str(run.scenario), size, inputs)
+        key = str(run.cell)
+        cells[key] = _Cell(str(run.scenario), _inputs(run.n_experiences, scores.get(key, {}), experiences.get(key, {})))
     joint: dict[tuple[object, object], Array] = {}
     for run in finished[finished["estimator"] == "JointClassifier"].itertuples(index=False):
         joint.setdefault((run.stream, run.seed), cells[str(run.cell)].inputs["R"])
@@ -224,16 +228,18 @@ def groups(results: Results) -> Iterator[tuple[str, str, pd.DataFrame]]:
     >>> [(stream, strategy, len(runs)) for stream, strategy, runs in groups(example_results())]
     [('toy', 'Naive', 2), ('toy', 'Replay', 2), ('toy', 'Joint', 2)]
     """
-    for stream in results.runs["stream"].unique():
-        runs = results.runs[results.runs["stream"] == stream]
-        for strategy in runs["strategy"].unique():
-            yield stream, strategy, runs[runs["strategy"] == strategy]
+    for stream, runs in results.runs.groupby("stream", sort=False):
+        for strategy, rows in runs.groupby("strategy", sort=False):
+            yield str(stream), str(strategy), rows
 
 
 def _by_seed(values: Sequence[float], seeds: Sequence[object]) -> Array:
     """Return one value per seed: several cells of one seed are no independent evidence."""
-    known = pd.Series(values, dtype=float).groupby(list(seeds), sort=True).mean().dropna()
-    return np.asarray(known, dtype=np.float64)
+    known: dict[object, list[float]] = {}
+    for value, seed in zip(values, seeds, strict=True):
+        if not math.isnan(value):
+            known.setdefault(seed, []).append(value)
+    return np.array([fmean(same) for same in known.values()])
 
 
 def _note(pairs: list[tuple[float, str]], n_seeds: int, n_cells: int) -> str:
@@ -320,7 +326,31 @@ def leaderboard(results: Results) -> pd.DataFrame:
     1    toy   Replay        2            0.8125  samples
     2    toy    Naive        2            0.5625  nothing
     """
-    summary = summarize(results, _LEADERBOARD_METRICS).set_index(["stream", "strategy"])
+    return rank(results, summarize(results, _LEADERBOARD_METRICS))
+
+
+def rank(results: Results, summary: pd.DataFrame) -> pd.DataFrame:
+    """Make the leaderboard from a summary that has its metrics.
+
+    Parameters
+    ----------
+    results : object
+        Has the DataFrames ``runs``, ``experiences`` and ``scores``.
+    summary : DataFrame
+        From `summarize`.
+
+    Returns
+    -------
+    DataFrame
+        As `leaderboard` returns it.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> rank(example_results(), summarize(example_results()))["strategy"].to_list()
+    ['Joint', 'Replay', 'Naive']
+    """
+    summary = summary.set_index(["stream", "strategy"])
     by_metric = dict(iter(summary.groupby("metric", sort=False)))
     accuracy = by_metric.get("average_accuracy", summary)
     board = pd.DataFrame({name: frame["mean"] for name, frame in by_metric.items()}, index=accuracy.index)
@@ -337,18 +367,8 @@ def leaderboard(results: Results) -> pd.DataFrame:
     return board.reset_index(drop=True)[LEADERBOARD_COLUMNS]
 
 
-def _matrices(results: Results) -> Iterator[tuple[str, str, Array]]:
-    """Yield stream, strategy and the stacked accuracy matrices of its finished seeds."""
-    cells = _cells(results)
-    for stream, strategy, runs in groups(results):
-        finished = [cells[key].inputs["R"] for key in runs["cell"].astype(str) if key in cells]
-        size = max((len(matrix) for matrix in finished), default=0)
-        if size:
-            yield stream, strategy, np.stack([matrix for matrix in finished if len(matrix) == size])
-
-
-def mean_matrices(results: Results) -> dict[tuple[str, str], Array]:
-    """Average the accuracy matrices over seeds.
+def accuracy_matrices(results: Results) -> dict[tuple[str, str], Array]:
+    """Collect the accuracy matrices of the cells that finished.
 
     Parameters
     ----------
@@ -358,25 +378,31 @@ def mean_matrices(results: Results) -> dict[tuple[str, str], Array]:
     Returns
     -------
     dict
-        From (stream, strategy) to the T×T mean of what finished.
+        From (stream, strategy) to an array of shape (cells, T, T).
 
     Examples
     --------
     >>> from forgetless.reports import example_results
-    >>> mean_matrices(example_results())["toy", "Replay"]
+    >>> accuracy_matrices(example_results())["toy", "Replay"].mean(axis=0)
     array([[1.    , 0.    ],
            [0.6875, 0.9375]])
     """
-    return {(stream, strategy): stack.mean(axis=0) for stream, strategy, stack in _matrices(results)}
+    cells, stacks = _cells(results), {}
+    for stream, strategy, runs in groups(results):
+        finished = [cells[key].inputs["R"] for key in runs["cell"].astype(str) if key in cells]
+        size = max((len(matrix) for matrix in finished), default=0)
+        if size:
+            stacks[stream, strategy] = np.stack([matrix for matrix in finished if len(matrix) == size])
+    return stacks
 
 
-def accuracy_curves(results: Results, confidence: float = 0.95) -> pd.DataFrame:
+def accuracy_curves(matrices: Mapping[tuple[str, str], Array], confidence: float = 0.95) -> pd.DataFrame:
     """Average over seeds the accuracy on all experiences seen so far.
 
     Parameters
     ----------
-    results : object
-        Has the DataFrames ``runs``, ``experiences`` and ``scores``.
+    matrices : mapping
+        From `accuracy_matrices`.
     confidence : float
         Confidence of the Student-t intervals.
 
@@ -388,16 +414,15 @@ def accuracy_curves(results: Results, confidence: float = 0.95) -> pd.DataFrame:
     Examples
     --------
     >>> from forgetless.reports import example_results
-    >>> accuracy_curves(example_results()).loc[2:3, ["strategy", "experience", "mean"]]
+    >>> accuracy_curves(accuracy_matrices(example_results())).loc[2:3, ["strategy", "experience", "mean"]]
       strategy  experience    mean
     2   Replay           1  1.0000
     3   Replay           2  0.8125
     """
     frames = [pd.DataFrame(columns=["stream", "strategy", "experience", "mean", "ci_low", "ci_high"])]
-    for stream, strategy, stack in _matrices(results):
+    for (stream, strategy), stack in matrices.items():
         curves = np.stack([accuracy_curve(matrix) for matrix in stack])
         mean, _, low, high = student_interval(curves, confidence, (0.0, 1.0))
-        experience = np.arange(1, len(mean) + 1)
-        columns = {"experience": experience, "mean": mean, "ci_low": low, "ci_high": high}
+        columns = {"experience": np.arange(1, len(mean) + 1), "mean": mean, "ci_low": low, "ci_high": high}
         frames.append(pd.DataFrame({"stream": stream, "strategy": strategy, **columns}))
     return pd.concat(frames[1:] or frames, ignore_index=True)
