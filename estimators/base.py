@@ -71,7 +71,7 @@ class ContinualEstimator(BaseEstimator):
 
     def _mutable_parts(self):
         """Objects whose insides change during a call; each has ``snapshot()``."""
-        return [part for part in vars(self).values() if hasattr(part, "snapshot")]
+        return [part for name, part in vars(self).items() if name.endswith("_") and hasattr(part, "snapshot")]
 
     @contextmanager
     def _all_or_nothing(self):

@@ -60,7 +60,7 @@ class LwF(NetworkStrategy):
 
     def _new_experience(self):
         self.teacher_ = frozen_copy(self.net_.module_)
-        self._old_outputs_ = self._distilled_outputs()
+        self._old_outputs_ = self._learned_outputs_
 
     def _begin(self, X, y):
         if not hasattr(self, "teacher_"):
@@ -76,6 +76,9 @@ class LwF(NetworkStrategy):
         outputs = forward(x)
         distillation = self._distillation(outputs, teacher)
         return self._alpha_ * self._task_loss(outputs, y) + (1 - self._alpha_) * self._scale_ * distillation
+
+    def _end(self, X, y):
+        self._learned_outputs_ = self._outputs_to_distil()
 
     def _memory(self):
         teacher = self.teacher_.parameters() if hasattr(self, "teacher_") else ()
@@ -128,7 +131,7 @@ class LwFClassifier(LwF, NetworkClassifier):
     'nothing'
     """
 
-    def _distilled_outputs(self):
+    def _outputs_to_distil(self):
         """Columns over which the teacher's softmax is taken: of each old task, or of all classes seen."""
         groups = [columns for columns in self._groups_.values() if columns is not None]
         return [torch.from_numpy(columns) for columns in groups or [self._seen_columns_]]
