@@ -28,7 +28,7 @@ class Anchored(NetworkStrategy):
         net=None,
         *,
         penalty="l2",
-        strength=1.0,
+        strength=0.1,
         l1_ratio=0.5,
         anchor="previous",
         active_outputs="auto",
@@ -87,7 +87,7 @@ class AnchoredClassifier(Anchored, NetworkClassifier):
     net : skorch net, default=None
         Unfitted prototype, as for :class:`NaiveClassifier`.
     penalty : {"l2", "l1", "elasticnet"}, default="l2"
-    strength : float, default=1.0
+    strength : float, default=0.1
         λ. Note the ½ in the squared part.
     l1_ratio : float, default=0.5
         ρ, used with ``penalty="elasticnet"``.
