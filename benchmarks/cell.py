@@ -88,10 +88,18 @@ def open_stream(source: StreamSource, seed: int) -> Stream:
     Returns
     -------
     Stream
+
+    Raises
+    ------
+    ValueError
+        If it is none of these, or the callable returns no stream.
     """
     if isinstance(source, StreamSpec):
         return source.build(seed)
-    return source if isinstance(source, Stream) else source(seed)
+    stream = source(seed) if callable(source) else source
+    if not isinstance(stream, Stream):
+        raise ValueError(f"A {type(stream).__name__} is no stream; split_stream and permuted_stream make them.")
+    return stream
 
 
 def run_cell(cell: Cell) -> Facts:

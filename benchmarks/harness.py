@@ -138,14 +138,15 @@ def plan_cells(
         raise ValueError(
             f"There is nothing to run: {len(estimators)} strategies and {len(sources)} streams were given."
         )
-    device = _device(device)
+    # What computes on the CPU anyway need not run again for another device, nor wait for torch to look for one.
+    on_device = {name for name, each in estimators.items() if any(map(_is_device, each.get_params()))}
+    device = _device(device, needed=bool(on_device))
     cells: dict[str, Cell] = {}
     for stream, source in sources.items():
         for seed in _seeds(seeds):
             definition = open_stream(source, seed).definition
             for strategy, estimator in estimators.items():
-                # What computes on the CPU anyway need not run again for another device.
-                used = device if any(name.rpartition("__")[2] == "device" for name in estimator.get_params()) else "cpu"
+                used = device if strategy in on_device else "cpu"
                 cell = Cell(strategy, stream, estimator, source, seed, used, definition)
                 twin = cells.setdefault(cell.key, cell)
                 if twin is not cell:
@@ -173,11 +174,15 @@ def _seeds(seeds: int | Sequence[int]) -> list[int]:
     return chosen
 
 
-def _device(device: str) -> str:
+def _is_device(parameter: str) -> bool:
+    return parameter.rpartition("__")[2] == "device"
+
+
+def _device(device: str, needed: bool) -> str:
     if device not in ("auto", "cpu", "cuda"):
         raise ValueError(f"device is {device!r}; give 'auto', 'cpu' or 'cuda'.")
-    if device == "cpu":
-        return device
+    if device == "cpu" or not needed:
+        return "cpu"
     import torch
 
     if torch.cuda.is_available():

@@ -82,11 +82,13 @@ class Store:
             raise StoreError(f"No database can be reached by a URL like {scheme}://...: {_reason(error)}.") from None
         except ModuleNotFoundError as error:
             raise StoreError(f"The store {self.name} needs the package {error.name!r}; install it.") from None
-        with contextlib.ExitStack() as stack:
-            stack.callback(self.close)
+        try:
             with self._transaction() as connection:
-                self._check_or_create(connection)
-            stack.pop_all()
+                if not self._is_store(connection):
+                    self._create(connection)
+        except BaseException:
+            self.close()
+            raise
 
     def _open(self) -> sa.Engine:
         if "://" in self.name:
@@ -96,70 +98,64 @@ class Store:
             url = sa.URL.create("sqlite", database=self.name)
         if url.get_backend_name() != "sqlite":
             return sa.create_engine(url)
-        if url.database and url.database != ":memory:":
-            url = self._check_file(Path(url.database), url)
-        engine = sa.create_engine(url, connect_args={"timeout": 60})
-        begin = "BEGIN" if self.read_only else "BEGIN IMMEDIATE"
-
+        if not url.database or url.database == ":memory:":
+            return _sqlite(url, "BEGIN")
+        path = Path(url.database)
+        if self._is_there(path):
+            reader = _sqlite(_read_only_url(path), "BEGIN")
+            if self.read_only:
+                return reader
+            # Opened for writing, another program's database would be changed before anybody could say no.
+            with contextlib.closing(self):
+                self._engine = reader
+                with self._transaction() as connection:
+                    self._is_store(connection)
         # The driver's own idea of transactions would let two writers read the same state before either writes.
-        @sa.event.listens_for(engine, "connect")
-        def set_up(connection: Any, record: object) -> None:
-            connection.isolation_level = None
-            if not self.read_only:
-                connection.execute("PRAGMA journal_mode=WAL")
+        return _sqlite(url, "BEGIN IMMEDIATE", "PRAGMA journal_mode=WAL")
 
-        @sa.event.listens_for(engine, "begin")
-        def start(connection: sa.Connection) -> None:
-            connection.exec_driver_sql(begin)
-
-        return engine
-
-    def _check_file(self, path: Path, url: sa.URL) -> sa.URL:
-        """Refuse what is no store before anything opens it for writing."""
+    def _is_there(self, path: Path) -> bool:
+        """Tell whether there is something to be read, and refuse what cannot be a store."""
+        folder = path.absolute().parent
         if path.is_dir():
             raise StoreError(f"The store {path} is a folder; name a file.")
+        if not path.exists():
+            if self.read_only:
+                raise StoreError(f"There is no store {path}; `forgetless run --store {path}` makes one.")
+            if not folder.is_dir():
+                raise StoreError(f"The store {path} cannot be written: there is no folder {folder}.")
+        if not self.read_only and not all(os.access(place, os.W_OK) for place in (folder, path) if place.exists()):
+            raise StoreError(f"The store {path} cannot be written: permission denied.")
         try:
             with path.open("rb") as file:
                 start = file.read(16)
         except FileNotFoundError:
-            if self.read_only:
-                raise StoreError(f"There is no store {path}; `forgetless run --store {path}` makes one.") from None
-            start = b""
+            return False
         except OSError as error:
             raise StoreError(f"The store {path} cannot be read: {error.strerror}.") from None
         if start not in (b"", b"SQLite format 3\0"):
             raise StoreError(f"{path} is no database, so it cannot be a store; name another file.")
-        folder = path.absolute().parent
-        writable = os.access(folder, os.W_OK)
-        if self.read_only:
-            # Where SQLite cannot put its lock files, nobody writes either.
-            alone = {} if writable else {"immutable": "1"}
-            uri = f"file:{quote(os.fspath(path.absolute()))}"
-            return sa.URL.create("sqlite", database=uri, query={"uri": "true", "mode": "ro", **alone})
-        if not folder.is_dir():
-            raise StoreError(f"The store {path} cannot be written: there is no folder {folder}.")
-        if not writable or (path.exists() and not os.access(path, os.W_OK)):
-            raise StoreError(f"The store {path} cannot be written: permission denied.")
-        if start:
-            Store(path, read_only=True).close()
-        return url
+        return bool(start) or self.read_only
 
-    def _check_or_create(self, connection: sa.Connection) -> None:
+    def _is_store(self, connection: sa.Connection) -> bool:
+        """Tell our tables from none at all; refuse those of others."""
         names = sa.inspect(connection).get_table_names()
-        if _version.name in names:
-            version = connection.scalar(sa.select(_version.c.schema_version))
-            if version != SCHEMA_VERSION:
-                raise StoreError(
-                    f"The store {self.name} was written by another version of forgetless (tables of version {version}, "
-                    f"here {SCHEMA_VERSION}); use that version, or name another file."
-                )
-        elif names:
-            raise StoreError(f"{self.name} is a database of another program (it has a table {names[0]!r}).")
-        elif self.read_only:
+        if _version.name not in names:
+            if names:
+                raise StoreError(f"{self.name} is a database of another program (it has a table {names[0]!r}).")
+            return False
+        version = connection.scalar(sa.select(_version.c.schema_version))
+        if version != SCHEMA_VERSION:
+            raise StoreError(
+                f"The store {self.name} was written by another version of forgetless (tables of version {version}, "
+                f"here {SCHEMA_VERSION}); use that version, or name another file."
+            )
+        return True
+
+    def _create(self, connection: sa.Connection) -> None:
+        if self.read_only:
             raise StoreError(f"{self.name} is no store: it is empty.")
-        else:
-            _metadata.create_all(connection)
-            connection.execute(_version.insert(), {"schema_version": SCHEMA_VERSION})
+        _metadata.create_all(connection)
+        connection.execute(_version.insert(), {"schema_version": SCHEMA_VERSION})
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
@@ -261,6 +257,30 @@ class Store:
             names.merge(experiences, on="cell")[list(EXPERIENCE_COLUMNS)],
             names.merge(scores, on="cell")[list(SCORE_COLUMNS)],
         )
+
+
+def _sqlite(url: sa.URL, begin: str, *on_connect: str) -> sa.Engine:
+    """Make an engine whose transactions begin as told."""
+    engine = sa.create_engine(url, connect_args={"timeout": 60})
+
+    @sa.event.listens_for(engine, "connect")
+    def connect(connection: Any, record: object) -> None:
+        connection.isolation_level = None
+        for statement in on_connect:
+            connection.execute(statement)
+
+    @sa.event.listens_for(engine, "begin")
+    def start(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _read_only_url(path: Path) -> sa.URL:
+    # Where SQLite cannot put its lock files, nobody else writes either.
+    alone = {} if os.access(path.absolute().parent, os.W_OK) else {"immutable": "1"}
+    database = f"file:{quote(os.fspath(path.absolute()))}"
+    return sa.URL.create("sqlite", database=database, query={"uri": "true", "mode": "ro", **alone})
 
 
 def _reason(error: SQLAlchemyError) -> str:
