@@ -157,23 +157,15 @@ def _attribute(name: str, value: str, prefix: str) -> str:
 
 def _spread(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """Move values apart by at least the gap, as little as possible, within low and high."""
+    from scipy.optimize import isotonic_regression
+
     order = np.argsort(values, kind="stable")
-    placed = np.asarray(values, dtype=float)[order]
-    gap = min(gap, (high - low) / max(len(placed) - 1, 1))
-    for _ in range(200):
-        close = np.diff(placed) < gap - 1e-9
-        if not close.any():
-            break
-        for i in map(int, np.flatnonzero(close)):
-            middle = (placed[i] + placed[i + 1]) / 2
-            placed[i], placed[i + 1] = middle - gap / 2, middle + gap / 2
-        placed = np.clip(placed, low, high)
-    # What is left of overlaps after this many rounds lies at an end.
-    for i in range(1, len(placed)):
-        placed[i] = max(placed[i], placed[i - 1] + gap)
-    excess = max(placed[-1] - high, 0.0) if len(placed) else 0.0
-    result = np.empty_like(placed)
-    result[order] = placed - excess
+    gap = min(gap, (high - low) / max(len(values) - 1, 1))
+    # With the gaps taken off, what is left has only to keep its order.
+    offsets = gap * np.arange(len(values))
+    kept = isotonic_regression(np.asarray(values, dtype=float)[order] - offsets).x
+    result = np.empty(len(values))
+    result[order] = np.clip(kept, low, max(high - gap * (len(values) - 1), low)) + offsets
     return [float(value) for value in result]
 
 

@@ -53,7 +53,8 @@ def _points(better: pd.Series, worse: pd.Series) -> str:
 def _best(best: pd.Series, references: pd.DataFrame) -> Finding:
     text = f"{_accuracy(best)} average accuracy after {formats.seconds(best['fit_seconds'])} of fitting"
     if not pd.isna(best["forgetting"]):
-        text += f"; {formats.percent(best['forgetting'])} points forgotten"
+        lost = formats.percent(best["forgetting"]) if best["forgetting"] >= 0.0005 else "no"
+        text += f"; {lost} points forgotten"
     if len(references):
         top = references.iloc[0]
         gap = top["average_accuracy"] - best["average_accuracy"]
