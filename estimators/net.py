@@ -4,7 +4,7 @@ import inspect
 
 import torch
 from skorch import NeuralNetClassifier
-from skorch.callbacks import Callback, EpochTimer, PrintLog
+from skorch.callbacks import Callback, EpochTimer, PassthroughScoring, PrintLog
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -147,8 +147,13 @@ class ContinualNet(NeuralNetClassifier):
 
     @property
     def _default_callbacks(self):
-        # The loop records losses itself, once an epoch; skorch's scoring callbacks would need every batch.
-        return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())]
+        # The fast loop records losses itself, once an epoch; PassthroughScoring serves skorch's own loop.
+        return [
+            ("epoch_timer", EpochTimer()),
+            ("train_loss", PassthroughScoring("train_loss", on_train=True)),
+            ("valid_loss", PassthroughScoring("valid_loss")),
+            ("print_log", PrintLog()),
+        ]
 
     # --- building -----------------------------------------------------------------------------------------------
 
@@ -323,8 +328,8 @@ class ContinualNet(NeuralNetClassifier):
     # --- learning -----------------------------------------------------------------------------------------------
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
-        """Train on `X`, `y`, as skorch does; data in memory take the fast loop."""
-        if isinstance(X, Dataset) or isinstance(X, dict | list | tuple) or fit_params:
+        """Train on `X`, `y`, as skorch does; arrays and tensors take the fast loop."""
+        if isinstance(X, Dataset | dict | list | tuple) or set(fit_params) - {"_routing_method"}:
             return super().fit_loop(X, y, epochs, **fit_params)
         self.check_data(X, y)
         self.check_training_readiness()
@@ -378,17 +383,17 @@ class ContinualNet(NeuralNetClassifier):
 
     def _run_batches(self, batches, step):
         """One epoch of steps; returns its mean loss per row, the only number read back from the device."""
-        listeners = self._batch_listeners()
+        announce = self._has_batch_listeners()
         total = 0.0
         for batch in batches:
-            if listeners:
-                self._tell(listeners, "on_batch_begin", batch=batch[:2], training=True)
-            loss = step(batch, listeners)
+            if announce:
+                self.notify("on_batch_begin", batch=batch[:2], training=True)
+            loss = step(batch, announce)
             total = total + loss * len(batch[0])
-            if listeners:
+            if announce:
                 self.history.record_batch("train_loss", loss.item())
                 self.history.record_batch("train_batch_size", len(batch[0]))
-                self._tell(listeners, "on_batch_end", batch=batch[:2], training=True, loss=loss, y_pred=None)
+                self.notify("on_batch_end", batch=batch[:2], training=True, loss=loss, y_pred=None)
         mean = float(total) / batches.n_rows
         if not abs(mean) < float("inf"):
             raise FloatingPointError(_DIVERGED.format(what="the loss"))
@@ -402,17 +407,13 @@ class ContinualNet(NeuralNetClassifier):
         self.module_.train(training)
         return loss
 
-    def _batch_listeners(self):
-        """Callbacks that override a batch event; usually none, and then no batch is announced."""
-        return [
-            callback
+    def _has_batch_listeners(self):
+        """Whether a callback overrides a batch event; usually none does, and then no batch is announced."""
+        return any(
+            getattr(type(callback), event) is not getattr(Callback, event)
             for _, callback in self.callbacks_
-            if any(getattr(type(callback), event) is not getattr(Callback, event) for event in _BATCH_EVENTS)
-        ]
-
-    def _tell(self, listeners, event, **kwargs):
-        for callback in listeners:
-            getattr(callback, event)(self, **kwargs)
+            for event in _BATCH_EVENTS
+        )
 
 
 _DIVERGED = (
@@ -436,27 +437,31 @@ class _Step:
         # LBFGS evaluates the loss several times a step.
         self.needs_closure = isinstance(self.optimizer, torch.optim.LBFGS)
 
-    def __call__(self, batch, listeners):
+    def __call__(self, batch, announce):
         if self.needs_closure:
-            loss = self.optimizer.step(lambda: self.backward(batch, listeners))
+            loss = self.optimizer.step(lambda: self.backward(batch, announce))
         else:
-            loss = self.backward(batch, listeners)
+            loss = self.backward(batch, announce)
             self.optimizer.step()
         self.strategy.after_step(self.theta)
         return loss.detach()
 
-    def backward(self, batch, listeners):
+    def backward(self, batch, announce):
         loss = self.strategy.batch_loss(self.module, batch)
         grads = torch.autograd.grad(loss, self.params, allow_unused=True)
         if self.gradient is None:
             for p, g in zip(self.params, grads, strict=True):
                 p.grad = g
         else:
-            flat = [torch.zeros_like(p).view(-1) if g is None else g.reshape(-1) for p, g in zip(self.params, grads, strict=True)]
+            flat = [
+                torch.zeros_like(p).view(-1) if g is None else g.reshape(-1)
+                for p, g in zip(self.params, grads, strict=True)
+            ]
             torch.cat(flat, out=self.gradient)
             for p, view in zip(self.params, self.views, strict=True):
                 p.grad = view
             self.strategy.change_gradient(self.theta, self.gradient)
-        for callback in listeners:
-            callback.on_grad_computed(self.net, named_parameters=self.net.get_all_learnable_params(), batch=batch[:2], training=True)
+        if announce:
+            named = self.net.get_all_learnable_params()
+            self.net.notify("on_grad_computed", named_parameters=named, batch=batch[:2], training=True)
         return loss

@@ -143,7 +143,10 @@ class NetworkStrategy(ContinualEstimator):
         """Train on rows on the device, from :meth:`_begin` to :meth:`_end`."""
         self._generator_ = self._torch_generator("strategy")
         with self._seeded("training"):
-            self.net_.learn((X, y, *self._begin(X, y)), self, self._torch_generator("order"))
+            rows = (X, y, *self._begin(X, y))
+            self.net_.notify("on_train_begin", X=X, y=y)
+            self.net_.learn(rows, self, self._torch_generator("order"))
+            self.net_.notify("on_train_end", X=X, y=y)
             self._end(X, y)
         del self._generator_
 
