@@ -348,9 +348,11 @@ def _point_labels(axes: "Axes", frame: pd.DataFrame, series: Mapping[str, int], 
         size = _CHARACTER_WIDTH * len(label) + 4, 13.0
         box = _free_box(float(x), float(y), size, taken, (area.x0, area.y0, area.x1, area.y1))
         taken.append(box)
-        left, middle = to_data.transform((box[0] + 2, (box[1] + box[3]) / 2))
+        before = box[2] <= x
+        anchor, middle = to_data.transform((box[2] - 2 if before else box[0] + 2, (box[1] + box[3]) / 2))
         tint = _INK if strategy in front else _MUTED
-        text = axes.text(left, middle, label, color=tint, va="center", gid=f"label:{number}")
+        text = axes.text(anchor, middle, label, color=tint, va="center", gid=f"label:{number}")
+        text.set_horizontalalignment("right" if before else "left")
         text.set_fontweight("bold" if strategy in front else "normal")
         nearest = min(max(x, box[0]), box[2]), min(max(y, box[1]), box[3])
         if math.dist((x, y), nearest) > 14:
