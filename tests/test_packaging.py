@@ -1,0 +1,67 @@
+"""The package as it is laid out: what is listed, what is imported, what the examples in docstrings say."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import forgetless
+
+ROOT = Path(__file__).parents[1]
+MODULES = [
+    "forgetless",
+    *(m.name for m in pkgutil.walk_packages(forgetless.__path__, "forgetless.") if "__main__" not in m.name),
+]
+FOLDERS = ("benchmarks", "datasets", "estimators", "reports")
+# Tests and tools live beside the package in an editable install; they are no part of it.
+MODULES = [name for name in MODULES if name == "forgetless" or name.split(".")[1] in FOLDERS]
+
+
+def test_pyproject_lists_every_package():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = [
+        ".".join(["forgetless", *path.parent.relative_to(ROOT).parts])
+        for folder in FOLDERS
+        for path in (ROOT / folder).rglob("__init__.py")
+    ]
+    assert sorted(listed) == sorted(["forgetless", *found])
+
+
+def test_only_two_modules_at_the_root():
+    assert {path.name for path in ROOT.glob("*.py")} == {"__init__.py", "__main__.py"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings(name):
+    results = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    assert results.failed == 0
+
+
+@pytest.mark.parametrize("module", ["forgetless", *(f"forgetless.{folder}" for folder in FOLDERS)])
+def test_importing_a_package_imports_nothing_heavy(module):
+    code = f"import sys, {module}; print([m for m in ('torch', 'sklearn', 'pandas', 'matplotlib') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("folder", ["datasets", "estimators", "reports"])
+def test_only_benchmarks_knows_the_others(folder):
+    others = "|".join(name for name in FOLDERS if name != folder)
+    for path in (ROOT / folder).rglob("*.py"):
+        imports = re.findall(rf"^\s*(?:from|import) \.+(?:{others})\b.*", path.read_text(), re.MULTILINE)
+        assert not imports, f"{path}: {imports}"
+
+
+def test_every_public_name_resolves():
+    for folder in FOLDERS:
+        package = importlib.import_module(f"forgetless.{folder}")
+        assert package.__all__
+        for name in package.__all__:
+            assert getattr(package, name) is not None
+        assert set(package.__all__) <= set(dir(package))

@@ -1,0 +1,131 @@
+"""Incremental pipelines."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import sklearn
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.exceptions import UnsetMetadataPassedError
+from sklearn.linear_model import SGDClassifier
+from sklearn.model_selection import GridSearchCV
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
+
+from forgetless.datasets import load_digits, split_stream
+from forgetless.estimators import (
+    MLP,
+    ContinualNet,
+    EWCClassifier,
+    IncrementalPipeline,
+    SLDAClassifier,
+    make_incremental_pipeline,
+)
+
+DIGITS = load_digits()
+NET = ContinualNet(MLP, module__hidden_units=(16,), lr=0.01, max_epochs=5)
+
+
+def ewc():
+    return EWCClassifier(NET, random_state=0)
+
+
+@pytest.fixture
+def routing():
+    with sklearn.config_context(enable_metadata_routing=True):
+        yield
+
+
+def learned(pipe, scenario="task"):
+    for e in split_stream(DIGITS, n_experiences=5, scenario=scenario, class_order="sorted"):
+        task = {} if e.task_id is None else {"task_id": e.task_id}
+        pipe.partial_fit(e.X_train, e.y_train, **task)
+    return pipe
+
+
+def test_steps_learn_one_after_another_as_by_hand():
+    pipe = learned(make_incremental_pipeline(StandardScaler(), ewc()))
+    scaler, clf = StandardScaler(), ewc()
+    for e in split_stream(DIGITS, n_experiences=5, scenario="task", class_order="sorted"):
+        clf.partial_fit(scaler.partial_fit(e.X_train).transform(e.X_train), e.y_train, task_id=e.task_id)
+    X = scaler.transform(DIGITS.X_test)
+    assert np.array_equal(pipe.predict_proba(DIGITS.X_test, task_id=3), clf.predict_proba(X, task_id=3))
+    assert pipe.score(DIGITS.X_test, DIGITS.y_test, task_id=3) == clf.score(X, DIGITS.y_test, task_id=3)
+    assert pipe.strategy_info() == clf.strategy_info() and pipe.memory_usage() == clf.memory_usage()
+
+
+def test_update_first_fits_the_scaler_once():
+    pipe = learned(make_incremental_pipeline(StandardScaler(), ewc(), update="first"))
+    first = split_stream(DIGITS, n_experiences=5, class_order="sorted")[0]
+    assert np.array_equal(pipe[0].mean_, StandardScaler().partial_fit(first.X_train).mean_)
+
+
+def test_task_ids_with_routing(routing):
+    last = ewc().set_partial_fit_request(task_id=True).set_predict_request(task_id=True).set_score_request(task_id=True)
+    pipe = learned(make_incremental_pipeline(StandardScaler(), last))
+    answers = pipe.predict(DIGITS.X_test, task_id=0)
+    assert set(answers) <= {0, 1}
+    assert 0 < pipe.score(DIGITS.X_test, DIGITS.y_test, task_id=0) < 0.5
+    with sklearn.config_context(enable_metadata_routing=False):
+        assert np.array_equal(learned(clone(pipe)).predict(DIGITS.X_test, task_id=0), answers)
+
+
+def test_task_id_that_nobody_requested_is_an_error_with_routing(routing):
+    with pytest.raises(UnsetMetadataPassedError, match="task_id"):
+        learned(make_incremental_pipeline(StandardScaler(), ewc()))
+
+
+def test_stateless_frozen_and_passthrough_steps():
+    pca = PCA(10, random_state=0).fit(DIGITS.X_train)
+    components = pca.components_.copy()
+    steps = [("abs", FunctionTransformer(np.abs)), ("none", "passthrough"), ("pca", pca), ("slda", SLDAClassifier())]
+    pipe = learned(IncrementalPipeline(steps), "class")
+    assert pipe.score(DIGITS.X_test, DIGITS.y_test) > 0.85
+    assert np.array_equal(pipe["pca"].components_, components)
+
+
+def test_unfitted_step_without_partial_fit_is_named():
+    pipe = make_incremental_pipeline(PCA(3), SLDAClassifier())
+    with pytest.raises(TypeError, match=r"'pca' \(PCA\) has no partial_fit and is not fitted"):
+        pipe.partial_fit(DIGITS.X_train, DIGITS.y_train)
+
+
+def test_last_step_without_partial_fit():
+    from sklearn.tree import DecisionTreeClassifier
+
+    assert not hasattr(make_incremental_pipeline(StandardScaler(), DecisionTreeClassifier()), "partial_fit")
+
+
+@pytest.mark.parametrize("last", [ewc(), SGDClassifier(random_state=0)], ids=["ours", "guest"])
+def test_failed_call_changes_no_step(last):
+    pipe = make_incremental_pipeline(MinMaxScaler(), last)
+    pipe.partial_fit(DIGITS.X_train[:500], DIGITS.y_train[:500], classes=np.arange(10))
+    twin = copy.deepcopy(pipe)
+    bad = DIGITS.y_train[500:] + 0.5
+    with pytest.raises(ValueError, match=r"continuous|Unknown label type|valid labels"):
+        pipe.partial_fit(DIGITS.X_train[500:] * 3, bad)
+    assert np.array_equal(pipe[0].data_max_, twin[0].data_max_)
+    answers = [p.partial_fit(DIGITS.X_train, DIGITS.y_train).predict(DIGITS.X_test) for p in (pipe, twin)]
+    assert np.array_equal(*answers)
+
+
+def test_pickle_continues():
+    pipe = learned(make_incremental_pipeline(StandardScaler(), ewc()), "class")
+    twin = pickle.loads(pickle.dumps(pipe))
+    X, y = DIGITS.X_train[:300], DIGITS.y_train[:300]
+    answers = [p.partial_fit(X, y).predict_proba(DIGITS.X_test) for p in (pipe, twin)]
+    assert np.array_equal(*answers)
+
+
+def test_clone_and_grid_search():
+    pipe = make_incremental_pipeline(StandardScaler(), ewc(), update="first")
+    assert clone(pipe).update == "first"
+    grid = {"ewcclassifier__ewc_lambda": [1.0, 10.0], "ewcclassifier__net__lr": [0.01], "update": ["always", "first"]}
+    search = GridSearchCV(pipe, grid, cv=2, error_score="raise").fit(DIGITS.X_train[:300], DIGITS.y_train[:300])
+    assert search.best_score_ > 0.5
+
+
+def test_wrong_update_is_named():
+    with pytest.raises(ValueError, match="update"):
+        make_incremental_pipeline(StandardScaler(), ewc(), update="never").partial_fit(DIGITS.X_train, DIGITS.y_train)
