@@ -290,6 +290,10 @@ def _sentence(error: ValidationError) -> str:
             return f"the key {key}{where} is unknown{nearest(str(place[0]), model.model_fields)}"
         case "missing":
             return f"the key {key}{where} is missing"
+        case "union_tag_invalid":
+            context = found["ctx"]
+            builders = context["expected_tags"].replace(", ", " or ")
+            return f"'builder'{where} is wrong: input should be {builders}, not {context['tag']!r:.60}"
         case "value_error":
             return f"{key}{where} is wrong: {found['ctx']['error']}"
     return f"{key}{where} is wrong: {found['msg'][0].lower()}{found['msg'][1:]}, not {found['input']!r:.60}"

@@ -89,7 +89,7 @@ class ContinualNet(NeuralNetClassifier):
     Parameters
     ----------
     module : torch.nn.Module class or instance
-        The network, whose outputs are logits. ``n_inputs`` and ``n_outputs`` are filled in where its signature has them.
+        The network; outputs are logits. ``n_inputs`` and ``n_outputs`` are filled in where its signature has them.
     criterion : torch criterion class, default=torch.nn.CrossEntropyLoss
         The loss. With ``torch.nn.NLLLoss`` outputs are taken to be probabilities, as everywhere in skorch.
     optimizer : torch optimizer class, default=torch.optim.Adam

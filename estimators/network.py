@@ -165,6 +165,12 @@ class NetworkStrategy(ContinualEstimator):
         with fixed_statistics(self.net_.module_ if module is None else module) as module:
             return torch.cat([module(x) for x in X.split(_PREDICT_ROWS)])[:n_rows]
 
+    def _gradient_of(self, loss):
+        """Gradient of a loss as one vector, in the order of ``theta``; parameters that play no part have zeros."""
+        params = self.net_.trainable()
+        grads = torch.autograd.grad(loss, params, materialize_grads=True)
+        return torch.cat([g.reshape(-1) for g in grads])
+
     def _memory(self):
         return network_bytes(self.net_)
 

@@ -31,7 +31,7 @@ class IncrementalPipeline(Pipeline):
     otherwise. Where that matters, use ``update="first"``: steps before the last are fitted at the first call only.
 
     Metadata such as ``task_id`` goes straight to the last step; with scikit-learn's metadata routing enabled, it goes
-    where it was requested (``EWCClassifier().set_partial_fit_request(task_id=True).set_predict_request(task_id=True)``).
+    where it was requested, with ``EWCClassifier().set_partial_fit_request(task_id=True)`` and its like.
 
     Parameters
     ----------

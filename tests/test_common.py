@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from forgetless.datasets import load_digits, split_stream
-from forgetless.estimators import ContinualNet, MLP, all_estimators
+from forgetless.estimators import MLP, ContinualNet, all_estimators
 
 CLASSES = dict(all_estimators())
 DIGITS = load_digits()

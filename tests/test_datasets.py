@@ -15,6 +15,7 @@ from threading import Thread
 
 import numpy as np
 import pytest
+
 from forgetless import datasets
 from forgetless.datasets import Dataset, load_dataset, load_mnist, mnist
 
@@ -167,10 +168,10 @@ class TestEmbedded:
     @pytest.mark.parametrize("name", EMBEDDED)
     def test_random_state_decides_the_split(self, name):
         load = getattr(datasets, f"load_{name}")
-        before = np.random.get_state()[1].copy()  # noqa: NPY002
+        before = np.random.get_state()[1].copy()
         assert load().fingerprint == load(random_state=0).fingerprint == load_dataset(name).fingerprint
         assert load(random_state=1).fingerprint != load().fingerprint
-        np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+        np.testing.assert_array_equal(np.random.get_state()[1], before)
 
     def test_registry(self):
         assert {*EMBEDDED, "mnist"} == set(datasets.DATASETS)

@@ -3,6 +3,7 @@ import warnings
 
 import numpy as np
 import pytest
+
 from forgetless.reports import METRICS
 from forgetless.reports import metrics as m
 

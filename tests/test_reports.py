@@ -15,6 +15,8 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
+
 from forgetless.reports import (
     METRICS,
     cell_metrics,
@@ -31,7 +33,6 @@ from forgetless.reports import figures as figures_module
 from forgetless.reports import page as page_module
 from forgetless.reports.formats import plain, seconds, size
 from forgetless.reports.tables import LEADERBOARD_COLUMNS, SUMMARY_COLUMNS
-from scipy import stats
 
 SCORE_COLUMNS = ["cell", "strategy", "stream", "seed", "trained_on", "tested_on", "score"]
 EXPERIENCE_COLUMNS = [

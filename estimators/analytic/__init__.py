@@ -1,0 +1,1 @@
+"""Closed form: exact statistics of the data, no gradient."""

@@ -1,0 +1,1 @@
+"""Baselines: the bounds that strategies are held to."""

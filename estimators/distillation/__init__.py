@@ -1,0 +1,1 @@
+"""Distillation: the old network's answers are the teacher."""

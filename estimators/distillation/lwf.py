@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from .._compat import Interval, Real, at_least, between, one_of
+from .._compat import Interval, Real, between, one_of
 from ..modules import frozen_copy, tensor_bytes
 from ..network import NetworkClassifier, NetworkStrategy
 

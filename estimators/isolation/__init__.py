@@ -1,0 +1,1 @@
+"""Isolation: parameters of their own for each task."""

@@ -1,0 +1,1 @@
+"""Regularisation: penalties on moving away from old weights."""

@@ -1,0 +1,1 @@
+"""Replay: old rows, or made-up ones, are learned again."""
