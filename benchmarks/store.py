@@ -277,8 +277,8 @@ def _sqlite(url: sa.URL, begin: str, *on_connect: str) -> sa.Engine:
 
 
 def _read_only_url(path: Path) -> sa.URL:
-    # Where SQLite cannot put its lock files, nobody else writes either.
-    alone = {} if os.access(path.absolute().parent, os.W_OK) else {"immutable": "1"}
+    # Without a log beside it nobody is writing, and SQLite need not leave lock files of its own.
+    alone = {} if path.with_name(f"{path.name}-wal").exists() else {"immutable": "1"}
     database = f"file:{quote(os.fspath(path.absolute()))}"
     return sa.URL.create("sqlite", database=database, query={"uri": "true", "mode": "ro", **alone})
 
