@@ -8,9 +8,13 @@ from importlib import import_module
 # Estimators: class name -> module.
 _ESTIMATORS = {
     "NaiveClassifier": ".baselines.naive",
+    "NaiveRegressor": ".baselines.naive",
     "JointClassifier": ".baselines.joint",
     "AnchoredClassifier": ".regularization.anchored",
     "EWCClassifier": ".regularization.ewc",
+    "SIClassifier": ".regularization.si",
+    "MASClassifier": ".regularization.mas",
+    "RWalkClassifier": ".regularization.rwalk",
     "ReplayClassifier": ".replay.replay",
     "LwFClassifier": ".distillation.lwf",
     "IndependentClassifier": ".isolation.independent",
@@ -21,8 +25,11 @@ _PARTS = {
     "IncrementalPipeline": ".pipeline",
     "make_incremental_pipeline": ".pipeline",
     "ContinualClassifier": ".base",
+    "ContinualRegressor": ".base",
     "NetworkClassifier": ".network",
+    "NetworkRegressor": ".network",
     "ContinualNet": ".net",
+    "ContinualRegressionNet": ".net",
     "MLP": ".modules",
     "ConvNet": ".modules",
 }

@@ -3,8 +3,9 @@
 from contextlib import contextmanager
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -93,6 +94,26 @@ class ContinualEstimator(BaseEstimator):
 
     # --- experiences ---------------------------------------------------------------------------------------------
 
+    def fit(self, X, y):
+        """Forget everything and learn `X`, `y` as the first experience.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,); for a regressor also (n_samples, n_outputs)
+
+        Returns
+        -------
+        self
+        """
+        with self._all_or_nothing():
+            self._forget_everything()
+            self._learn_call(X, y)
+        return self
+
+    def _learn_call(self, X, y, *, task_id=None):
+        raise NotImplementedError
+
     def _start_call(self, task_id):
         """Note the task, and whether this call opens an experience; a call with the running task's id continues it."""
         check_parameters(self)
@@ -137,23 +158,6 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
     where a class is more likely; where scores are logits, ``predict_proba`` is their softmax.
     """
 
-    def fit(self, X, y):
-        """Forget everything and learn `X`, `y` as the first experience.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,)
-
-        Returns
-        -------
-        self
-        """
-        with self._all_or_nothing():
-            self._forget_everything()
-            self._learn_call(X, y, None, None)
-        return self
-
     def partial_fit(self, X, y, classes=None, *, task_id=None):
         """Learn one experience.
 
@@ -179,10 +183,10 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
             The estimator is then as it was before the call.
         """
         with self._all_or_nothing():
-            self._learn_call(X, y, classes, task_id)
+            self._learn_call(X, y, classes=classes, task_id=task_id)
         return self
 
-    def _learn_call(self, X, y, classes, task_id):
+    def _learn_call(self, X, y, *, classes=None, task_id=None):
         first = not self.__sklearn_is_fitted__()
         X, y = validate_data(self, X, y, dtype=self._dtype, order="C", reset=first)
         check_classification_targets(y)
@@ -311,6 +315,125 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
         float
         """
         return float(np.average(self.predict(X, task_id=task_id) == np.asarray(y), weights=sample_weight))
+
+
+class ContinualRegressor(RegressorMixin, ContinualEstimator):
+    """A regressor that learns one experience after another.
+
+    Strategies write ``_learn(X, y)`` and ``_predictions(X)``; there, targets are float64 of shape (n_rows, n_outputs),
+    whatever the shape of the user's `y`.
+    """
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def partial_fit(self, X, y, *, task_id=None):
+        """Learn one experience.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        task_id : hashable, default=None
+            The task of this experience. A call with the id of the call before continues the running experience;
+            any other call opens a new one.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If the input is not finite, empty, not two-dimensional, or has another number of features or outputs than
+            before. The estimator is then as it was before the call.
+        """
+        with self._all_or_nothing():
+            self._learn_call(X, y, task_id=task_id)
+        return self
+
+    def _learn_call(self, X, y, *, task_id=None):
+        first = not self.__sklearn_is_fitted__()
+        X, y = self._validate(X, y, first)
+        self._start_call(task_id)
+        self._learn(X, y)
+
+    def _validate(self, X, y, first):
+        """Rows and targets as strategies see them; the shape of `y` is noted at the first call, and then demanded."""
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            validate_separately=(
+                {"dtype": self._dtype, "order": "C"},
+                {"dtype": np.float64, "ensure_2d": False},
+            ),
+            reset=first,
+        )
+        check_consistent_length(X, y)
+        if first:
+            self.n_outputs_, self._target_shape_ = int(np.prod(y.shape[1:])), y.shape[1:]
+        elif y.shape[1:] != self._target_shape_:
+            raise ValueError(
+                f"y has shape {y.shape}, but in earlier calls its shape was (n_samples, *{self._target_shape_}); "
+                "give targets of one shape."
+            )
+        return X, y.reshape(len(y), self.n_outputs_)
+
+    def _learn(self, X, y):
+        raise NotImplementedError
+
+    def _predictions(self, X):
+        raise NotImplementedError
+
+    def _task_predictions(self, X, task_id):
+        """Predictions where the task is known."""
+        return self._predictions(X)
+
+    def predict(self, X, task_id=None):
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        task_id : hashable, default=None
+            The task of the rows, for methods that treat tasks differently.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            In the shape of the `y` that was learned.
+
+        Raises
+        ------
+        ValueError
+            If the task was never learned, or `X` is not what the estimator was fitted on.
+        """
+        check_is_fitted(self)
+        if task_id is not None:
+            self._known_task(task_id)
+        X = validate_data(self, X, dtype=self._dtype, order="C", reset=False)
+        predictions = self._predictions(X) if task_id is None else self._task_predictions(X, task_id)
+        return predictions.astype(np.float64).reshape(len(X), *self._target_shape_)
+
+    def score(self, X, y, sample_weight=None, task_id=None):
+        """Coefficient of determination R² on `X`, `y`; the mean over outputs if there are several.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), default=None
+        task_id : hashable, default=None
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        float
+        """
+        return float(r2_score(y, self.predict(X, task_id=task_id), sample_weight=sample_weight))
 
 
 def _labels_like(y, classes):

@@ -1,14 +1,15 @@
-"""ContinualNet: the skorch net whose in-memory loop asks a strategy for the loss and the gradient of each step."""
+"""ContinualNet and ContinualRegressionNet: skorch nets whose in-memory loop asks a strategy at each step."""
 
 import inspect
 
 import torch
-from skorch import NeuralNetClassifier
+from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import Callback, EpochTimer, PassthroughScoring, PrintLog
 from torch import nn
 from torch.utils.data import Dataset
 
 from .modules import batch_norm_layers, head_of
+from .optimizer import stepper
 
 _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
@@ -64,8 +65,6 @@ class Batches:
 class PlainLearning:
     """The hooks of a net that learns alone: the net's own loss, nothing against forgetting."""
 
-    changes_gradient = False
-
     def __init__(self, net):
         self.net = net
 
@@ -74,52 +73,26 @@ class PlainLearning:
         x, y = batch
         return self.net.get_loss(module(x), y, X=x, training=True)
 
+    def change_gradient(self, theta, gradient):
+        """Nothing."""
+
     def after_step(self, theta):
         """Nothing."""
 
 
-class ContinualNet(NeuralNetClassifier):
-    """A skorch classifier net with a fast loop over data in memory, and a head that grows.
+class FastLoop(NeuralNet):
+    """What makes a skorch net the net of a strategy: a fast loop over data in memory, and a head that grows.
 
-    It is what a strategy clones and trains. Everything that skorch offers goes on working (callbacks, ``device``,
-    ``optimizer__*``, ``module__*``, ``set_params``); what differs are the defaults and the loop: tensors instead of a
-    ``DataLoader``, fused optimisers, no synchronisation per batch, and no batch callbacks unless a callback has them.
-    A ``torch.utils.data.Dataset`` given as `X` takes skorch's own loop.
-
-    Parameters
-    ----------
-    module : torch.nn.Module class or instance
-        The network; outputs are logits. ``n_inputs`` and ``n_outputs`` are filled in where its signature has them.
-    criterion : torch criterion class, default=torch.nn.CrossEntropyLoss
-        The loss. With ``torch.nn.NLLLoss`` outputs are taken to be probabilities, as everywhere in skorch.
-    optimizer : torch optimizer class, default=torch.optim.Adam
-    lr : float, default=0.001
-    max_epochs : int, default=10
-        Passes over the data of each call.
-    batch_size : int, default=32
-    train_split : None or callable, default=None
-        With a split (``skorch.dataset.ValidSplit``), part of the data of each call is held out for early stopping.
-    verbose : int, default=0
-    device : str, default="cpu"
-        ``"auto"`` is CUDA where there is a device, else the CPU.
-    reset_optimizer : bool, default=False
-        Whether a strategy starts each experience with a fresh optimiser instead of the state of the last one.
-    **kwargs
-        As for ``skorch.NeuralNetClassifier``.
-
-    Examples
-    --------
-    >>> from forgetless.estimators import ContinualNet, MLP, NaiveClassifier
-    >>> net = ContinualNet(MLP, module__hidden_units=(400, 400), lr=1e-3, max_epochs=4, batch_size=128)
-    >>> NaiveClassifier(net=net).fit([[0.0], [1.0]], ["no", "yes"]).classes_
-    array(['no', 'yes'], dtype='<U3')
+    Everything that skorch offers goes on working (callbacks, ``device``, ``optimizer__*``, ``module__*``,
+    ``set_params``); what differs are the defaults and the loop: tensors instead of a ``DataLoader``, fused optimisers,
+    no synchronisation per batch, and no batch callbacks unless a callback has them. A ``torch.utils.data.Dataset``
+    given as `X` takes skorch's own loop.
     """
 
     def __init__(
         self,
         module,
         *args,
-        criterion=nn.CrossEntropyLoss,
         optimizer=torch.optim.Adam,
         lr=0.001,
         max_epochs=10,
@@ -133,7 +106,6 @@ class ContinualNet(NeuralNetClassifier):
         super().__init__(
             module,
             *args,
-            criterion=criterion,
             optimizer=optimizer,
             lr=lr,
             max_epochs=max_epochs,
@@ -320,9 +292,9 @@ class ContinualNet(NeuralNetClassifier):
         # Views of one vector would each be pickled with the whole vector.
         if self.__dict__.get("initialized_"):
             for p in self.trainable():
-                if p.untyped_storage().nbytes() != p.numel() * p.element_size():
-                    p.data = p.data.clone()
-                p.grad = None
+                p.data = p.data.clone()
+                state = self.optimizer_.state[p]
+                state.update({key: t.clone() for key, t in state.items() if torch.is_tensor(t)})
         return super().__getstate__()
 
     # --- learning -----------------------------------------------------------------------------------------------
@@ -345,7 +317,7 @@ class ContinualNet(NeuralNetClassifier):
         ----------
         rows : tuple of torch.Tensor
             Inputs, targets and whatever else the strategy's loss needs of each row, on the net's device.
-        strategy : object with ``batch_loss``, ``changes_gradient``, ``change_gradient`` and ``after_step``
+        strategy : object with ``batch_loss``, ``change_gradient`` and ``after_step``
             The hooks; see :class:`forgetless.estimators.network.NetworkStrategy`.
         generator : torch.Generator
             Draws the order of the rows.
@@ -378,6 +350,7 @@ class ContinualNet(NeuralNetClassifier):
                 self.notify("on_epoch_end", dataset_train=data, dataset_valid=held_out)
             except KeyboardInterrupt:  # skorch's way of saying "enough" (EarlyStopping)
                 break
+        step.steps.finish()
         if not torch.isfinite(step.theta).all():
             raise FloatingPointError(_DIVERGED.format(what="a weight"))
 
@@ -416,6 +389,71 @@ class ContinualNet(NeuralNetClassifier):
         )
 
 
+class ContinualNet(FastLoop, NeuralNetClassifier):
+    """A skorch classifier net with a fast loop over data in memory, and a head that grows.
+
+    It is what a classifier's strategy clones and trains. Everything that skorch offers goes on working (callbacks,
+    ``device``, ``optimizer__*``, ``module__*``, ``set_params``); what differs are the defaults and the loop: tensors
+    instead of a ``DataLoader``, fused optimisers, no synchronisation per batch, and no batch callbacks unless a
+    callback has them. A ``torch.utils.data.Dataset`` given as `X` takes skorch's own loop.
+
+    Parameters
+    ----------
+    module : torch.nn.Module class or instance
+        The network; outputs are logits. ``n_inputs`` and ``n_outputs`` are filled in where its signature has them.
+    criterion : torch criterion class, default=torch.nn.CrossEntropyLoss
+        The loss. With ``torch.nn.NLLLoss`` outputs are taken to be probabilities, as everywhere in skorch.
+    optimizer : torch optimizer class, default=torch.optim.Adam
+    lr : float, default=0.001
+    max_epochs : int, default=10
+        Passes over the data of each call.
+    batch_size : int, default=32
+    train_split : None or callable, default=None
+        With a split (``skorch.dataset.ValidSplit``), part of the data of each call is held out for early stopping.
+    verbose : int, default=0
+    device : str, default="cpu"
+        ``"auto"`` is CUDA where there is a device, else the CPU.
+    reset_optimizer : bool, default=False
+        Whether a strategy starts each experience with a fresh optimiser instead of the state of the last one.
+    **kwargs
+        As for ``skorch.NeuralNetClassifier``.
+
+    Examples
+    --------
+    >>> from forgetless.estimators import ContinualNet, MLP, NaiveClassifier
+    >>> net = ContinualNet(MLP, module__hidden_units=(400, 400), lr=1e-3, max_epochs=4, batch_size=128)
+    >>> NaiveClassifier(net=net).fit([[0.0], [1.0]], ["no", "yes"]).classes_
+    array(['no', 'yes'], dtype='<U3')
+    """
+
+    def __init__(self, module, *args, criterion=nn.CrossEntropyLoss, **kwargs):
+        super().__init__(module, *args, criterion=criterion, **kwargs)
+
+
+class ContinualRegressionNet(FastLoop, NeuralNetRegressor):
+    """A skorch regressor net with the fast loop of :class:`ContinualNet`; what a regressor's strategy trains.
+
+    Parameters
+    ----------
+    module : torch.nn.Module class or instance
+        The network; outputs are predictions.
+    criterion : torch criterion class, default=torch.nn.MSELoss
+        The loss of outputs and targets, both of shape (n_rows, n_outputs).
+    **kwargs
+        As for :class:`ContinualNet`.
+
+    Examples
+    --------
+    >>> from forgetless.estimators import MLP, ContinualRegressionNet, NaiveRegressor
+    >>> net = ContinualRegressionNet(MLP, module__hidden_units=(400, 400), max_epochs=4, batch_size=128)
+    >>> NaiveRegressor(net=net).fit([[0.0], [1.0]], [0.5, 1.5]).predict([[0.0]]).shape
+    (1,)
+    """
+
+    def __init__(self, module, *args, criterion=nn.MSELoss, **kwargs):
+        super().__init__(module, *args, criterion=criterion, **kwargs)
+
+
 _DIVERGED = (
     "Training diverged: {what} is no longer a finite number. The estimator is as it was before this call; "
     "lower the learning rate (net__lr) or the strength of the penalty, or scale the inputs."
@@ -427,41 +465,26 @@ class _Step:
 
     def __init__(self, net, strategy):
         self.net, self.strategy = net, strategy
-        self.module, self.optimizer = net.module_, net.optimizer_
+        self.module = net.module_
         self.theta = net.flatten()
         self.params = net.trainable()
-        self.gradient = None
-        if strategy.changes_gradient:
-            self.gradient = torch.zeros_like(self.theta)
-            self.views = net.unflatten(self.gradient)
-        # LBFGS evaluates the loss several times a step.
-        self.needs_closure = isinstance(self.optimizer, torch.optim.LBFGS)
+        self.gradient = torch.empty_like(self.theta)
+        self.steps = stepper(net.optimizer_, self.params, self.theta)
 
     def __call__(self, batch, announce):
-        if self.needs_closure:
-            loss = self.optimizer.step(lambda: self.backward(batch, announce))
-        else:
-            loss = self.backward(batch, announce)
-            self.optimizer.step()
+        loss = self.steps.step(lambda: self.evaluate(batch, announce), self.gradient)
         self.strategy.after_step(self.theta)
         return loss.detach()
 
-    def backward(self, batch, announce):
+    def evaluate(self, batch, announce):
+        """Loss of the batch; its gradient, as the strategy wants it, is then in ``self.gradient``."""
         loss = self.strategy.batch_loss(self.module, batch)
-        grads = torch.autograd.grad(loss, self.params, allow_unused=True)
-        if self.gradient is None:
-            for p, g in zip(self.params, grads, strict=True):
-                p.grad = g
-        else:
-            flat = [
-                torch.zeros_like(p).view(-1) if g is None else g.reshape(-1)
-                for p, g in zip(self.params, grads, strict=True)
-            ]
-            torch.cat(flat, out=self.gradient)
-            for p, view in zip(self.params, self.views, strict=True):
-                p.grad = view
-            self.strategy.change_gradient(self.theta, self.gradient)
+        grads = torch.autograd.grad(loss, self.params, materialize_grads=True)
+        torch.cat([g.reshape(-1) for g in grads], out=self.gradient)
+        self.strategy.change_gradient(self.theta, self.gradient)
         if announce:
+            for p, view in zip(self.params, self.net.unflatten(self.gradient), strict=True):
+                p.grad = view
             named = self.net.get_all_learnable_params()
             self.net.notify("on_grad_computed", named_parameters=named, batch=batch[:2], training=True)
         return loss

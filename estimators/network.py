@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from sklearn.base import clone
 from sklearn.utils.validation import validate_data
-from skorch import NeuralNet, NeuralNetClassifier
+from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from torch import nn
 
 from ._compat import one_of
-from .base import ContinualClassifier, ContinualEstimator
+from .base import ContinualClassifier, ContinualEstimator, ContinualRegressor
 from .modules import MLP, fixed_statistics, tensor_bytes
-from .net import ContinualNet
+from .net import ContinualNet, ContinualRegressionNet
 
 # Rows per forward pass when nothing is learned; bounds memory, and is large enough that the loop costs nothing.
 _PREDICT_ROWS = 16384
@@ -35,6 +35,9 @@ class NetworkStrategy(ContinualEstimator):
     _constraints = {"net": [None, NeuralNet], "random_state": ["random_state"]}
     # Names of attributes that are vectors over the parameters; they grow with the head, by zeros.
     _vectors: tuple[str, ...] = ()
+    # The net that has the fast loop, and skorch's own of the same kind, which is turned into it.
+    _net_class: type[NeuralNet]
+    _skorch_class: type[NeuralNet]
 
     # --- hooks ---------------------------------------------------------------------------------------------------
 
@@ -65,11 +68,6 @@ class NetworkStrategy(ContinualEstimator):
 
     # --- the loop's side of the hooks ----------------------------------------------------------------------------
 
-    @property
-    def changes_gradient(self):
-        """Whether the loop must gather the gradient for this strategy."""
-        return type(self)._change_gradient is not NetworkStrategy._change_gradient
-
     def batch_loss(self, module, batch):
         """Loss of a batch of new data, mixed as the strategy wants it."""
         return self._loss(module, self._mix(batch))
@@ -93,18 +91,18 @@ class NetworkStrategy(ContinualEstimator):
         if self.net is None:
             return self._default_net()
         net = clone(self.net)
-        if isinstance(net, ContinualNet):
+        if isinstance(net, self._net_class):
             return net
-        if type(net) is NeuralNetClassifier:
+        if type(net) is self._skorch_class:
             params = {name: value for name, value in net.get_params(deep=False).items() if name != "module"}
-            return ContinualNet(net.module, **params)
+            return self._net_class(net.module, **params)
         raise TypeError(
-            f"net is a {type(net).__name__}, whose own training methods a strategy would bypass; "
-            "derive it from forgetless.estimators.ContinualNet, or use skorch.NeuralNetClassifier."
+            f"net is a {type(net).__name__}, which {type(self).__name__} cannot train; derive it from "
+            f"forgetless.estimators.{self._net_class.__name__}, or use skorch.{self._skorch_class.__name__}."
         )
 
     def _default_net(self):
-        return ContinualNet(MLP, lr=0.01, max_epochs=20)
+        return self._net_class(MLP, lr=0.01, max_epochs=20)
 
     @contextmanager
     def _seeded(self, purpose):
@@ -191,6 +189,8 @@ class NetworkClassifier(NetworkStrategy, ContinualClassifier):
     """
 
     _constraints = {"active_outputs": [one_of("auto", "all", "seen", "task")]}
+    _net_class = ContinualNet
+    _skorch_class = NeuralNetClassifier
     active_outputs: str
 
     def initialize(self, X, classes):
@@ -290,3 +290,58 @@ class NetworkClassifier(NetworkStrategy, ContinualClassifier):
 
     def _scores(self, X):
         return self._logits(self._outputs(self._to_device(X))).cpu().numpy()
+
+
+class NetworkRegressor(NetworkStrategy, ContinualRegressor):
+    """A regressor around a network: outputs are predictions, and the loss is the net's criterion (squared error).
+
+    Where a method needs a likelihood, it is that of a Gaussian around the outputs with unit variance.
+    """
+
+    _net_class = ContinualRegressionNet
+    _skorch_class = NeuralNetRegressor
+
+    def initialize(self, X, y):
+        """Build the untrained network, so that it can answer before it has learned anything.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Only the numbers of features and outputs matter.
+
+        Returns
+        -------
+        self
+        """
+        with self._all_or_nothing():
+            self._forget_everything()
+            self._validate(X, y, first=True)
+            self._start_call(None)
+            self.n_experiences_ = 0
+            self._ready_net()
+        return self
+
+    def _n_outputs(self):
+        return self.n_outputs_
+
+    def _learn(self, X, y):
+        super()._learn(X, y.astype(np.float32))
+
+    def _row_groups(self, y):
+        """All rows are of one group: outputs are always active."""
+        return torch.zeros(len(y), dtype=torch.int64, device=y.device)
+
+    def _task_loss(self, outputs, y, groups=None):
+        return self.net_.criterion_(outputs, y)
+
+    def _fisher_terms(self, outputs, y, exact):
+        """As for classes: log p(y) = −½‖y − f‖², whose squared gradient has the expectation Σₖ (∂fₖ)² over y."""
+        return list(outputs.unbind(1)) if exact else [-0.5 * (y - outputs).square().sum(1)]
+
+    def _draw_targets(self, outputs, generator):
+        """Targets drawn from the model's Gaussian."""
+        return outputs + torch.randn(outputs.shape, generator=generator).to(outputs)
+
+    def _predictions(self, X):
+        return self._outputs(self._to_device(X)).cpu().numpy()

@@ -7,23 +7,31 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from sklearn.base import clone
+from sklearn.base import clone, is_regressor
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from forgetless.datasets import load_digits, split_stream
-from forgetless.estimators import MLP, ContinualNet, all_estimators
+from forgetless.estimators import MLP, ContinualNet, ContinualRegressionNet, all_estimators
 
 CLASSES = dict(all_estimators())
 DIGITS = load_digits()
 
 
+REGRESSORS = [name for name in CLASSES if name.endswith("Regressor")]
+
+
+def make_net(name, module, **params):
+    """A net of the kind that the estimator trains."""
+    return (ContinualRegressionNet if name in REGRESSORS else ContinualNet)(module, **params)
+
+
 def small(name, **params):
-    """An estimator that learns fast: a small network and one epoch."""
+    """An estimator that learns fast: a small network and few epochs."""
     cls = CLASSES[name]
     if "net" in inspect.signature(cls).parameters:
-        params = {"net": ContinualNet(MLP, module__hidden_units=(16,), lr=0.01, max_epochs=10), **params}
+        params = {"net": make_net(name, MLP, module__hidden_units=(16,), lr=0.01, max_epochs=10), **params}
     if "random_state" in inspect.signature(cls).parameters:
         params = {"random_state": 0, **params}
     return cls(**params)
@@ -33,19 +41,31 @@ def stream(scenario="class", n_experiences=5):
     return split_stream(DIGITS, n_experiences=n_experiences, scenario=scenario, class_order="sorted")
 
 
+def targets(estimator, labels):
+    """What the estimator learns: labels, or for a regressor two numbers made of each."""
+    return np.stack([labels / 10, 1 - labels / 5], axis=1) if is_regressor(estimator) else labels
+
+
 def learned(estimator, experiences):
     for e in experiences:
-        estimator.partial_fit(e.X_train[:60], e.y_train[:60], task_id=e.task_id)
+        estimator.partial_fit(e.X_train[:60], targets(estimator, e.y_train[:60]), task_id=e.task_id)
     return estimator
 
 
 def bits(estimator):
     """Everything that an estimator answers, to the bit."""
-    return estimator.predict_proba(DIGITS.X_test)
+    return (estimator.predict if is_regressor(estimator) else estimator.predict_proba)(DIGITS.X_test)
+
+
+def parameters(name):
+    return inspect.signature(CLASSES[name]).parameters
 
 
 every = pytest.mark.parametrize("name", CLASSES)
-with_net = pytest.mark.parametrize("name", [n for n, c in CLASSES.items() if "net" in inspect.signature(c).parameters])
+classifiers = pytest.mark.parametrize("name", [name for name in CLASSES if name not in REGRESSORS])
+regressors = pytest.mark.parametrize("name", REGRESSORS)
+with_net = pytest.mark.parametrize("name", [name for name in CLASSES if "net" in parameters(name)])
+with_seed = pytest.mark.parametrize("name", [name for name in CLASSES if "random_state" in parameters(name)])
 
 
 @parametrize_with_checks([cls() for cls in CLASSES.values()])
@@ -66,7 +86,7 @@ def test_strategy_info(name):
     assert isinstance(info["needs_task_id"], bool)
 
 
-@every
+@classifiers
 @pytest.mark.parametrize("scenario", ["class", "task", "domain"])
 def test_learns_every_scenario(name, scenario):
     first, *others = stream(scenario)
@@ -79,7 +99,28 @@ def test_learns_every_scenario(name, scenario):
     assert accuracy > {"class": 0.1, "task": 0.7, "domain": 0.6}[scenario]
 
 
-@every
+@regressors
+def test_regressor_learns_experience_after_experience(name):
+    reg, scores = small(name), []
+    first, second = stream("task", n_experiences=2)
+    for e in (first, second):
+        reg.partial_fit(e.X_train, targets(reg, e.y_train), task_id=e.task_id)
+        scores.append([reg.score(t.X_test, targets(reg, t.y_test)) for t in (first, second)])
+    assert reg.n_experiences_ == 2
+    assert scores[0][0] > 0.5 and scores[1][1] > scores[0][1]
+    with pytest.raises(ValueError, match="never learned"):
+        reg.predict(DIGITS.X_test, task_id="no such task")
+
+
+@regressors
+def test_predictions_have_the_shape_of_the_targets(name):
+    X, y = DIGITS.X_train[:60], DIGITS.y_train[:60] / 10
+    flat, column = small(name).fit(X, y).predict(X), small(name).fit(X, y[:, None]).predict(X)
+    assert flat.shape == (60,) and column.shape == (60, 1)
+    assert np.array_equal(flat, column[:, 0])
+
+
+@classifiers
 def test_classes_may_come_late_and_keep_what_was_learned(name):
     first, second = list(stream(n_experiences=2))
     clf = learned(small(name), [first])
@@ -91,7 +132,7 @@ def test_classes_may_come_late_and_keep_what_was_learned(name):
     np.testing.assert_allclose(proba.sum(axis=1), 1)
 
 
-@every
+@classifiers
 def test_text_labels_out_of_order(name):
     words = np.array(["nine", "Zero", "four", "a", "zz", "b", "m", "k", "x", "d"])
     clf = small(name).partial_fit(DIGITS.X_train[:300], words[DIGITS.y_train[:300]])
@@ -106,14 +147,14 @@ def test_text_labels_out_of_order(name):
     assert np.array_equal(bits(texts), bits(relabelled))
 
 
-@every
+@classifiers
 def test_text_and_numbers_do_not_mix(name):
     clf = small(name).fit(DIGITS.X_train[:50], DIGITS.y_train[:50])
     with pytest.raises(ValueError, match="text or numbers"):
         clf.partial_fit(DIGITS.X_train[:50], DIGITS.y_train[:50].astype(str))
 
 
-@every
+@classifiers
 def test_task_ids_restrict_the_answers(name):
     experiences = list(stream("task"))
     clf = learned(small(name), experiences)
@@ -130,17 +171,18 @@ def test_task_ids_restrict_the_answers(name):
 def test_calls_with_one_task_id_are_one_experience(name):
     e = stream()[0]
     clf = small(name)
-    clf.partial_fit(e.X_train[:50], e.y_train[:50], task_id="a")
-    clf.partial_fit(e.X_train[50:90], e.y_train[50:90], task_id="a")
+    X, y = e.X_train[:90], targets(clf, e.y_train[:90])
+    clf.partial_fit(X[:50], y[:50], task_id="a")
+    clf.partial_fit(X[50:], y[50:], task_id="a")
     assert clf.n_experiences_ == 1
-    clf.partial_fit(e.X_train[:50], e.y_train[:50], task_id="b")
+    clf.partial_fit(X[:50], y[:50], task_id="b")
     assert clf.n_experiences_ == 2
-    clf.partial_fit(e.X_train[:50], e.y_train[:50])
-    clf.partial_fit(e.X_train[:50], e.y_train[:50])
+    clf.partial_fit(X[:50], y[:50])
+    clf.partial_fit(X[:50], y[:50])
     assert clf.n_experiences_ == 4
 
 
-@every
+@classifiers
 def test_announced_classes_are_not_answered_before_they_are_seen(name):
     e = stream()[0]
     clf = small(name).partial_fit(e.X_train, e.y_train, classes=np.arange(10))
@@ -153,7 +195,7 @@ def test_same_seed_same_bits(name):
     assert np.array_equal(bits(learned(small(name), stream())), bits(learned(small(name), stream())))
 
 
-@with_net
+@with_seed
 def test_other_seed_other_bits(name):
     a, b = (learned(small(name, random_state=seed), stream()) for seed in (0, 1))
     assert not np.array_equal(bits(a), bits(b))
@@ -182,7 +224,7 @@ def test_copies_continue_as_the_original_would(name, copied):
 
 @with_net
 def test_prototype_stays_unfitted(name):
-    net = ContinualNet(MLP, module__hidden_units=(16,), max_epochs=1)
+    net = make_net(name, MLP, module__hidden_units=(16,), max_epochs=1)
     clf = small(name, net=net)
     learned(clf, stream(n_experiences=2))
     assert not net.initialized_ and not hasattr(net, "module_")
@@ -199,8 +241,9 @@ def test_set_params_reaches_the_net(name):
 @every
 def test_grid_search_and_cross_validation(name):
     clf = small(name)
-    grid = {"net__lr": [0.001, 0.01]} if "net" in clf.get_params() else {"shrinkage": [0.0, 0.5]}
-    X, y = DIGITS.X_train[:120], DIGITS.y_train[:120]
+    first, value = next(iter(clf.get_params(deep=False).items()))
+    grid = {"net__lr": [0.001, 0.01]} if first == "net" else {first: [value]}
+    X, y = DIGITS.X_train[:120], targets(clf, DIGITS.y_train[:120])
     search = GridSearchCV(clf, grid, cv=2, error_score="raise").fit(X, y)
     assert search.best_params_.keys() == grid.keys()
     assert len(cross_val_score(clf, X, y, cv=2, n_jobs=2, error_score="raise")) == 2
@@ -213,25 +256,34 @@ BAD_INPUT = {
     "one dimension": (lambda X, y: (X[0], y), "Expected 2D array"),
     "another number of features": (lambda X, y: (X[:, :-1], y), "features"),
     "text that is no number": (lambda X, y: (np.full(X.shape, "abc"), y), "could not convert|dtype='numeric'"),
-    "labels that are continuous": (lambda X, y: (X, y + 0.5), "continuous|Unknown label type"),
     "lengths that differ": (lambda X, y: (X, y[:-1]), "inconsistent numbers of samples"),
+}
+BAD_LABELS = {
+    "labels that are continuous": (lambda X, y: (X, y + 0.5), "continuous|Unknown label type"),
+}
+BAD_TARGETS = {
+    "targets that are NaN": (lambda X, y: (X, y * np.nan), "y contains NaN"),
+    "targets of another shape": (lambda X, y: (X, y[:, 0]), "y has shape"),
+    "targets that are text": (lambda X, y: (X, np.full(len(y), "abc")), "could not convert"),
 }
 
 
-@every
-@pytest.mark.parametrize("kind", BAD_INPUT)
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [(name, kind) for name in CLASSES for kind in BAD_INPUT | (BAD_TARGETS if name in REGRESSORS else BAD_LABELS)],
+)
 def test_bad_input_changes_nothing(name, kind):
     first, second = list(stream(n_experiences=2))
     clf = learned(small(name), [first])
     twin = copy.deepcopy(clf)
-    spoil, message = BAD_INPUT[kind]
+    spoil, message = {**BAD_INPUT, **BAD_LABELS, **BAD_TARGETS}[kind]
     with pytest.raises(ValueError, match=message):
-        clf.partial_fit(*spoil(second.X_train[:60], second.y_train[:60]))
+        clf.partial_fit(*spoil(second.X_train[:60], targets(clf, second.y_train[:60])))
     assert_unchanged(clf, twin, second)
 
 
 def assert_unchanged(clf, twin, experience):
-    assert clf.classes_.tolist() == twin.classes_.tolist()
+    assert np.array_equal(getattr(clf, "classes_", None), getattr(twin, "classes_", None))
     assert clf.n_experiences_ == twin.n_experiences_
     assert clf.memory_usage() == twin.memory_usage()
     assert np.array_equal(bits(clf), bits(twin))
@@ -258,11 +310,11 @@ class Interrupting(torch.nn.Module):
 @with_net
 def test_interrupt_in_training_changes_nothing(name):
     first, second = list(stream(n_experiences=2))
-    clf = learned(small(name, net=ContinualNet(Interrupting, max_epochs=4)), [first])
+    clf = learned(small(name, net=make_net(name, Interrupting, max_epochs=4)), [first])
     twin = copy.deepcopy(clf)
     Interrupting.countdown = 3
     with pytest.raises(KeyboardInterrupt):
-        clf.partial_fit(second.X_train, second.y_train)
+        clf.partial_fit(second.X_train, targets(clf, second.y_train))
     Interrupting.countdown = 10**9
     assert_unchanged(clf, twin, second)
 
@@ -273,7 +325,7 @@ def test_divergence_is_an_error_and_changes_nothing(name):
     clf = learned(small(name), [first])
     twin = copy.deepcopy(clf)
     with pytest.raises(FloatingPointError, match="net__lr"):
-        clf.partial_fit(second.X_train * 1e38, second.y_train)
+        clf.partial_fit(second.X_train * 1e38, targets(clf, second.y_train))
     assert_unchanged(clf, twin, second)
 
 
@@ -281,7 +333,7 @@ def test_divergence_is_an_error_and_changes_nothing(name):
 def test_failed_first_call_leaves_an_unfitted_estimator(name):
     clf = small(name)
     with pytest.raises(FloatingPointError):
-        clf.partial_fit(DIGITS.X_train * 1e38, DIGITS.y_train)
+        clf.partial_fit(DIGITS.X_train * 1e38, targets(clf, DIGITS.y_train))
     with pytest.raises(NotFittedError):
         clf.predict(DIGITS.X_test)
 
@@ -292,8 +344,9 @@ def test_wrong_parameters_are_named(name):
         p for p, v in small(name).get_params(deep=False).items() if isinstance(v, int | float) and p != "random_state"
     ]
     for parameter in numeric:
+        wrong = small(name, **{parameter: "nonsense"})
         with pytest.raises(ValueError, match=parameter):
-            small(name, **{parameter: "nonsense"}).fit(DIGITS.X_train[:50], DIGITS.y_train[:50])
+            wrong.fit(DIGITS.X_train[:50], targets(wrong, DIGITS.y_train[:50]))
 
 
 @every
@@ -312,7 +365,7 @@ def test_what_keeps_nothing_has_no_sample_in_its_pickle(name):
     clf = small(name)
     rng = np.random.default_rng(0)
     X = rng.normal(size=(80, 64)).astype(np.float32)
-    y = np.arange(80) % 4
+    y = targets(clf, np.arange(80) % 4)
     clf.partial_fit(X[:40], y[:40]).partial_fit(X[40:], y[40:])
     pickled = pickle.dumps(clf)
     # Eight features in a row are as good as a fingerprint of the sample.
@@ -323,9 +376,11 @@ def test_what_keeps_nothing_has_no_sample_in_its_pickle(name):
 @every
 def test_fit_forgets_everything(name):
     first, second = list(stream(n_experiences=2))
-    used = learned(small(name), [first]).fit(second.X_train, second.y_train)
-    fresh = small(name).fit(second.X_train, second.y_train)
-    assert used.classes_.tolist() == [5, 6, 7, 8, 9]
+    used = learned(small(name), [first])
+    y = targets(used, second.y_train)
+    used.fit(second.X_train, y)
+    fresh = small(name).fit(second.X_train, y)
+    assert is_regressor(used) or used.classes_.tolist() == [5, 6, 7, 8, 9]
     assert np.array_equal(bits(used), bits(fresh))
 
 
@@ -334,6 +389,6 @@ def test_untrained_network_can_answer(name):
     clf = small(name)
     if not hasattr(clf, "initialize"):
         pytest.skip("builds its networks when their tasks come")
-    clf.initialize(DIGITS.X_train, np.arange(10))
-    assert 0 <= clf.score(DIGITS.X_test, DIGITS.y_test) < 0.5
+    clf.initialize(DIGITS.X_train, targets(clf, np.arange(len(DIGITS.X_train)) % 10))
+    assert clf.score(DIGITS.X_test, targets(clf, DIGITS.y_test)) < 0.5
     assert learned(clf, stream()).n_experiences_ == 5

@@ -1,6 +1,6 @@
 """Naive: go on training, do nothing against forgetting."""
 
-from ..network import NetworkClassifier, NetworkStrategy
+from ..network import NetworkClassifier, NetworkRegressor, NetworkStrategy
 
 
 class Naive(NetworkStrategy):
@@ -51,3 +51,42 @@ class NaiveClassifier(Naive, NetworkClassifier):
     >>> clf.n_experiences_, clf.classes_.tolist()
     (5, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
     """
+
+
+class NaiveRegressor(Naive, NetworkRegressor):
+    """Train on each experience as it comes: the lower bound that every strategy must beat.
+
+    The loss is the net's own, by default the squared error, a mean over rows and outputs. Targets are taken as they
+    are; bring them to the order of 1, since gradient descent is slow on large numbers.
+
+    Parameters
+    ----------
+    net : skorch net, default=None
+        Unfitted prototype, a :class:`ContinualRegressionNet` or ``skorch.NeuralNetRegressor``, cloned before use.
+        None: an MLP with 100 hidden units, Adam at 0.01, 20 epochs of batches of 32 rows for each call.
+    random_state : int, RandomState instance or None, default=None
+        Seed of weights, order and dropout.
+
+    Attributes
+    ----------
+    net_ : ContinualRegressionNet
+        The trained net; ``net_.module_`` is the torch module.
+    n_experiences_ : int
+        Experiences learned.
+    n_features_in_, n_outputs_ : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from forgetless.estimators import NaiveRegressor
+    >>> x = np.linspace(-2, 2, 400).reshape(-1, 1)
+    >>> reg = NaiveRegressor(random_state=0)
+    >>> for part in np.array_split(x, 2):
+    ...     reg = reg.partial_fit(part, np.sin(2 * part[:, 0]))
+    >>> new, old = reg.score(x[200:], np.sin(2 * x[200:, 0])), reg.score(x[:200], np.sin(2 * x[:200, 0]))
+    >>> new > 0.9 > old
+    True
+    """
+
+    def __init__(self, net=None, *, random_state=None):
+        super().__init__(net, random_state=random_state)
