@@ -6,9 +6,10 @@ import torch
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import Callback, EpochTimer, PassthroughScoring, PrintLog
 from torch import nn
+from torch.func import functional_call
 from torch.utils.data import Dataset
 
-from .modules import batch_norm_layers, head_of
+from .modules import batch_norm_layers, fixed_statistics, head_of
 from .optimizer import stepper
 
 _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
@@ -72,6 +73,15 @@ class PlainLearning:
         """Loss of the batch under the net's criterion."""
         x, y = batch
         return self.net.get_loss(module(x), y, X=x, training=True)
+
+    fixes_statistics = False
+
+    def new_epoch(self, epoch, n_batches):
+        """Nothing."""
+
+    def learn_batch(self, theta, batch, descend):
+        """One step of the optimiser."""
+        return descend(batch)
 
     def change_gradient(self, theta, gradient):
         """Nothing."""
@@ -250,6 +260,22 @@ class FastLoop(NeuralNet):
         params = self.trainable()
         return [v.view_as(p) for v, p in zip(vector.split([p.numel() for p in params]), params, strict=True)]
 
+    def at(self, theta):
+        """Return the network with other trained parameters: a function of inputs, differentiable in `theta`.
+
+        Parameters
+        ----------
+        theta : torch.Tensor of shape (n_parameters,)
+            In the order of :meth:`flatten`.
+
+        Returns
+        -------
+        callable
+        """
+        names = [name for name, p in self.module_.named_parameters() if p.requires_grad]
+        parameters = dict(zip(names, self.unflatten(theta), strict=True))
+        return lambda x: functional_call(self.module_, parameters, (x,))
+
     # --- undoing ------------------------------------------------------------------------------------------------
 
     def snapshot(self):
@@ -317,7 +343,7 @@ class FastLoop(NeuralNet):
         ----------
         rows : tuple of torch.Tensor
             Inputs, targets and whatever else the strategy's loss needs of each row, on the net's device.
-        strategy : object with ``batch_loss``, ``change_gradient`` and ``after_step``
+        strategy : object with the methods of :class:`PlainLearning`
             The hooks; see :class:`forgetless.estimators.network.NetworkStrategy`.
         generator : torch.Generator
             Draws the order of the rows.
@@ -337,10 +363,11 @@ class FastLoop(NeuralNet):
         batches = Batches(tuple(train or rows), self.batch_size, generator, min_last=2 if norms else 1)
         step = _Step(self, strategy)
         self.module_.train()
-        if batches.n_rows == 1:
-            for layer in norms:  # one row has no variance: use the statistics so far
+        if batches.n_rows == 1 or strategy.fixes_statistics:  # one row has no variance: use the statistics so far
+            for layer in norms:
                 layer.eval()
-        for _ in range(self.max_epochs if epochs is None else epochs):
+        for epoch in range(self.max_epochs if epochs is None else epochs):
+            strategy.new_epoch(epoch, len(batches))
             self.notify("on_epoch_begin", dataset_train=data, dataset_valid=held_out)
             self.history.record("train_loss", self._run_batches(batches, step))
             self.history.record("train_batch_count", len(batches))
@@ -373,12 +400,8 @@ class FastLoop(NeuralNet):
         return mean
 
     def _validate(self, rows, strategy):
-        training = self.module_.training
-        self.module_.eval()
-        with torch.no_grad():
-            loss = strategy.validation_loss(self.module_, rows).item()
-        self.module_.train(training)
-        return loss
+        with fixed_statistics(self.module_) as module, torch.no_grad():
+            return strategy.validation_loss(module, rows).item()
 
     def _has_batch_listeners(self):
         """Whether a callback overrides a batch event; usually none does, and then no batch is announced."""
@@ -472,9 +495,13 @@ class _Step:
         self.steps = stepper(net.optimizer_, self.params, self.theta)
 
     def __call__(self, batch, announce):
+        return self.strategy.learn_batch(self.theta, batch, lambda rows: self.descend(rows, announce)).detach()
+
+    def descend(self, batch, announce):
+        """One step of the optimiser down the loss of a batch; returns the loss."""
         loss = self.steps.step(lambda: self.evaluate(batch, announce), self.gradient)
         self.strategy.after_step(self.theta)
-        return loss.detach()
+        return loss
 
     def evaluate(self, batch, announce):
         """Loss of the batch; its gradient, as the strategy wants it, is then in ``self.gradient``."""

@@ -24,7 +24,8 @@ class NetworkStrategy(ContinualEstimator):
     """The hooks of a method that trains a network; a method overrides a few of them.
 
     In the order of a call: :meth:`_new_experience`, :meth:`_begin`, then for each batch :meth:`_mix`, :meth:`_loss`,
-    :meth:`_change_gradient`, :meth:`_after_step`, and at the end of the call :meth:`_end`.
+    :meth:`_change_gradient`, :meth:`_after_step`, and at the end of the call :meth:`_end`. Methods that count or
+    anneal have :meth:`_new_epoch`, and methods that make other steps than one of the optimiser :meth:`_learn_batch`.
 
     Draws during a call come from ``self._generator_``.
 
@@ -48,6 +49,13 @@ class NetworkStrategy(ContinualEstimator):
         """A call starts to train on `X`, `y`; returns a tuple of further tensors with one row per row of `X`."""
         return ()
 
+    def _new_epoch(self, epoch, n_batches):
+        """An epoch of `n_batches` batches starts; the first of a call has number 0."""
+
+    def _learn_batch(self, theta, batch, descend):
+        """Learn from a batch of new rows: by ``descend(batch)``, one step of the optimiser, which returns the loss."""
+        return descend(batch)
+
     def _mix(self, batch):
         """The batch that is learned in place of `batch` (replay adds memory)."""
         return batch
@@ -67,6 +75,19 @@ class NetworkStrategy(ContinualEstimator):
         """A call has trained on `X`, `y`."""
 
     # --- the loop's side of the hooks ----------------------------------------------------------------------------
+
+    @property
+    def fixes_statistics(self):
+        """Whether batch normalisation uses the statistics so far, in training too, and leaves them as they are."""
+        return False
+
+    def new_epoch(self, epoch, n_batches):
+        """See :meth:`_new_epoch`."""
+        self._new_epoch(epoch, n_batches)
+
+    def learn_batch(self, theta, batch, descend):
+        """See :meth:`_learn_batch`."""
+        return self._learn_batch(theta, batch, descend)
 
     def batch_loss(self, module, batch):
         """Loss of a batch of new data, mixed as the strategy wants it."""
