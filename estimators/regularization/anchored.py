@@ -3,19 +3,18 @@
 import torch
 
 from .._compat import at_least, between, one_of
-from ..modules import tensor_bytes
-from ..network import NetworkClassifier, NetworkStrategy
+from ..network import NetworkClassifier
+from .quadratic import Quadratic
 
 
-class Anchored(NetworkStrategy):
+class Anchored(Quadratic):
     """L + λ R(θ, θ*).
 
-    R is ½‖θ−θ*‖² (``"l2"``), ‖θ−θ*‖₁ (``"l1"``) or ρ‖θ−θ*‖₁ + (1−ρ)½‖θ−θ*‖² (``"elasticnet"``).
+    R is ½‖θ−θ*‖² (``"l2"``), ‖θ−θ*‖₁ (``"l1"``) or ρ‖θ−θ*‖₁ + (1−ρ)½‖θ−θ*‖² (``"elasticnet"``). The importance is 1,
+    and 0 for the weights of outputs that are new.
     """
 
-    _family = "regularization"
     _source = "L2-SP (Li et al. 2018); Hsu et al. 2018, 'L2'"
-    _vectors = ("anchor_", "held_")
     _constraints = {
         "penalty": [one_of("l1", "l2", "elasticnet")],
         "strength": [at_least(0)],
@@ -44,33 +43,28 @@ class Anchored(NetworkStrategy):
 
     def _new_experience(self):
         if self.anchor == "previous":
-            self.anchor_ = self.net_.flatten().clone()
-            # Weights of classes that come later have no old value to be held at: growth fills this up with zeros.
-            self.held_ = torch.ones_like(self.anchor_)
+            self._hold_at(self.net_.flatten().clone())
 
     def _begin(self, X, y):
         if self.anchor == "zero":
-            self.anchor_ = torch.zeros_like(self.net_.flatten())
-            self.held_ = torch.ones_like(self.anchor_)
+            self._hold_at(torch.zeros_like(self.net_.flatten()))
         rho = {"l1": 1.0, "l2": 0.0}.get(self.penalty, self.l1_ratio)
         self._l1_, self._l2_ = self.strength * rho, self.strength * (1 - rho)
         return ()
 
-    def _change_gradient(self, theta, gradient):
-        if self._l2_ and hasattr(self, "anchor_"):
-            gradient.add_(self.held_ * (theta - self.anchor_), alpha=self._l2_)
+    def _hold_at(self, theta):
+        self.anchor_, self.importance_ = theta, torch.ones_like(theta)
+
+    def _stiffness(self):
+        return self._l2_
 
     def _after_step(self, theta):
         """Proximal step of the L1 part: a weight that was not drawn further than lr·λ stays exactly at its anchor."""
         if self._l1_ and hasattr(self, "anchor_"):
             lr = self.net_.optimizer_.param_groups[0]["lr"]
             delta = theta - self.anchor_
-            shrunk = (delta.abs() - lr * self._l1_ * self.held_).clamp_(min=0)
+            shrunk = (delta.abs() - lr * self._l1_ * self.importance_).clamp_(min=0)
             theta.copy_(self.anchor_ + delta.sign() * shrunk)
-
-    def _memory(self):
-        vectors = (getattr(self, name, None) for name in self._vectors)
-        return super()._memory() | {"anchors": tensor_bytes(*vectors)}
 
 
 class AnchoredClassifier(Anchored, NetworkClassifier):
@@ -99,8 +93,9 @@ class AnchoredClassifier(Anchored, NetworkClassifier):
 
     Attributes
     ----------
-    anchor_ : torch.Tensor of shape (n_parameters,)
-        θ*, from the second experience on.
+    anchor_, importance_ : torch.Tensor of shape (n_parameters,)
+        θ*, and whether a weight is held at it (1 or 0), from the second experience on; with ``anchor="zero"`` from the
+        first.
     net_ : ContinualNet
     classes_ : ndarray of shape (n_classes,)
     n_experiences_, n_features_in_ : int

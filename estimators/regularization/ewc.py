@@ -3,19 +3,18 @@
 import torch
 
 from .._compat import Integral, at_least, between, one_of
-from ..modules import tensor_bytes
-from ..network import NetworkClassifier, NetworkStrategy
+from ..network import NetworkClassifier
 from ..per_sample import sum_over_samples
+from .quadratic import Quadratic
 
 
-class EWC(NetworkStrategy):
+class EWC(Quadratic):
     """L + ½ λ Σₖ Σᵢ Fₖᵢ (θᵢ − θ*ₖᵢ)².
 
     The quadratics of all past experiences are merged into one: Σₖ Fₖ (θ−θ*ₖ)² = F (θ−c)² + constant, with F = Σₖ Fₖ and
     c the mean of the θ*ₖ weighted by Fₖ. So the cost of a step does not grow with the number of experiences.
     """
 
-    _family = "regularization"
     _source = "Kirkpatrick et al. 2017; online: Schwarz et al. 2018"
     _vectors = ("importance_", "anchor_", "fisher_")
     _constraints = {
@@ -47,20 +46,11 @@ class EWC(NetworkStrategy):
         self.active_outputs = active_outputs
         self.random_state = random_state
 
-    def _change_gradient(self, theta, gradient):
-        """∂/∂θ of ½ λ F (θ − c)²."""
-        if hasattr(self, "importance_"):
-            gradient.addcmul_(self.importance_, theta - self.anchor_, value=self.ewc_lambda)
+    def _stiffness(self):
+        return self.ewc_lambda
 
     def _end(self, X, y):
-        """The Fisher of the running experience: a mean over its rows, also where they come in several calls."""
-        n_rows, fisher = self._fisher_of_rows(X, y)
-        if self._opens_experience_:
-            self.fisher_, self.n_fisher_rows_ = fisher, n_rows
-        else:
-            total = self.n_fisher_rows_ + n_rows
-            self.fisher_ = (self.fisher_ * self.n_fisher_rows_ + fisher * n_rows) / total
-            self.n_fisher_rows_ = total
+        self._note_mean("fisher_", *self._fisher_of_rows(X, y))
 
     def _new_experience(self):
         theta = self.net_.flatten().clone()
@@ -74,7 +64,7 @@ class EWC(NetworkStrategy):
             self.importance_, self.anchor_ = importance, torch.lerp(self.anchor_, theta, share)
 
     def _fisher_of_rows(self, X, y):
-        """Number of rows used and the diagonal of the Fisher information: mean of squared per-sample gradients."""
+        """The diagonal of the Fisher information, a mean of squared per-sample gradients, and the number of rows."""
         if self.n_fisher_samples is not None and self.n_fisher_samples < len(X):
             chosen = torch.randperm(len(X), generator=self._generator_)[: self.n_fisher_samples].to(X.device)
             X, y = X[chosen], y[chosen]
@@ -84,11 +74,7 @@ class EWC(NetworkStrategy):
         def terms(outputs, y):
             return self._fisher_terms(outputs, y, exact=self.fisher == "exact")
 
-        return len(X), sum_over_samples(self.net_, terms, X, y) / len(X)
-
-    def _memory(self):
-        vectors = (getattr(self, name, None) for name in self._vectors)
-        return super()._memory() | {"anchors": tensor_bytes(*vectors)}
+        return sum_over_samples(self.net_, terms, X, y) / len(X), len(X)
 
 
 class EWCClassifier(EWC, NetworkClassifier):

@@ -1,0 +1,160 @@
+"""RWalk: Riemannian walk."""
+
+import torch
+
+from .._compat import Integral, Interval, Real, at_least
+from ..network import NetworkClassifier
+from ..per_sample import sum_over_samples
+from .quadratic import PathIntegral
+
+
+class RWalk(PathIntegral):
+    """L + λ Σ (F̂ + ŝ)(θ−θ*)²: a running Fisher (EWC++) and a path score, each brought to [0, 1].
+
+    The walk is cut into segments of Δt steps. A segment opens with F ← α F_batch + (1−α) F and closes with
+    s ← s + max(0, ω / (½ F Δ² + ε)), where ω = −∫ g dθ and Δ = ∫ dθ along the segment.
+    """
+
+    _source = "Chaudhry et al. 2018"
+    _vectors = ("importance_", "anchor_", "fisher_", "path_score_", "score_")
+    _constraints = {
+        "rwalk_lambda": [at_least(0)],
+        "fisher_decay": [Interval(Real, 0, 1, closed="right")],
+        "update_after": [at_least(1, Integral)],
+        "damping": [Interval(Real, 0, None, closed="neither")],
+    }
+
+    def __init__(
+        self,
+        net=None,
+        *,
+        rwalk_lambda=1.0,
+        fisher_decay=0.9,
+        update_after=10,
+        damping=1e-3,
+        active_outputs="auto",
+        random_state=None,
+    ):
+        self.net = net
+        self.rwalk_lambda = rwalk_lambda
+        self.fisher_decay = fisher_decay
+        self.update_after = update_after
+        self.damping = damping
+        self.active_outputs = active_outputs
+        self.random_state = random_state
+
+    def _stiffness(self):
+        return 2 * self.rwalk_lambda  # the formula has no ½
+
+    def _begin(self, X, y):
+        extras = super()._begin(X, y)
+        if self._opens_experience_:
+            self.path_score_ = torch.zeros_like(self._path_)
+        self._n_steps_ = 0
+        return extras
+
+    def _mix(self, batch):
+        if self._n_steps_ % self.update_after == 0:
+            self._note_fisher(*batch[:2])
+        return batch
+
+    def _after_step(self, theta):
+        super()._after_step(theta)
+        self._n_steps_ += 1
+        if self._n_steps_ % self.update_after == 0:
+            self._close_segment(theta)
+
+    def _end(self, X, y):
+        if self._n_steps_ % self.update_after:
+            self._close_segment(self.net_.flatten())
+        del self._n_steps_
+        super()._end(X, y)
+
+    def _note_fisher(self, x, y):
+        """F ← α F_batch + (1−α) F."""
+
+        def terms(outputs, y):
+            return self._fisher_terms(outputs, y, exact=False)
+
+        fisher = sum_over_samples(self.net_, terms, x, y) / len(x)
+        self.fisher_ = torch.lerp(self.fisher_, fisher, self.fisher_decay) if hasattr(self, "fisher_") else fisher
+
+    def _close_segment(self, theta):
+        """At its end, s ← s + max(0, ω / (½ F Δ² + ε)); the next segment starts here."""
+        distance = self.fisher_ * (theta - self._start_).square() / 2
+        self.path_score_ = self.path_score_ + (self._path_ / (distance + self.damping)).clamp(min=0)
+        self._path_.zero_()
+        self._start_.copy_(theta)
+
+    def _new_experience(self):
+        self.score_ = (self.score_ + self.path_score_) / 2 if hasattr(self, "score_") else self.path_score_
+        self.importance_ = _to_unit(self.fisher_) + _to_unit(self.score_)
+        self.anchor_ = self.net_.flatten().clone()
+
+
+def _to_unit(v):
+    """Shift and scale to [0, 1]; a constant becomes zero."""
+    low, high = v.aminmax()
+    return (v - low) / (high - low).clamp(min=torch.finfo(v.dtype).tiny)
+
+
+class RWalkClassifier(RWalk, NetworkClassifier):
+    r"""Riemannian walk: EWC's Fisher, kept up during training, and SI's path score, measured in the Fisher's distance.
+
+    :math:`L + \lambda \sum_i (\hat F_i + \hat s_i) (\theta_i - \theta^*_i)^2`, without a ½, where θ* are the weights
+    after the previous experience. In detail, with :math:`\alpha` = `fisher_decay`, :math:`\Delta t` = `update_after`,
+    :math:`\varepsilon` = `damping`:
+
+    - F, the running Fisher: every Δt steps :math:`F \leftarrow \alpha F_{batch} + (1-\alpha) F`, starting from the
+      first :math:`F_{batch}`, and going on across experiences. :math:`F_{batch}` is the mean over the rows of the
+      current batch of squared *per-sample* gradients of :math:`\log p(y)` at the true labels (the authors' code squares
+      the gradient of the batch's mean). Batch statistics stand still while it is computed.
+    - s, the path score: for each Δt steps, from θ(t) to θ(t+Δt), a parameter gets
+      :math:`\max(0, \omega / (\frac12 F \Delta^2 + \varepsilon))`, where :math:`\Delta = \theta(t+\Delta t) -
+      \theta(t)`, F is that of time t, and :math:`\omega = -\sum g\,(\theta_{\tau+1} - \theta_\tau)` over the steps
+      between, with g the gradient of the plain loss. The last segment of a call may be shorter. An experience's
+      segments are summed; after it, the sum is averaged with what was there:
+      :math:`s \leftarrow \frac12 (s + s_{new})`, after the first experience :math:`s = s_{new}`.
+    - :math:`\hat F` and :math:`\hat s` are F and s at the end of the previous experience, shifted and scaled to [0, 1]
+      over all parameters (their minimum becomes 0, their maximum 1). So λ is in units of the loss.
+
+    Parameters
+    ----------
+    net : skorch net, default=None
+        Unfitted prototype, as for :class:`NaiveClassifier`.
+    rwalk_lambda : float, default=1.0
+        λ, without the ½.
+    fisher_decay : float, default=0.9
+        α, the weight of the new Fisher in the running one.
+    update_after : int, default=10
+        Δt, in steps.
+    damping : float, default=1e-3
+        ε.
+    active_outputs : {"auto", "all", "seen", "task"}, default="auto"
+        Outputs that enter the softmax in training, as for :class:`NaiveClassifier`.
+    random_state : int, RandomState instance or None, default=None
+
+    Attributes
+    ----------
+    fisher_, path_score_ : torch.Tensor of shape (n_parameters,)
+        F, and the sum s_new of the last experience, in the order of ``net_.trainable()``.
+    score_, importance_, anchor_ : torch.Tensor of shape (n_parameters,)
+        s, :math:`\hat F + \hat s` and θ* of the experiences before it, from the second experience on.
+    net_ : ContinualNet
+    classes_ : ndarray of shape (n_classes,)
+    n_experiences_, n_features_in_ : int
+
+    References
+    ----------
+    Chaudhry, Dokania, Ajanthan & Torr, Riemannian walk for incremental learning, 2018.
+
+    Examples
+    --------
+    >>> from forgetless.datasets import load_digits, split_stream
+    >>> from forgetless.estimators import RWalkClassifier
+    >>> clf = RWalkClassifier(rwalk_lambda=1.0, random_state=0)
+    >>> for e in split_stream(load_digits(), n_experiences=2, scenario="task", class_order="sorted"):
+    ...     clf = clf.partial_fit(e.X_train, e.y_train, task_id=e.task_id)
+    >>> bool((clf.importance_ >= 0).all()), float(clf.importance_.max()) <= 2.0
+    (True, True)
+    """
