@@ -1,6 +1,7 @@
 """ContinualNet and ContinualRegressionNet: skorch nets whose in-memory loop asks a strategy at each step."""
 
 import inspect
+import itertools
 
 import torch
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
@@ -106,6 +107,7 @@ class FastLoop(NeuralNet):
         optimizer=torch.optim.Adam,
         lr=0.001,
         max_epochs=10,
+        max_steps=None,
         batch_size=32,
         train_split=None,
         verbose=0,
@@ -125,6 +127,7 @@ class FastLoop(NeuralNet):
             device=device,
             **kwargs,
         )
+        self.max_steps = max_steps
         self.reset_optimizer = reset_optimizer
 
     @property
@@ -366,11 +369,11 @@ class FastLoop(NeuralNet):
         if batches.n_rows == 1 or strategy.fixes_statistics:  # one row has no variance: use the statistics so far
             for layer in norms:
                 layer.eval()
-        for epoch in range(self.max_epochs if epochs is None else epochs):
-            strategy.new_epoch(epoch, len(batches))
+        for epoch, n_batches in enumerate(self._epochs(len(batches), epochs)):
+            strategy.new_epoch(epoch, n_batches)
             self.notify("on_epoch_begin", dataset_train=data, dataset_valid=held_out)
-            self.history.record("train_loss", self._run_batches(batches, step))
-            self.history.record("train_batch_count", len(batches))
+            self.history.record("train_loss", self._run_batches(itertools.islice(batches, n_batches), step))
+            self.history.record("train_batch_count", n_batches)
             if valid is not None:
                 self.history.record("valid_loss", self._validate(valid, strategy))
             try:
@@ -381,20 +384,28 @@ class FastLoop(NeuralNet):
         if not torch.isfinite(step.theta).all():
             raise FloatingPointError(_DIVERGED.format(what="a weight"))
 
+    def _epochs(self, n_batches, epochs):
+        """Number of batches in each epoch: all of them, unless `max_steps` ends the last epoch early."""
+        if epochs is not None or self.max_steps is None:
+            return [n_batches] * (self.max_epochs if epochs is None else epochs)
+        whole, rest = divmod(self.max_steps, n_batches)
+        return [n_batches] * whole + [rest] * (rest > 0)
+
     def _run_batches(self, batches, step):
         """One epoch of steps; returns its mean loss per row, the only number read back from the device."""
         announce = self._has_batch_listeners()
-        total = 0.0
+        total, n_rows = torch.zeros((), device=step.theta.device), 0
         for batch in batches:
             if announce:
                 self.notify("on_batch_begin", batch=batch[:2], training=True)
             loss = step(batch, announce)
-            total = total + loss * len(batch[0])
+            total.add_(loss, alpha=len(batch[0]))
+            n_rows += len(batch[0])
             if announce:
                 self.history.record_batch("train_loss", loss.item())
                 self.history.record_batch("train_batch_size", len(batch[0]))
                 self.notify("on_batch_end", batch=batch[:2], training=True, loss=loss, y_pred=None)
-        mean = float(total) / batches.n_rows
+        mean = float(total) / n_rows
         if not abs(mean) < float("inf"):
             raise FloatingPointError(_DIVERGED.format(what="the loss"))
         return mean
@@ -430,6 +441,8 @@ class ContinualNet(FastLoop, NeuralNetClassifier):
     lr : float, default=0.001
     max_epochs : int, default=10
         Passes over the data of each call.
+    max_steps : int, default=None
+        If given, each call makes this many steps, whatever its number of rows, instead of ``max_epochs`` passes.
     batch_size : int, default=32
     train_split : None or callable, default=None
         With a split (``skorch.dataset.ValidSplit``), part of the data of each call is held out for early stopping.

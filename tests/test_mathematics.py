@@ -410,6 +410,13 @@ def test_continual_net_is_a_skorch_net_of_its_own():
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.parametrize(("max_steps", "epochs"), [(3, [3]), (10, [10]), (23, [10, 10, 3])])
+def test_max_steps_counts_steps_instead_of_epochs(max_steps, epochs):
+    clf = NaiveClassifier(make_net(max_steps=max_steps), random_state=0).fit(DIGITS.X_train[:320], DIGITS.y_train[:320])
+    assert clf.net_.history[:, "train_batch_count"] == epochs
+    assert int(next(iter(clf.net_.optimizer_.state.values()))["step"]) == max_steps
+
+
 def test_reset_optimizer():
     X, y = DIGITS.X_train[:320], DIGITS.y_train[:320]
     kept, reset = (
