@@ -187,6 +187,10 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
         return self
 
     def _learn_call(self, X, y, *, classes=None, task_id=None):
+        self._learn(*self._read(X, y, classes=classes, task_id=task_id))
+
+    def _read(self, X, y, *, classes=None, task_id=None):
+        """Check the rows of a call and note what is new in it; returns the rows, with classes as columns."""
         first = not self.__sklearn_is_fitted__()
         X, y = validate_data(self, X, y, dtype=self._dtype, order="C", reset=first)
         check_classification_targets(y)
@@ -200,7 +204,7 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
         self._seen_columns_ = columns if first else np.union1d(self._seen_columns_, columns)
         if task_id is not None:
             self.tasks_ = {**self.tasks_, task_id: np.union1d(self.tasks_[task_id], columns)}
-        self._learn(X, y)
+        return X, y
 
     def _meet_classes(self, labels):
         """Give new labels the next columns; `classes_` stays sorted."""

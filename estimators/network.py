@@ -11,7 +11,7 @@ from torch import nn
 
 from ._compat import one_of
 from .base import ContinualClassifier, ContinualEstimator, ContinualRegressor
-from .modules import MLP, fixed_statistics, tensor_bytes
+from .modules import MLP, features_and_outputs, fixed_statistics, head_of, tensor_bytes
 from .net import ContinualNet, ContinualRegressionNet
 
 # Rows per forward pass when nothing is learned; bounds memory, and is large enough that the loop costs nothing.
@@ -155,16 +155,31 @@ class NetworkStrategy(ContinualEstimator):
                     setattr(self, name, self.net_.fit_vector(getattr(self, name), shapes))
 
     def _learn(self, X, y):
+        self._train(*self._ready(X, y))
+
+    def _ready(self, X, y):
+        """Make the network ready for the rows of a call; returns them on the device."""
         self._ready_net()
-        self._train(self._to_device(X), self._to_device(y))
+        return self._to_device(X), self._to_device(y)
 
     def _train(self, X, y):
         """Train on rows on the device, from :meth:`_begin` to :meth:`_end`."""
-        self._generator_ = self._torch_generator("strategy")
+        rows = self._open(X, y)
         with self._seeded("training"):
+            self.net_.learn(rows, self, self._torch_generator("order"))
+        self._close(X, y)
+
+    def _open(self, X, y):
+        """What comes before the loop; returns the rows that it trains on."""
+        self._generator_ = self._torch_generator("strategy")
+        with self._seeded("begin"):
             rows = (X, y, *self._begin(X, y))
             self.net_.notify("on_train_begin", X=X, y=y)
-            self.net_.learn(rows, self, self._torch_generator("order"))
+        return rows
+
+    def _close(self, X, y):
+        """What comes after the loop."""
+        with self._seeded("end"):
             self.net_.notify("on_train_end", X=X, y=y)
             self._end(X, y)
         del self._generator_
@@ -183,6 +198,10 @@ class NetworkStrategy(ContinualEstimator):
             X = torch.cat([X, X.new_zeros(_LEAST_ROWS - n_rows, *X.shape[1:])])
         with fixed_statistics(self.net_.module_ if module is None else module) as module:
             return torch.cat([module(x) for x in X.split(_PREDICT_ROWS)])[:n_rows]
+
+    def _features_and_outputs(self, forward, x):
+        """What enters the head and what leaves the network; `forward` is that of :meth:`_loss`."""
+        return features_and_outputs(forward, x, head_of(self.net_.module_))
 
     def _gradient_of(self, loss):
         """Gradient of a loss as one vector, in the order of ``theta``; parameters that play no part have zeros."""
@@ -241,9 +260,9 @@ class NetworkClassifier(NetworkStrategy, ContinualClassifier):
     def _n_outputs(self):
         return len(self.classes_)
 
-    def _learn(self, X, y):
+    def _ready(self, X, y):
         self._note_group()
-        super()._learn(X, y)
+        return super()._ready(X, y)
 
     # --- which outputs are active --------------------------------------------------------------------------------
 
@@ -281,8 +300,11 @@ class NetworkClassifier(NetworkStrategy, ContinualClassifier):
 
     def _task_loss(self, outputs, y, groups=None):
         """The net's criterion over the active outputs."""
+        return self._loss_of_logits(self._active_logits(outputs, groups), y)
+
+    def _loss_of_logits(self, logits, y):
+        """The net's criterion, over the outputs whose logits are finite."""
         criterion = self.net_.criterion_
-        logits = self._active_logits(outputs, groups)
         return criterion(logits.log_softmax(1) if isinstance(criterion, nn.NLLLoss) else logits, y)
 
     def _fisher_terms(self, outputs, y, exact):
