@@ -2,28 +2,32 @@
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from .modules import tensor_bytes
 
-POLICIES = ("reservoir", "class_balanced")
+POLICIES = ("reservoir", "class_balanced", "ring", "herding")
 
 
 class ReplayMemory:
     """At most `capacity` rows of the stream, in tensors allocated once.
 
     Every row gets a key when it is offered, and the rows with the smallest keys stay. Policies differ in the keys and
-    in who competes with whom:
+    in who competes with whom. With ``"reservoir"`` all rows do; else rows compete within their class, and classes get
+    equal shares of the capacity (what one class cannot fill, the others share):
 
-    - ``"reservoir"``: random keys, all rows compete: a uniform sample of the stream, whatever its order and chunking,
-      as Vitter's reservoir gives;
-    - ``"class_balanced"``: random keys, rows compete within their class, and classes get equal shares of the capacity
-      (what one class cannot fill, the others share).
+    - ``"reservoir"``: random keys: a uniform sample of the stream, whatever its order and chunking, as Vitter's
+      reservoir gives;
+    - ``"class_balanced"``: random keys: a uniform sample of each class;
+    - ``"ring"``: later rows have smaller keys: the last rows of each class, first in, first out;
+    - ``"herding"``: keys are places in the order of :func:`herding_order`: rows whose mean stays near the mean of their
+      class. Where a class comes in several calls, the best of each stay, in proportion to the calls' rows.
 
     Parameters
     ----------
     capacity : int
         Number of rows.
-    policy : {"reservoir", "class_balanced"}
+    policy : {"reservoir", "class_balanced", "ring", "herding"}
 
     Attributes
     ----------
@@ -35,14 +39,15 @@ class ReplayMemory:
     References
     ----------
     Vitter, Random sampling with a reservoir, 1985. Chrysakis & Moens, Online continual learning from imbalanced data,
-    2020.
+    2020. Chaudhry et al., On tiny episodic memories in continual learning, 2019 (ring). Rebuffi et al., iCaRL, 2017
+    (herding).
 
     Examples
     --------
     >>> import numpy as np, torch
     >>> memory = ReplayMemory(4, "class_balanced")
     >>> memory.add(np.random.default_rng(0), torch.arange(10.0)[:, None], torch.tensor([0] * 8 + [1] * 2))
-    >>> memory.rows[1].sort().values
+    >>> memory.stored()[1].sort().values
     tensor([0, 0, 1, 1])
     """
 
@@ -56,7 +61,7 @@ class ReplayMemory:
     def __len__(self):
         return len(self.keys)
 
-    def add(self, rng, x, y, *fields):
+    def add(self, rng, x, y, *fields, pools=None, features=None):
         """Offer rows; those whose keys are small enough stay.
 
         Parameters
@@ -64,42 +69,80 @@ class ReplayMemory:
         rng : numpy.random.Generator
             Draws the keys.
         x, y, *fields : torch.Tensor
-            With one row per sample. The class of a row is its `y`.
+            With one row per sample.
+        pools : ndarray of int, default=None
+            Whom each row competes with, in place of its class `y`; not used by "reservoir".
+        features : torch.Tensor of shape (n_rows, n_features), default=None
+            Where "herding" measures distances.
         """
         offered = (x, y, *fields)
         if not self.rows:
             self.rows = tuple(t.new_zeros((self.capacity, *t.shape[1:])) for t in offered)
         n_old = len(self)
-        keys = np.concatenate([self.keys, rng.random(len(x))])
-        new_pools = np.zeros(len(x), dtype=np.int64) if self.policy == "reservoir" else y.cpu().numpy()
-        pools = np.concatenate([self.pools, new_pools])
+        if self.policy == "reservoir":
+            pools = np.zeros(len(x), dtype=np.int64)
+        elif pools is None:
+            pools = y.cpu().numpy()
+        keys = np.concatenate([self.keys, self._new_keys(rng, pools, features)])
+        pools = np.concatenate([self.pools, pools])
         stays = smallest_keys(keys, pools, self.capacity)
         coming = n_old + np.flatnonzero(stays[n_old:])
         leaving = np.flatnonzero(~stays[:n_old])
         # Those who come take the places of those who leave, then free ones: as many as are needed.
         places = np.concatenate([leaving, np.arange(n_old, n_old + len(coming) - len(leaving))])
-        self.keys = np.concatenate([self.keys, np.empty(len(coming) - len(leaving))])
-        self.pools = np.concatenate([self.pools, np.empty(len(coming) - len(leaving), dtype=np.int64)])
-        self.keys[places], self.pools[places] = keys[coming], pools[coming]
+        sources = np.arange(n_old + len(coming) - len(leaving))
+        sources[places] = coming
+        self.keys, self.pools = keys[sources], pools[sources]
         source, target = (torch.from_numpy(index).to(x.device) for index in (coming - n_old, places))
         for stored, t in zip(self.rows, offered, strict=True):
             stored.index_copy_(0, target, t.detach().index_select(0, source))
 
-    def sample(self, n_rows, generator):
-        """Rows drawn uniformly, with replacement.
+    def _new_keys(self, rng, pools, features):
+        if self.policy == "ring":
+            n_before = -self.keys.min() if len(self) else 0.0
+            return -(n_before + 1 + np.arange(len(pools)))
+        if self.policy == "herding":
+            return herding_keys(features, pools, self.capacity)
+        return rng.random(len(pools))
+
+    def stored(self):
+        """Views of the rows in use, as given to :meth:`add`."""
+        return tuple(t[: len(self)] for t in self.rows)
+
+    def sample(self, n_rows, generator, replacement=True):
+        """Rows drawn uniformly.
 
         Parameters
         ----------
         n_rows : int
         generator : torch.Generator
+        replacement : bool, default=True
+            Whether a row may be drawn again. If not, no more rows come than there are.
 
         Returns
         -------
         tuple of torch.Tensor
             As given to :meth:`add`.
         """
-        index = torch.randint(len(self), (n_rows,), generator=generator).to(self.rows[0].device)
+        if replacement:
+            index = torch.randint(len(self), (n_rows,), generator=generator)
+        else:
+            index = torch.randperm(len(self), generator=generator)[:n_rows]
+        index = index.to(self.rows[0].device)
         return tuple(t.index_select(0, index) for t in self.rows)
+
+    def widen(self, field, n_columns):
+        """Give a field more columns, with NaN where nothing was stored.
+
+        Parameters
+        ----------
+        field : int
+            Position among what :meth:`add` is given.
+        n_columns : int
+        """
+        if self.rows:
+            wider = F.pad(self.rows[field], (0, n_columns - self.rows[field].shape[1]), value=torch.nan)
+            self.rows = (*self.rows[:field], wider, *self.rows[field + 1 :])
 
     def nbytes(self):
         """Bytes of what is stored."""
@@ -127,6 +170,12 @@ def smallest_keys(keys, pools, capacity):
     -------
     ndarray of bool, shape (n_rows,)
     """
+    if len(keys) <= capacity:
+        return np.ones(len(keys), dtype=bool)
+    if not np.any(pools != pools[0]):  # one pool needs no sorting
+        stays = np.zeros(len(keys), dtype=bool)
+        stays[np.argpartition(keys, capacity)[:capacity]] = True
+        return stays
     _, pool, sizes = np.unique(pools, return_inverse=True, return_counts=True)
     order = np.lexsort((keys, pool))
     rank = np.empty(len(keys), dtype=np.int64)
@@ -157,3 +206,66 @@ def fair_shares(sizes, capacity):
         shares[pool] = min(sizes[pool], capacity // (len(sizes) - n_served))
         capacity -= shares[pool]
     return shares
+
+
+def herding_keys(features, pools, capacity):
+    """Place of each row in the herding order of its pool, as a share of the pool's rows: (place + ½) / rows.
+
+    Parameters
+    ----------
+    features : torch.Tensor of shape (n_rows, n_features)
+    pools : ndarray of int, shape (n_rows,)
+    capacity : int
+        Rows that cannot be among the first of their pool within it are not ordered; they get infinity.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,)
+    """
+    _, pool, sizes = np.unique(pools, return_inverse=True, return_counts=True)
+    # Other pools can only make a share smaller, but for the rounding of one row.
+    depths = np.minimum(sizes, fair_shares(sizes, capacity) + 1)
+    keys = np.full(len(pools), np.inf)
+    for k, (size, depth) in enumerate(zip(sizes, depths, strict=True)):
+        members = np.flatnonzero(pool == k)
+        order = herding_order(features[torch.from_numpy(members).to(features.device)], depth)
+        keys[members[order.cpu().numpy()]] = (np.arange(depth) + 0.5) / size
+    return keys
+
+
+def herding_order(features, n_rows):
+    r"""Order rows so that the mean of the first k stays near the mean of all: iCaRL's herding.
+
+    The k-th row is the one, of those not yet taken, with the least
+    :math:`\|\mu - \frac1k (\varphi(x) + \sum_{j<k} \varphi(p_j))\|`.
+
+    Parameters
+    ----------
+    features : torch.Tensor of shape (n, n_features)
+        φ.
+    n_rows : int
+        How many to order.
+
+    Returns
+    -------
+    torch.Tensor of int, shape (n_rows,)
+
+    References
+    ----------
+    Rebuffi et al., iCaRL: incremental classifier and representation learning, 2017, algorithm 4.
+
+    Examples
+    --------
+    >>> herding_order(torch.tensor([[0.0], [1.0], [4.0], [9.0]]), 3)
+    tensor([2, 1, 3])
+    """
+    mean = features.mean(0)
+    # ‖kμ − Σφ(p) − φ‖² = ‖φ‖² − 2 φ·(kμ − Σφ(p)) + a term that is the same for all.
+    squares, target = features.square().sum(1), mean
+    order = []
+    for _ in range(n_rows):
+        chosen = torch.addmv(squares, features, target, alpha=-2).argmin()[None]
+        order.append(chosen)
+        squares.index_fill_(0, chosen, torch.inf)
+        target = target + mean - features.index_select(0, chosen)[0]
+    return torch.cat(order) if order else torch.empty(0, dtype=torch.int64)

@@ -1,22 +1,26 @@
 """Experience replay: train on the new rows and on rows from a memory."""
 
 import torch
+from torch.func import functional_call, vmap
 
 from .._compat import Integral, at_least, between, one_of
-from ..memory import POLICIES, ReplayMemory
-from ..network import NetworkClassifier, NetworkStrategy
+from ..memory import POLICIES
+from ..modules import fixed_statistics
+from ..network import NetworkClassifier
+from .base import Remembering, forward_together
+
+# Candidates of maximal interference for each row that is replayed: 50 for 10 in the paper.
+_CANDIDATES_PER_ROW = 5
 
 
-class Replay(NetworkStrategy):
+class Replay(Remembering):
     """(1−w) L(batch) + w L(memory batch)."""
 
-    _family = "replay"
-    _source = "Chaudhry et al. 2019 (tiny episodic memories)"
-    _keeps = "samples"
+    _source = "Chaudhry et al. 2019 (tiny episodic memories); retrieval by interference: Aljundi et al. 2019"
     _constraints = {
-        "buffer_size": [at_least(0, Integral)],
-        "policy": [one_of(*POLICIES)],
-        "replay_batch_size": [None, at_least(1, Integral)],
+        "policy": [one_of("reservoir")],
+        "retrieval": [one_of("uniform", "mir")],
+        "n_candidates": [None, at_least(1, Integral)],
         "replay_weight": [between(0, 1), one_of("balanced")],
     }
 
@@ -26,6 +30,8 @@ class Replay(NetworkStrategy):
         *,
         buffer_size=200,
         policy="reservoir",
+        retrieval="uniform",
+        n_candidates=None,
         replay_batch_size=None,
         replay_weight=0.5,
         active_outputs="auto",
@@ -34,35 +40,58 @@ class Replay(NetworkStrategy):
         self.net = net
         self.buffer_size = buffer_size
         self.policy = policy
+        self.retrieval = retrieval
+        self.n_candidates = n_candidates
         self.replay_batch_size = replay_batch_size
         self.replay_weight = replay_weight
         self.active_outputs = active_outputs
         self.random_state = random_state
 
     def _begin(self, X, y):
-        if not hasattr(self, "memory_"):
-            self.memory_ = ReplayMemory(self.buffer_size, self.policy)
         k = self.n_experiences_
         self._w_ = (k - 1) / k if self.replay_weight == "balanced" else self.replay_weight
-        return ()
+        return super()._begin(X, y)
 
     def _mix(self, batch):
         if not len(self.memory_):
             return batch
-        return *batch, *self.memory_.sample(self.replay_batch_size or len(batch[0]), self._generator_)
+        return *batch, *(self._most_interfered(batch) if self.retrieval == "mir" else self._drawn(batch))
 
     def _loss(self, forward, batch):
         if len(batch) == 2:  # nothing to replay yet
             return super()._loss(forward, batch)
         x, y, x_memory, y_memory, groups = batch
-        new, old = forward(torch.cat([x, x_memory])).split([len(x), len(x_memory)])
+        new, old = forward_together(forward, x, x_memory)
         return (1 - self._w_) * self._task_loss(new, y) + self._w_ * self._task_loss(old, y_memory, groups)
 
     def _end(self, X, y):
-        self.memory_.add(self._rng("memory"), X, y, self._row_groups(y))
+        self._remember(X, y)
 
-    def _memory(self):
-        return super()._memory() | {"replay": self.memory_.nbytes()}
+    def _most_interfered(self, batch):
+        """Of some candidates, those whose loss rises most by a step of gradient descent on the batch alone."""
+        n_rows = self.replay_batch_size or len(batch[0])
+        n_candidates = self.n_candidates or _CANDIDATES_PER_ROW * n_rows
+        candidates = self.memory_.sample(n_candidates, self._generator_, replacement=False)
+        x, y, groups = candidates
+        lr = self.net_.optimizer_.param_groups[0]["lr"]
+        with fixed_statistics(self.net_.module_) as module:
+            trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
+            loss = self._task_loss(module(batch[0]), batch[1])
+            gradients = torch.autograd.grad(loss, list(trained.values()), materialize_grads=True)
+            with torch.no_grad():
+                stepped = {name: p - lr * g for (name, p), g in zip(trained.items(), gradients, strict=True)}
+                after, before = functional_call(module, stepped, (x,)), module(x)
+                rise = self._row_losses(after, y, groups) - self._row_losses(before, y, groups)
+        most = rise.topk(min(n_rows, len(x))).indices
+        return tuple(t.index_select(0, most) for t in candidates)
+
+    def _row_losses(self, outputs, y, groups):
+        """The loss of each row, whatever the criterion: the mean over a batch of that row."""
+
+        def row_loss(*row):
+            return self._task_loss(*(t[None] for t in row))
+
+        return vmap(row_loss)(outputs, y, groups)
 
 
 class ReplayClassifier(Replay, NetworkClassifier):
@@ -71,16 +100,28 @@ class ReplayClassifier(Replay, NetworkClassifier):
     :math:`(1-w)\,L(\text{batch}) + w\,L(\text{memory batch})`, each a mean over its rows, in one forward pass. Rows are
     offered to the memory once, at the end of the call that brought them, so what is replayed comes from earlier calls.
 
+    With ``retrieval="mir"``, maximally interfered retrieval, the memory batch is chosen from candidates drawn
+    uniformly, without replacement: those with the largest :math:`\ell(\theta^v; x) - \ell(\theta; x)`, where
+    :math:`\theta^v = \theta - \eta \nabla L(\text{batch})` is a virtual step of gradient descent with the learning rate
+    η of the net. It costs three more forward passes and one backward pass a step; while it is computed, dropout is off
+    and batch statistics stand still.
+
     Parameters
     ----------
     net : skorch net, default=None
         Unfitted prototype, as for :class:`NaiveClassifier`.
     buffer_size : int, default=200
         Rows in memory. With 0 this is :class:`NaiveClassifier`.
-    policy : {"reservoir", "class_balanced"}, default="reservoir"
-        A uniform sample of all rows so far, or equal shares for the classes.
+    policy : {"reservoir", "class_balanced", "ring", "herding"}, default="reservoir"
+        What stays in memory: a uniform sample of all rows so far; or, with equal shares for the classes, a uniform
+        sample, the last rows, or those chosen by iCaRL's herding on the features that the network has when they come,
+        scaled to length 1.
+    retrieval : {"uniform", "mir"}, default="uniform"
+        What is drawn from memory.
+    n_candidates : int, default=None
+        Rows among which "mir" chooses; None: five times as many as it chooses.
     replay_batch_size : int, default=None
-        Rows drawn from memory at each step, with replacement; None: as many as the batch has.
+        Rows from memory at each step; None: as many as the batch has. Uniform draws are with replacement.
     replay_weight : float or "balanced", default=0.5
         w; "balanced": 1 − 1/k in experience k, so that each experience weighs the same.
     active_outputs : {"auto", "all", "seen", "task"}, default="auto"
@@ -97,7 +138,8 @@ class ReplayClassifier(Replay, NetworkClassifier):
 
     References
     ----------
-    Chaudhry et al., On tiny episodic memories in continual learning, 2019.
+    Chaudhry et al., On tiny episodic memories in continual learning, 2019. Aljundi et al., Online continual learning
+    with maximally interfered retrieval, 2019.
 
     Examples
     --------
@@ -106,6 +148,8 @@ class ReplayClassifier(Replay, NetworkClassifier):
     >>> clf = ReplayClassifier(buffer_size=50, policy="class_balanced", random_state=0)
     >>> for e in split_stream(load_digits(), n_experiences=5, class_order="sorted"):
     ...     clf = clf.partial_fit(e.X_train, e.y_train)
-    >>> clf.memory_.rows[1].bincount().tolist()
+    >>> clf.memory_.stored()[1].bincount().tolist()
     [5, 5, 5, 5, 5, 5, 5, 5, 5, 5]
     """
+
+    _constraints = {"policy": [one_of(*POLICIES)]}

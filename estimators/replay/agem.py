@@ -1,0 +1,84 @@
+"""A-GEM: averaged gradient episodic memory."""
+
+import torch
+
+from .._compat import Integral, at_least
+from ..network import NetworkClassifier
+from .base import Remembering
+
+
+class AGEM(Remembering):
+    """g − min(0, g·r) r / r·r, with r the gradient of a memory batch."""
+
+    _source = "Chaudhry et al. 2019 (A-GEM)"
+    _constraints = {"memory_batch_size": [at_least(1, Integral)]}
+
+    def __init__(self, net=None, *, buffer_size=200, memory_batch_size=128, active_outputs="auto", random_state=None):
+        self.net = net
+        self.buffer_size = buffer_size
+        self.memory_batch_size = memory_batch_size
+        self.active_outputs = active_outputs
+        self.random_state = random_state
+
+    def _change_gradient(self, theta, gradient):
+        if not len(self.memory_):
+            return
+        drawn = self.memory_.sample(self.memory_batch_size, self._generator_, replacement=False)
+        reference = self._gradient_on(*drawn)
+        tiny = torch.finfo(reference.dtype).tiny
+        # Decided on the device: where g·r ≥ 0, the conflict is 0 and the gradient stays.
+        conflict = gradient.dot(reference).clamp(max=0) / reference.dot(reference).clamp(min=tiny)
+        gradient.addcmul_(conflict, reference, value=-1)
+
+    def _end(self, X, y):
+        self._remember(X, y)
+
+
+class AGEMClassifier(AGEM, NetworkClassifier):
+    r"""Averaged gradient episodic memory: no step may raise the loss on a memory batch, to first order.
+
+    The gradient g of the new batch is projected, :math:`g - \frac{g^\top r}{r^\top r} r`, where it has an obtuse angle
+    with the gradient r of the mean loss of a memory batch (:math:`g^\top r < 0`), and else left as it is. The memory
+    batch is drawn afresh at each step; for its gradient dropout is off and batch statistics stand still. Rows from
+    memory are not learned.
+
+    The memory is a uniform sample of the rows of all earlier calls.
+
+    Parameters
+    ----------
+    net : skorch net, default=None
+        Unfitted prototype, as for :class:`NaiveClassifier`.
+    buffer_size : int, default=200
+        Rows in memory. With 0 this is :class:`NaiveClassifier`.
+    memory_batch_size : int, default=128
+        Rows drawn from memory at each step, without replacement.
+    active_outputs : {"auto", "all", "seen", "task"}, default="auto"
+        Outputs that enter the softmax in training, as for :class:`NaiveClassifier`; a row from memory has the active
+        outputs of its own task.
+    random_state : int, RandomState instance or None, default=None
+
+    Attributes
+    ----------
+    memory_ : ReplayMemory
+    net_ : ContinualNet
+    classes_ : ndarray of shape (n_classes,)
+    n_experiences_, n_features_in_ : int
+
+    See Also
+    --------
+    GEMClassifier : The same with one condition for each experience.
+
+    References
+    ----------
+    Chaudhry et al., Efficient lifelong learning with A-GEM, 2019.
+
+    Examples
+    --------
+    >>> from forgetless.datasets import load_digits, split_stream
+    >>> from forgetless.estimators import AGEMClassifier
+    >>> clf = AGEMClassifier(buffer_size=100, random_state=0)
+    >>> for e in split_stream(load_digits(), n_experiences=2, scenario="task", class_order="sorted"):
+    ...     clf = clf.partial_fit(e.X_train, e.y_train, task_id=e.task_id)
+    >>> len(clf.memory_)
+    100
+    """

@@ -1,0 +1,64 @@
+"""What strategies with a replay memory share."""
+
+import torch
+from torch.nn import functional as F
+
+from .._compat import Integral, at_least
+from ..memory import ReplayMemory
+from ..modules import Features, fixed_statistics
+from ..network import NetworkStrategy
+
+
+class Remembering(NetworkStrategy):
+    """A strategy with a memory of rows; when rows are offered to it, and what it is for, a method says itself."""
+
+    _family = "replay"
+    _keeps = "samples"
+    _constraints = {
+        "buffer_size": [at_least(0, Integral)],
+        "replay_batch_size": [None, at_least(1, Integral)],
+    }
+    policy = "reservoir"
+    buffer_size: int
+    replay_batch_size: int | None
+
+    def _begin(self, X, y):
+        if not hasattr(self, "memory_"):
+            self.memory_ = ReplayMemory(self.buffer_size, self.policy)
+        return ()
+
+    def _remember(self, X, y, pools=None):
+        """Offer the rows of a call, with the group of active outputs of each."""
+        features = self._features(X) if self.policy == "herding" else None
+        self.memory_.add(self._rng("memory"), X, y, self._row_groups(y), pools=pools, features=features)
+
+    def _features(self, X):
+        """What enters the head, each row scaled to length 1, as iCaRL does."""
+        return F.normalize(self._outputs(X, Features(self.net_.module_)))
+
+    def _drawn(self, batch):
+        """Rows drawn from memory, by default as many as the batch has."""
+        return self.memory_.sample(self.replay_batch_size or len(batch[0]), self._generator_)
+
+    def _gradient_on(self, x, y, groups):
+        """Gradient of the loss of rows from memory, as one vector; dropout is off and batch statistics stand still."""
+        with fixed_statistics(self.net_.module_) as module:
+            return self._gradient_of(self._task_loss(module(x), y, groups))
+
+    def _memory(self):
+        return super()._memory() | {"replay": self.memory_.nbytes() if hasattr(self, "memory_") else 0}
+
+
+def forward_together(forward, *inputs):
+    """Outputs for several tensors of rows, in one forward pass.
+
+    Parameters
+    ----------
+    forward : callable
+    *inputs : torch.Tensor
+
+    Returns
+    -------
+    tuple of torch.Tensor
+    """
+    return forward(torch.cat(inputs)).split([len(x) for x in inputs])

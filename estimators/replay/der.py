@@ -1,0 +1,140 @@
+"""DER and DER++: dark experience replay, of rows with the logits that the network once gave them."""
+
+import torch
+
+from .._compat import at_least
+from ..network import NetworkClassifier
+from .base import Remembering, forward_together
+
+# Position of the stored logits among what the memory is given.
+_LOGITS = 3
+
+
+class DER(Remembering):
+    """L + α ‖f(x′) − z′‖² + β L(x″, y″), with (x′, z′) and (x″, y″) drawn from memory independently."""
+
+    _source = "Buzzega et al. 2020"
+    _constraints = {"alpha": [at_least(0)], "beta": [at_least(0)]}
+
+    def __init__(
+        self,
+        net=None,
+        *,
+        buffer_size=200,
+        alpha=0.1,
+        beta=0.5,
+        replay_batch_size=None,
+        active_outputs="auto",
+        random_state=None,
+    ):
+        self.net = net
+        self.buffer_size = buffer_size
+        self.alpha = alpha
+        self.beta = beta
+        self.replay_batch_size = replay_batch_size
+        self.active_outputs = active_outputs
+        self.random_state = random_state
+
+    def _answers(self, outputs):
+        """What is stored of a row's outputs, and compared later."""
+        return outputs
+
+    def _begin(self, X, y):
+        super()._begin(X, y)
+        self.memory_.widen(_LOGITS, self._n_outputs())
+        self._offer_rng_ = self._rng("memory")
+        return ()
+
+    def _mix(self, batch):
+        drawn = [self._drawn(batch) for strength in (self.alpha, self.beta) if strength and len(self.memory_)]
+        return (*batch, *(t for rows in drawn for t in rows))
+
+    def _loss(self, forward, batch):
+        if len(batch) == 2:  # nothing to replay yet
+            return super()._loss(forward, batch)
+        x, y, *memory = batch
+        matched = memory[:4] if self.alpha else []
+        labelled = memory[-4:] if self.beta else []
+        new, *old = forward_together(forward, x, *matched[:1], *labelled[:1])
+        loss = self._task_loss(new, y)
+        if matched:
+            z = matched[_LOGITS]
+            # Columns that came later than the row were not stored; they are NaN.
+            distance = torch.where(z.isnan(), 0, self._answers(old[0]) - z).square().sum(1)
+            loss = loss + self.alpha * distance.mean()
+        if labelled:
+            _, y_memory, groups, _ = labelled
+            loss = loss + self.beta * self._task_loss(old[-1], y_memory, groups)
+        return loss
+
+    def batch_loss(self, module, batch):
+        """Loss of a batch, which is then offered to the memory with the logits that it had here, before the update."""
+        outputs = []
+
+        def forward(x):
+            outputs.append(module(x))
+            return outputs[-1]
+
+        loss = self._loss(forward, self._mix(batch))
+        x, y = batch
+        self.memory_.add(self._offer_rng_, x, y, self._row_groups(y), self._answers(outputs[0][: len(x)]))
+        return loss
+
+    def _end(self, X, y):
+        del self._offer_rng_
+
+
+class DERClassifier(DER, NetworkClassifier):
+    r"""Dark experience replay: rows in memory keep the logits that the network gave them, and must go on getting them.
+
+    :math:`L(\text{batch}) + \alpha\,\|f(x') - z'\|^2 + \beta\,L(x'', y'')`, where :math:`(x', z')` and
+    :math:`(x'', y'')` are two memory batches that are drawn independently. The squared distance is a *sum over logits*
+    and a mean over rows; the authors' program takes the mean over logits, so that their α is ours times the number of
+    classes. β = 0 is DER, β > 0 DER++.
+
+    Every batch is offered to the memory, a reservoir, when it is learned, and stored with its logits from before the
+    update. As in the paper this happens in every epoch: the memory is a uniform sample of all (row, epoch) pairs, in
+    which a row may occur with its logits of several times; so it knows the rows of the running experience, too.
+    Logits are compared only in the columns that existed when they were stored.
+
+    Parameters
+    ----------
+    net : skorch net, default=None
+        Unfitted prototype, as for :class:`NaiveClassifier`.
+    buffer_size : int, default=200
+        Rows in memory. With 0 this is :class:`NaiveClassifier`.
+    alpha : float, default=0.1
+        Weight of the distance of logits. With ``alpha=0, beta=0`` this is :class:`NaiveClassifier`.
+    beta : float, default=0.5
+        Weight of the loss of rows from memory.
+    replay_batch_size : int, default=None
+        Rows in each of the memory batches, drawn with replacement; None: as many as the batch has.
+    active_outputs : {"auto", "all", "seen", "task"}, default="auto"
+        Outputs that enter the softmax of L, as for :class:`NaiveClassifier`; a row from memory has the active outputs
+        of its own task.
+    random_state : int, RandomState instance or None, default=None
+
+    Attributes
+    ----------
+    memory_ : ReplayMemory
+    net_ : ContinualNet
+    classes_ : ndarray of shape (n_classes,)
+    n_experiences_, n_features_in_ : int
+
+    References
+    ----------
+    Buzzega et al., Dark experience for general continual learning: a strong, simple baseline, 2020.
+
+    Examples
+    --------
+    >>> from forgetless.datasets import load_digits, split_stream
+    >>> from forgetless.estimators import DERClassifier
+    >>> digits, clf = load_digits(), DERClassifier(random_state=0)
+    >>> for e in split_stream(digits, n_experiences=5, class_order="sorted"):
+    ...     clf = clf.partial_fit(e.X_train, e.y_train)
+    >>> clf.score(digits.X_test, digits.y_test) > 0.8
+    True
+    """
+
+    def _answers(self, outputs):
+        return self._logits(outputs)
