@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+import math
 
 import torch
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
@@ -252,9 +253,11 @@ class FastLoop(NeuralNet):
         -------
         torch.Tensor of shape (n_parameters,)
         """
-        params = self.trainable()
-        theta = torch.cat([p.detach().reshape(-1) for p in params])
-        for p, view in zip(params, self.unflatten(theta), strict=True):
+        return self.adopt(torch.cat([p.detach().reshape(-1) for p in self.trainable()]))
+
+    def adopt(self, theta):
+        """Make all trained parameters views of the vector `theta`, whose values they take; returns the vector."""
+        for p, view in zip(self.trainable(), self.unflatten(theta), strict=True):
             p.data = view
         return theta
 
@@ -381,8 +384,7 @@ class FastLoop(NeuralNet):
             except KeyboardInterrupt:  # skorch's way of saying "enough" (EarlyStopping)
                 break
         step.steps.finish()
-        if not torch.isfinite(step.theta).all():
-            raise FloatingPointError(_DIVERGED.format(what="a weight"))
+        check_finite(float(step.theta.abs().max()), "a weight")
 
     def _epochs(self, n_batches, epochs):
         """Number of batches in each epoch: all of them, unless `max_steps` ends the last epoch early."""
@@ -406,8 +408,7 @@ class FastLoop(NeuralNet):
                 self.history.record_batch("train_batch_size", len(batch[0]))
                 self.notify("on_batch_end", batch=batch[:2], training=True, loss=loss, y_pred=None)
         mean = float(total) / n_rows
-        if not abs(mean) < float("inf"):
-            raise FloatingPointError(_DIVERGED.format(what="the loss"))
+        check_finite(mean, "the loss")
         return mean
 
     def _validate(self, rows, strategy):
@@ -490,10 +491,13 @@ class ContinualRegressionNet(FastLoop, NeuralNetRegressor):
         super().__init__(module, *args, criterion=criterion, **kwargs)
 
 
-_DIVERGED = (
-    "Training diverged: {what} is no longer a finite number. The estimator is as it was before this call; "
-    "lower the learning rate (net__lr) or the strength of the penalty, or scale the inputs."
-)
+def check_finite(value, what):
+    """Raise FloatingPointError if `value`, a number that stands for `what`, is not finite."""
+    if not math.isfinite(value):
+        raise FloatingPointError(
+            f"Training diverged: {what} is no longer a finite number. The estimator is as it was before this call; "
+            "lower the learning rate (net__lr) or the strength of the penalty, or scale the inputs."
+        )
 
 
 class _Step:
@@ -505,7 +509,7 @@ class _Step:
         self.theta = net.flatten()
         self.params = net.trainable()
         self.gradient = torch.empty_like(self.theta)
-        self.steps = stepper(net.optimizer_, self.params, self.theta)
+        self.steps = stepper([net.optimizer_], [self.params], [self.theta])
 
     def __call__(self, batch, announce):
         return self.strategy.learn_batch(self.theta, batch, lambda rows: self.descend(rows, announce)).detach()

@@ -36,6 +36,10 @@ class NetworkStrategy(ContinualEstimator):
     _constraints = {"net": [None, NeuralNet], "random_state": ["random_state"]}
     # Names of attributes that are vectors over the parameters; they grow with the head, by zeros.
     _vectors: tuple[str, ...] = ()
+    # Whether seeds can be stacked (stacked.py): `_loss` is a pure function of `forward` and the batch, and hooks in the
+    # loop are elementwise and change vectors in place. And what else `_loss` reads, which must then be equal.
+    _stacks = False
+    _loss_state: tuple[str, ...] = ("_inactive_", "_group_")
     # The net that has the fast loop, and skorch's own of the same kind, which is turned into it.
     _net_class: type[NeuralNet]
     _skorch_class: type[NeuralNet]
@@ -164,10 +168,13 @@ class NetworkStrategy(ContinualEstimator):
 
     def _train(self, X, y):
         """Train on rows on the device, from :meth:`_begin` to :meth:`_end`."""
-        rows = self._open(X, y)
+        self._run_loop(self._open(X, y))
+        self._close(X, y)
+
+    def _run_loop(self, rows):
+        """Train the network on rows."""
         with self._seeded("training"):
             self.net_.learn(rows, self, self._torch_generator("order"))
-        self._close(X, y)
 
     def _open(self, X, y):
         """What comes before the loop; returns the rows that it trains on."""

@@ -3,30 +3,31 @@
 import torch
 
 
-def stepper(optimizer, params, theta):
-    """How to make steps of an optimiser on a vector of which its parameters are views.
+def stepper(optimizers, params, thetas):
+    """How to make steps of optimisers on vectors of which their parameters are views.
 
     Adam, AdamW and SGD with one group of parameters, as torch makes them by default, work elementwise; for them the
-    same fused kernels that torch uses run once, on whole vectors. Any other optimiser makes its own steps.
+    fused kernels that torch uses run on whole vectors. Any other optimiser makes its own steps.
 
     Parameters
     ----------
-    optimizer : torch.optim.Optimizer
-    params : list of torch.nn.Parameter
-        The trained parameters, in the order of `theta`.
-    theta : torch.Tensor of shape (n_parameters,)
+    optimizers : list of torch.optim.Optimizer
+        One, or one for each network that is trained at the same time.
+    params : list of list of torch.nn.Parameter
+        The trained parameters of each, in the order of its vector.
+    thetas : list of torch.Tensor of shape (n_parameters,)
 
     Returns
     -------
-    object with ``step(evaluate, gradient)`` and ``finish()``
+    object with ``step(evaluate, gradient)`` and ``finish()``, or None if several cannot make their steps together
         ``evaluate()`` returns the loss and leaves its gradient in the vector `gradient`; ``step`` returns the loss.
-        After ``finish()`` the optimiser's own state is up to date.
+        After ``finish()`` the optimisers' own states are up to date.
     """
     kinds = {torch.optim.Adam: _FlatAdam, torch.optim.AdamW: _FlatAdam, torch.optim.SGD: _FlatSGD}
-    kind = kinds.get(type(optimizer))
-    if kind is None or not _is_plain(optimizer, params):
-        return _OwnSteps(optimizer, params)
-    return kind(optimizer, params, theta)
+    kind = kinds.get(type(optimizers[0]))
+    if kind is not None and all(map(_is_plain, optimizers, params)):
+        return kind(optimizers, params, thetas)
+    return _OwnSteps(optimizers[0], params[0]) if len(optimizers) == 1 else None
 
 
 def _is_plain(optimizer, params):
@@ -65,46 +66,54 @@ class _OwnSteps:
 
 
 class _FlatSteps:
-    """State of an elementwise optimiser as vectors; its own state tensors are views of them."""
+    """State of elementwise optimisers as vectors, of which their own state tensors are views."""
 
-    def __init__(self, optimizer, params, theta):
-        self.group = optimizer.param_groups[0]
-        self.states = [optimizer.state[p] for p in params]
+    def __init__(self, optimizers, params, thetas):
+        self.group = optimizers[0].param_groups[0]
+        self.states = [[o.state[p] for p in own] for o, own in zip(optimizers, params, strict=True)]
+        self.thetas = thetas
         self.params = params
-        self.theta = [theta]
 
-    def _vector(self, key):
-        parts = [state.get(key) for state in self.states]
-        parts = [torch.zeros_like(p) if t is None else t for t, p in zip(parts, self.params, strict=True)]
-        vector = torch.cat([t.reshape(-1) for t in parts])
-        for state, p, view in zip(
-            self.states, self.params, vector.split([p.numel() for p in self.params]), strict=True
-        ):
-            state[key] = view.view_as(p)
-        return [vector]
-
-
-class _FlatAdam(_FlatSteps):
-    def __init__(self, optimizer, params, theta):
-        super().__init__(optimizer, params, theta)
-        decoupled = isinstance(optimizer, torch.optim.AdamW)
-        self.kernel = torch._fused_adamw_ if decoupled else torch._fused_adam_
-        step = self.states[0].get("step")
-        self.n_steps = [torch.zeros((), device=theta.device) if step is None else step.clone()]
-        self.exp_avg, self.exp_avg_sq = self._vector("exp_avg"), self._vector("exp_avg_sq")
+    def _vectors(self, key):
+        """State `key` of each optimiser as a vector; zeros where there is none yet."""
+        vectors = []
+        for states, params in zip(self.states, self.params, strict=True):
+            parts = [torch.zeros_like(p) if s.get(key) is None else s[key] for s, p in zip(states, params, strict=True)]
+            vectors.append(torch.cat([t.reshape(-1) for t in parts]))
+            views = vectors[-1].split([p.numel() for p in params])
+            for state, p, view in zip(states, params, views, strict=True):
+                state[key] = view.view_as(p)
+        return vectors
 
     def step(self, evaluate, gradient):
         loss = evaluate()
+        self.update([gradient])
+        return loss
+
+
+class _FlatAdam(_FlatSteps):
+    def __init__(self, optimizers, params, thetas):
+        super().__init__(optimizers, params, thetas)
+        decoupled = isinstance(optimizers[0], torch.optim.AdamW)
+        self.kernel = torch._fused_adamw_ if decoupled else torch._fused_adam_
+        steps = [states[0].get("step") for states in self.states]
+        self.n_steps = [
+            torch.zeros((), device=t.device) if n is None else n.clone() for n, t in zip(steps, thetas, strict=True)
+        ]
+        self.exp_avg, self.exp_avg_sq = self._vectors("exp_avg"), self._vectors("exp_avg_sq")
+
+    def update(self, gradients, which=slice(None)):
         group = self.group
         beta1, beta2 = group["betas"]
-        self.n_steps[0] += 1
+        n_steps = self.n_steps[which]
+        torch._foreach_add_(n_steps, 1)
         self.kernel(
-            self.theta,
-            [gradient],
-            self.exp_avg,
-            self.exp_avg_sq,
+            self.thetas[which],
+            gradients,
+            self.exp_avg[which],
+            self.exp_avg_sq[which],
             [],
-            self.n_steps,
+            n_steps,
             lr=group["lr"],
             beta1=beta1,
             beta2=beta2,
@@ -113,36 +122,35 @@ class _FlatAdam(_FlatSteps):
             amsgrad=False,
             maximize=False,
         )
-        return loss
 
     def finish(self):
-        for state in self.states:
-            state["step"] = self.n_steps[0].clone()
+        for states, n_steps in zip(self.states, self.n_steps, strict=True):
+            for state in states:
+                state["step"] = n_steps.clone()
 
 
 class _FlatSGD(_FlatSteps):
-    def __init__(self, optimizer, params, theta):
-        super().__init__(optimizer, params, theta)
-        self.is_first_step = self.states[0].get("momentum_buffer") is None
-        self.momentum_buffer = self._vector("momentum_buffer") if self.group["momentum"] else [None]
+    def __init__(self, optimizers, params, thetas):
+        super().__init__(optimizers, params, thetas)
+        self.is_first_step = [states[0].get("momentum_buffer") is None for states in self.states]
+        self.momentum_buffer = self._vectors("momentum_buffer") if self.group["momentum"] else []
 
-    def step(self, evaluate, gradient):
-        loss = evaluate()
+    def update(self, gradients, which=slice(None)):
         group = self.group
+        # A first step fills the buffer with the gradient itself; seeds of a stack have made the same number of calls.
         torch._fused_sgd_(
-            self.theta,
-            [gradient],
-            [] if self.momentum_buffer[0] is None else self.momentum_buffer,
+            self.thetas[which],
+            gradients,
+            self.momentum_buffer[which],
             weight_decay=group["weight_decay"],
             momentum=group["momentum"],
             lr=group["lr"],
             dampening=group["dampening"],
             nesterov=group["nesterov"],
             maximize=False,
-            is_first_step=self.is_first_step,
+            is_first_step=all(self.is_first_step[which]),
         )
-        self.is_first_step = False
-        return loss
+        self.is_first_step[which] = [False] * len(gradients)
 
     def finish(self):
         """Everything is in place."""

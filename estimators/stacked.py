@@ -1,0 +1,188 @@
+"""Several estimators that differ only in their seeds, trained as one stacked network.
+
+A small network leaves the machine idle between kernels. Here the parameters of all seeds are rows of one matrix, and a
+step of all of them is one call of each kernel: the strategy's loss is mapped over seeds by ``torch.func.vmap``, and what
+it does to the gradient and after the step is elementwise, so it works on the matrix as it does on a vector. Each seed
+keeps its own data order, memory and random state.
+"""
+
+import copy
+import itertools
+from contextlib import ExitStack
+
+import torch
+from torch import nn
+from torch.func import functional_call, vmap
+
+from .net import Batches, check_finite
+from .optimizer import stepper
+
+
+def partial_fit_together(estimators, calls):
+    """Let each estimator learn its call, as ``partial_fit`` would; all of them or none.
+
+    Networks that can be stacked are trained as one; results are those of one-by-one training up to rounding. Where
+    stacking has no meaning (other strategies, dropout, batch normalisation, callbacks, an optimiser that is not
+    elementwise), estimators learn one by one.
+
+    Parameters
+    ----------
+    estimators : sequence of estimators
+        Equal but for their random states.
+    calls : sequence of dict
+        The arguments of each estimator's ``partial_fit``, by name.
+
+    Examples
+    --------
+    >>> from forgetless.datasets import load_digits
+    >>> from forgetless.estimators import EWCClassifier, partial_fit_together
+    >>> digits = load_digits()
+    >>> seeds = [EWCClassifier(random_state=seed) for seed in range(3)]
+    >>> partial_fit_together(seeds, [{"X": digits.X_train, "y": digits.y_train}] * 3)
+    >>> [clf.score(digits.X_test, digits.y_test) > 0.9 for clf in seeds]
+    [True, True, True]
+    """
+    with ExitStack() as transactions:
+        if not all(getattr(estimator, "_stacks", False) for estimator in estimators):
+            for estimator, call in zip(estimators, calls, strict=True):
+                if hasattr(estimator, "_all_or_nothing"):
+                    transactions.enter_context(estimator._all_or_nothing())
+                estimator.partial_fit(**call)
+            return
+        for estimator in estimators:
+            transactions.enter_context(estimator._all_or_nothing())
+        ready = [e._ready(*e._read(**call)) for e, call in zip(estimators, calls, strict=True)]
+        rows = [e._open(*tensors) for e, tensors in zip(estimators, ready, strict=True)]
+        if not (_can_be_stacked(estimators) and _Stack(estimators).learn(rows)):
+            for estimator, tensors in zip(estimators, rows, strict=True):
+                estimator._run_loop(tensors)
+        for estimator, tensors in zip(estimators, ready, strict=True):
+            estimator._close(*tensors)
+
+
+def _can_be_stacked(estimators):
+    """Whether one forward pass can serve all: equal architectures, no randomness or state in it, equal loss."""
+    first, net = estimators[0], estimators[0].net_
+    if net.callbacks or net.train_split or net.batch_size == -1 or not net.trainable():
+        return False
+    if any(isinstance(layer, nn.Dropout) for layer in net.module_.modules()) or list(net.module_.buffers()):
+        return False
+    return all(
+        type(other) is type(first)
+        and other.net_.shapes() == net.shapes()
+        and all(_same(getattr(first, name, None), getattr(other, name, None)) for name in first._loss_state)
+        for other in estimators[1:]
+    )
+
+
+def _same(a, b):
+    if torch.is_tensor(a) and torch.is_tensor(b):
+        return torch.equal(a, b)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return type(a) is type(b) and a == b
+
+
+class _Stack:
+    """The loop of :meth:`FastLoop.learn` for several estimators at once."""
+
+    def __init__(self, estimators):
+        self.estimators = estimators
+        self.nets = [e.net_ for e in estimators]
+        self.params = [net.trainable() for net in self.nets]
+        self.theta = torch.stack([net.flatten() for net in self.nets])
+        self.gradient = torch.empty_like(self.theta)
+        self.rows = [(net.adopt(theta), g) for net, theta, g in zip(self.nets, self.theta, self.gradient, strict=True)]
+        optimizers = [net.optimizer_ for net in self.nets]
+        self.steps = stepper(optimizers, self.params, [theta for theta, _ in self.rows])
+        # The estimators as one: where each has a vector over the parameters, this one has the matrix, of which theirs
+        # are the rows.
+        self.together = copy.copy(estimators[0])
+        self.vectors = [name for name, value in vars(estimators[0]).items() if self._is_vector(value)]
+        for name in self.vectors:
+            matrix = torch.stack([getattr(e, name) for e in estimators])
+            setattr(self.together, name, matrix)
+            for e, row in zip(estimators, matrix, strict=True):
+                setattr(e, name, row)
+        self.losses = self._losses(self.nets[0])
+
+    def _is_vector(self, value):
+        return torch.is_tensor(value) and value.shape == self.theta[0].shape
+
+    def _losses(self, net):
+        """A function of stacked batches: the loss of each seed and, by the way, its gradient's leaves."""
+        names = [name for name, p in net.module_.named_parameters() if p.requires_grad]
+        sizes = [shape.numel() for shape in net.shapes()]
+        self.leaves = [
+            part.unflatten(1, shape).detach().requires_grad_()
+            for part, shape in zip(self.theta.split(sizes, dim=1), net.shapes(), strict=True)
+        ]
+
+        def loss(parameters, batch):
+            weights = dict(zip(names, parameters, strict=True))
+            return self.together._loss(lambda x: functional_call(net.module_, weights, (x,)), batch)
+
+        return vmap(loss)
+
+    def learn(self, rows):
+        """Train all on their rows; returns False, and has done nothing, if their optimisers cannot step together."""
+        if self.steps is None:
+            return False
+        batches = [
+            Batches(tensors, net.batch_size, e._torch_generator("order"))
+            for e, net, tensors in zip(self.estimators, self.nets, rows, strict=True)
+        ]
+        lengths = [net._epochs(len(b), None) for net, b in zip(self.nets, batches, strict=True)]
+        for net in self.nets:
+            net.module_.train()
+        for counts in itertools.zip_longest(*lengths, fillvalue=0):
+            self._epoch([itertools.islice(b, count) for b, count in zip(batches, counts, strict=True)], counts)
+        self.steps.finish()
+        check_finite(float(self.theta.abs().max()), "a weight")
+        for e in self.estimators:
+            e.net_.flatten()  # nobody keeps the others' weights alive
+            for name in self.vectors:
+                setattr(e, name, getattr(e, name).clone())
+        return True
+
+    def _epoch(self, batches, counts):
+        """One epoch of each seed; those with more batches than others go on alone."""
+        taking_part = [net for net, count in zip(self.nets, counts, strict=True) if count]
+        for net in taking_part:
+            net.notify("on_epoch_begin", dataset_train=None, dataset_valid=None)
+        totals, n_rows = torch.zeros(len(self.nets), device=self.theta.device), [0] * len(self.nets)
+        for group in itertools.zip_longest(*batches):
+            sizes = [0 if batch is None else len(batch[0]) for batch in group]
+            n_rows = [n + size for n, size in zip(n_rows, sizes, strict=True)]
+            if len(set(sizes)) == 1:
+                totals.add_(self._step_of_all(group), alpha=sizes[0])
+            else:  # experiences of different sizes end in batches of different sizes
+                for k, size in enumerate(sizes):
+                    if size:
+                        totals[k].add_(self._step_of_one(k, group[k]), alpha=size)
+        for net, count, total, n in zip(self.nets, counts, totals.tolist(), n_rows, strict=True):
+            if count:
+                check_finite(total / n, "the loss")
+                net.history.record("train_loss", total / n)
+                net.history.record("train_batch_count", count)
+                net.notify("on_epoch_end", dataset_train=None, dataset_valid=None)
+
+    def _step_of_all(self, batches):
+        mixed = [e._mix(batch) for e, batch in zip(self.estimators, batches, strict=True)]
+        losses = self.losses(self.leaves, tuple(torch.stack(field) for field in zip(*mixed, strict=True)))
+        grads = torch.autograd.grad(losses.sum(), self.leaves, materialize_grads=True)
+        torch.cat([g.flatten(1) for g in grads], dim=1, out=self.gradient)
+        self.together._change_gradient(self.theta, self.gradient)
+        self.steps.update([g for _, g in self.rows])
+        self.together._after_step(self.theta)
+        return losses.detach()
+
+    def _step_of_one(self, k, batch):
+        estimator, (theta, gradient) = self.estimators[k], self.rows[k]
+        loss = estimator.batch_loss(self.nets[k].module_, batch)
+        grads = torch.autograd.grad(loss, self.params[k], materialize_grads=True)
+        torch.cat([g.reshape(-1) for g in grads], out=gradient)
+        estimator._change_gradient(theta, gradient)
+        self.steps.update([gradient], slice(k, k + 1))
+        estimator._after_step(theta)
+        return loss.detach()
