@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from ..datasets import Stream
+from ..datasets.streams import Stream
 from .identity import describe, digest, set_by_harness
 from .results import Facts
 from .specs import StreamSpec

@@ -80,8 +80,8 @@ def _exit_on(code: int, *errors: type[BaseException]) -> Iterator[None]:
         _say(str(stop) or "Stopped; nothing was running yet.")
         raise typer.Exit(STOPPED) from None
     except errors as error:
-        told_by_system = isinstance(error, OSError) and error.strerror
-        _say(f"{error.strerror}: {str(error.filename)!r}." if told_by_system else error)
+        by_system = isinstance(error, OSError) and error.strerror
+        _say(f"{by_system}: {str(getattr(error, 'filename', ''))!r}." if by_system else error)
         raise typer.Exit(code) from None
 
 

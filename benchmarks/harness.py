@@ -18,7 +18,7 @@ from typing import Any
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from ..datasets import Stream
+from ..datasets.streams import Stream
 from .cell import Cell, StreamSource, open_stream, run_cell
 from .results import Facts, Results
 from .specs import StrategySpec
@@ -133,7 +133,10 @@ def plan_cells(
         If data are missing.
     """
     estimators = {name: _estimator(name, strategy) for name, strategy in strategies.items()}
-    sources = dict(streams) if isinstance(streams, Mapping) else {stream.name: stream for stream in streams}
+    named = list(streams.items() if isinstance(streams, Mapping) else ((stream.name, stream) for stream in streams))
+    sources = dict(named)
+    if len(sources) < len(named):
+        raise ValueError("Two streams have the same name; give a mapping of names to streams.")
     if not estimators or not sources:
         raise ValueError(
             f"There is nothing to run: {len(estimators)} strategies and {len(sources)} streams were given."

@@ -107,7 +107,7 @@ def describe(value: Any) -> Any:
         case np.ndarray() if value.dtype.hasobject:
             return {"array": describe(value.tolist())}
         case np.ndarray():
-            contents = hashlib.sha256(np.ascontiguousarray(value)).hexdigest()
+            contents = hashlib.sha256(value.tobytes()).hexdigest()
             return {"array": contents, "dtype": value.dtype.str, "shape": list(value.shape)}
         case type() | types.FunctionType() | types.BuiltinFunctionType():
             return import_path(value)

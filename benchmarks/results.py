@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -87,12 +87,13 @@ class Results:
         )
 
 
-def table(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, type]) -> pd.DataFrame:
-    """Make a DataFrame with given columns and types from rows.
+def table(rows: Iterable[Sequence[Any]], columns: Mapping[str, type]) -> pd.DataFrame:
+    """Make a DataFrame with given columns and types.
 
     Parameters
     ----------
-    rows : iterable of mappings
+    rows : iterable of sequences
+        Values in the order of the columns.
     columns : mapping of name to type
 
     Returns
@@ -101,7 +102,7 @@ def table(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, type]) -> pd.
 
     Examples
     --------
-    >>> table([{"score": None, "seed": 1}], {"seed": int, "score": float})
+    >>> table([(1, None)], {"seed": int, "score": float})
        seed  score
     0     1    NaN
     """

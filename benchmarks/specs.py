@@ -52,7 +52,9 @@ def strategy_names() -> list[str]:
     """
     from ..estimators import _ESTIMATORS
 
-    return [*_ESTIMATORS, *sorted(importlib.metadata.entry_points(group=ENTRY_POINTS).names)]
+    # Scores are accuracies, so regressors have no place in a benchmark.
+    ours = [name for name in _ESTIMATORS if name.endswith("Classifier")]
+    return [*ours, *sorted(importlib.metadata.entry_points(group=ENTRY_POINTS).names)]
 
 
 def short_name(estimator: str) -> str:
@@ -105,13 +107,13 @@ def load_class(name: str, *, any_module: bool = False, known: Collection[str] = 
     from .. import estimators
 
     for candidate in (name, f"{name}Classifier"):
-        if candidate in estimators._ESTIMATORS:
+        if candidate in estimators._ESTIMATORS and candidate in strategy_names():
             return getattr(estimators, candidate)
     for entry_point in importlib.metadata.entry_points(group=ENTRY_POINTS, name=name):
         return entry_point.load()
     module_name, _, class_name = name.rpartition(".")
     if not module_name:
-        names = {short_name(each) for each in [*known, *strategy_names()]}
+        names = {*known, *map(short_name, strategy_names())}
         raise ValueError(f"There is no strategy {name!r}{nearest(short_name(name), names)}.")
     if not (any_module or module_name.split(".")[0] == "sklearn"):
         raise ValueError(

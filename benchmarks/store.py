@@ -244,7 +244,7 @@ class Store:
                 if wanted is not None:
                     query = query.where(source.c.cell.in_(wanted))
                 kinds = columns if source is _runs else _without_names(columns)
-                frames.append(table(connection.execute(query).mappings(), kinds))
+                frames.append(table(connection.execute(query), kinds))
         runs, experiences, scores = frames
         if wanted is None:
             runs = _tell_apart(runs).sort_values(["stream", "strategy", "seed"], ignore_index=True)
@@ -308,8 +308,11 @@ def _labels(names: Iterable[str], definitions: Iterable[dict[str, Any]]) -> list
             seen.setdefault(name, {}).setdefault(key, set()).add(value)
     labels = []
     for name, values in named:
-        differing = [f"{key}={value}" for key, value in values.items() if len(seen[name][key]) > 1]
-        labels.append(f"{name} ({', '.join(differing)})" if differing else name)
+        differing = {key: value for key, value in values.items() if len(seen[name][key]) > 1}
+        if "class" in differing:  # then all parameters differ, and say nothing
+            differing = {"class": differing["class"]}
+        what = ", ".join(f"{key}={value}" for key, value in differing.items())
+        labels.append(f"{name} ({what})" if what else name)
     return labels
 
 
@@ -319,4 +322,4 @@ def _values(definition: dict[str, Any], prefix: str = "") -> Iterator[tuple[str,
         if isinstance(value, dict):
             yield from _values(value, prefix if key == "params" else f"{prefix}{key}.")
         elif not isinstance(value, list) and key != "random_state":
-            yield prefix + key, str(value)[:12]
+            yield prefix + key, str(value).rpartition(".")[2] if key == "class" else str(value)[:12]

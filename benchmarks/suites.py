@@ -198,7 +198,7 @@ class Suite(_Table):
             specs[stream.name] = StreamSpec(stream.dataset, stream.builder, params, data_home)
         if names is None:
             return specs
-        chosen = {}
+        chosen: dict[str, StreamSpec] = {}
         for name in names:
             found = _matching(name, {key: (key,) for key in specs})
             if not found:
@@ -269,7 +269,12 @@ def load_suite(name_or_path: str | os.PathLike[str]) -> Suite:
         raise SuiteError(f"In the suite {name!r}, {_sentence(error)}.") from None
 
 
-_MODELS = {"net": NetSettings, "strategies": Strategy, "split": SplitStream, "permuted": PermutedStream}
+_MODELS: dict[str, type[_Table]] = {
+    "net": NetSettings,
+    "strategies": Strategy,
+    "split": SplitStream,
+    "permuted": PermutedStream,
+}
 
 
 def _sentence(error: ValidationError) -> str:

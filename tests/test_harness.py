@@ -272,6 +272,7 @@ def test_results_come_in_the_order_of_the_plan():
         ({"streams": {"x": load_iris()}}, "A Dataset is no stream"),
         ({"streams": {"x": StreamSpec("iris", "spilt")}}, "did you mean 'split'"),
         ({"streams": {"x": StreamSpec("irsi", "split")}}, "irsi"),
+        ({"streams": [iris(), iris()]}, "Two streams have the same name"),
         ({"seeds": 0}, "seeds is 0"),
         ({"seeds": [1, 1]}, "different numbers"),
         ({"seeds": [-1]}, "different numbers"),

@@ -142,6 +142,8 @@ def test_one_name_for_several_definitions_is_told_apart(tmp_path):
         store.write(facts("d", strategy="EWC"))
         store.write(facts("e", strategy="EWC", device="cuda"))
         store.write(facts("f", strategy="SLDA"))
+        store.write(facts("h", strategy="SGD"))
+        store.write(facts("i", strategy="SGD", params=json.dumps({"class": "x.Pipeline", "params": {"a": 1}})))
         store.write(facts("g", strategy="SLDA", stream="long", stream_definition=longer))
         results = store.results()
         [alone] = store.results(["b"]).runs["strategy"]
@@ -154,6 +156,8 @@ def test_one_name_for_several_definitions_is_told_apart(tmp_path):
         "e": "EWC (device=cuda)",
         "f": "SLDA",
         "g": "SLDA",
+        "h": "SGD (class=Naive)",
+        "i": "SGD (class=Pipeline)",
     }
     assert set(results.runs["stream"]) == {"toy", "long"}
     assert alone == "Naive"
