@@ -153,13 +153,16 @@ class fixed_statistics:
             layer.training = training
 
 
-def features_and_outputs(module, x):
+def features_and_outputs(module, x, head=None):
     """Return what enters the head and what leaves the module, for the rows ``x``, in one forward pass.
 
     Parameters
     ----------
-    module : torch.nn.Module
+    module : torch.nn.Module or callable
+        With `head`, any function of ``x`` that passes through that layer.
     x : torch.Tensor of shape (n_rows, ...)
+    head : torch.nn.Linear, default=None
+        None: the module's own.
 
     Returns
     -------
@@ -167,12 +170,30 @@ def features_and_outputs(module, x):
         Shapes (n_rows, head.in_features) and (n_rows, n_outputs).
     """
     caught: list[torch.Tensor] = []
-    handle = head_of(module).register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
+    head = head_of(module) if head is None else head
+    handle = head.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
     try:
         outputs = module(x)
     finally:
         handle.remove()
     return caught[-1], outputs
+
+
+class Features(nn.Module):
+    """A module without its head: rows in, what enters the head out.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    """
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, x):
+        """Features, shape (n_rows, head.in_features), of the rows ``x``."""
+        return features_and_outputs(self.module, x)[0]
 
 
 def tensor_bytes(*tensors):

@@ -4,8 +4,8 @@ import torch
 from torch.nn import functional as F
 
 from .._compat import Interval, Real, between, one_of
-from ..modules import frozen_copy, tensor_bytes
-from ..network import NetworkClassifier, NetworkStrategy
+from ..network import NetworkClassifier
+from .teacher import Teacher
 
 
 def distillation_loss(student, teacher, temperature):
@@ -30,10 +30,11 @@ def distillation_loss(student, teacher, temperature):
     return F.kl_div(log_q, log_p, log_target=True, reduction="batchmean")
 
 
-class LwF(NetworkStrategy):
+class LwF(Teacher):
     """α L + (1−α) T² KL(teacher ‖ student); the teacher is the network after the last experience."""
 
-    _family = "distillation"
+    _stacks = True
+    _loss_state = (*Teacher._loss_state, "_old_outputs_")
     _source = "Li & Hoiem 2017; Hinton et al. 2015"
     _constraints = {
         "alpha": [between(0, 1), one_of("balanced")],
@@ -59,15 +60,13 @@ class LwF(NetworkStrategy):
         self.random_state = random_state
 
     def _new_experience(self):
-        self.teacher_ = frozen_copy(self.net_.module_)
+        super()._new_experience()
         self._old_outputs_ = self._learned_outputs_
 
     def _begin(self, X, y):
-        if not hasattr(self, "teacher_"):
-            return ()
         self._alpha_ = 1 / self.n_experiences_ if self.alpha == "balanced" else self.alpha
         self._scale_ = self.temperature**2 if self.scale_by_temperature else 1.0
-        return (self._outputs(X, self.teacher_),)
+        return super()._begin(X, y)
 
     def _loss(self, forward, batch):
         if len(batch) == 2:  # no teacher yet
@@ -79,10 +78,6 @@ class LwF(NetworkStrategy):
 
     def _end(self, X, y):
         self._learned_outputs_ = self._outputs_to_distil()
-
-    def _memory(self):
-        teacher = self.teacher_.parameters() if hasattr(self, "teacher_") else ()
-        return super()._memory() | {"teacher": tensor_bytes(*teacher)}
 
 
 class LwFClassifier(LwF, NetworkClassifier):
