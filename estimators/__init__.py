@@ -16,7 +16,15 @@ _ESTIMATORS = {
     "MASClassifier": ".regularization.mas",
     "RWalkClassifier": ".regularization.rwalk",
     "ReplayClassifier": ".replay.replay",
+    "ERACEClassifier": ".replay.er_ace",
+    "DERClassifier": ".replay.der",
+    "GEMClassifier": ".replay.gem",
+    "AGEMClassifier": ".replay.agem",
+    "GDumbClassifier": ".replay.gdumb",
+    "ICaRLClassifier": ".replay.icarl",
     "LwFClassifier": ".distillation.lwf",
+    "FeatureDistillationClassifier": ".distillation.features",
+    "RelationDistillationClassifier": ".distillation.relations",
     "IndependentClassifier": ".isolation.independent",
     "SLDAClassifier": ".analytic.slda",
 }
@@ -24,6 +32,7 @@ _ESTIMATORS = {
 _PARTS = {
     "IncrementalPipeline": ".pipeline",
     "make_incremental_pipeline": ".pipeline",
+    "partial_fit_together": ".stacked",
     "ContinualClassifier": ".base",
     "ContinualRegressor": ".base",
     "NetworkClassifier": ".network",
