@@ -26,6 +26,9 @@ _ESTIMATORS = {
     "FeatureDistillationClassifier": ".distillation.features",
     "RelationDistillationClassifier": ".distillation.relations",
     "IndependentClassifier": ".isolation.independent",
+    "ProgressiveClassifier": ".isolation.progressive",
+    "PackNetClassifier": ".isolation.packnet",
+    "HATClassifier": ".isolation.hat",
     "SLDAClassifier": ".analytic.slda",
 }
 

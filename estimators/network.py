@@ -24,7 +24,7 @@ class NetworkStrategy(ContinualEstimator):
     """The hooks of a method that trains a network; a method overrides a few of them.
 
     In the order of a call: :meth:`_new_experience`, :meth:`_begin`, then for each batch :meth:`_mix`, :meth:`_loss`,
-    :meth:`_change_gradient`, :meth:`_after_step`, and at the end of the call :meth:`_end`. Methods that count or
+    :meth:`_observe`, :meth:`_change_gradient`, :meth:`_after_step`, and at the end of the call :meth:`_end`. Methods that count or
     anneal have :meth:`_new_epoch`, and methods that make other steps than one of the optimiser :meth:`_learn_batch`.
 
     Draws during a call come from ``self._generator_``.
@@ -69,6 +69,9 @@ class NetworkStrategy(ContinualEstimator):
         x, y = batch[:2]
         return self._task_loss(forward(x), y)
 
+    def _observe(self, batch, outputs):
+        """The loss of a batch of new rows was computed; `outputs` are those of its first forward pass, new rows first."""
+
     def _change_gradient(self, theta, gradient):
         """Change the gradient in place: add a penalty's gradient, project, mask."""
 
@@ -95,7 +98,20 @@ class NetworkStrategy(ContinualEstimator):
 
     def batch_loss(self, module, batch):
         """Loss of a batch of new data, mixed as the strategy wants it."""
-        return self._loss(module, self._mix(batch))
+        loss, outputs = self._loss_and_outputs(module, self._mix(batch))
+        self._observe(batch, outputs)
+        return loss
+
+    def _loss_and_outputs(self, module, batch):
+        """The loss, and the outputs of the first forward pass that it took."""
+        outputs = []
+
+        def forward(x):
+            outputs.append(module(x))
+            return outputs[-1]
+
+        loss = self._loss(forward, batch)
+        return loss, outputs[0].detach()
 
     def validation_loss(self, module, rows):
         """Plain loss of held-out rows."""

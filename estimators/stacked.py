@@ -110,7 +110,7 @@ class _Stack:
         return torch.is_tensor(value) and value.shape == self.theta[0].shape
 
     def _losses(self, net):
-        """A function of stacked batches: the loss of each seed and, by the way, its gradient's leaves."""
+        """A function of the stacked parameters, ``self.leaves``, and stacked batches: losses and outputs of all seeds."""
         names = [name for name, p in net.module_.named_parameters() if p.requires_grad]
         sizes = [shape.numel() for shape in net.shapes()]
         self.leaves = [
@@ -120,7 +120,7 @@ class _Stack:
 
         def loss(parameters, batch):
             weights = dict(zip(names, parameters, strict=True))
-            return self.together._loss(lambda x: functional_call(net.module_, weights, (x,)), batch)
+            return self.together._loss_and_outputs(lambda x: functional_call(net.module_, weights, (x,)), batch)
 
         return vmap(loss)
 
@@ -169,7 +169,9 @@ class _Stack:
 
     def _step_of_all(self, batches):
         mixed = [e._mix(batch) for e, batch in zip(self.estimators, batches, strict=True)]
-        losses = self.losses(self.leaves, tuple(torch.stack(field) for field in zip(*mixed, strict=True)))
+        losses, outputs = self.losses(self.leaves, tuple(torch.stack(field) for field in zip(*mixed, strict=True)))
+        for e, batch, own in zip(self.estimators, batches, outputs, strict=True):
+            e._observe(batch, own)
         grads = torch.autograd.grad(losses.sum(), self.leaves, materialize_grads=True)
         torch.cat([g.flatten(1) for g in grads], dim=1, out=self.gradient)
         self.together._change_gradient(self.theta, self.gradient)

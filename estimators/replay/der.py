@@ -13,6 +13,7 @@ _LOGITS = 3
 class DER(Remembering):
     """L + α ‖f(x′) − z′‖² + β L(x″, y″), with (x′, z′) and (x″, y″) drawn from memory independently."""
 
+    _stacks = True
     _source = "Buzzega et al. 2020"
     _constraints = {"alpha": [at_least(0)], "beta": [at_least(0)]}
 
@@ -67,18 +68,10 @@ class DER(Remembering):
             loss = loss + self.beta * self._task_loss(old[-1], y_memory, groups)
         return loss
 
-    def batch_loss(self, module, batch):
-        """Loss of a batch, which is then offered to the memory with the logits that it had here, before the update."""
-        outputs = []
-
-        def forward(x):
-            outputs.append(module(x))
-            return outputs[-1]
-
-        loss = self._loss(forward, self._mix(batch))
+    def _observe(self, batch, outputs):
+        """Offer the rows to the memory with the logits that they had before the update."""
         x, y = batch
-        self.memory_.add(self._offer_rng_, x, y, self._row_groups(y), self._answers(outputs[0][: len(x)]))
-        return loss
+        self.memory_.add(self._offer_rng_, x, y, self._row_groups(y), self._answers(outputs[: len(x)]))
 
     def _end(self, X, y):
         del self._offer_rng_
