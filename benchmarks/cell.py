@@ -201,8 +201,8 @@ def _untrained(estimator: Any, stream: Stream) -> Any:
 
 def _learn(estimator: Any, stream: Stream, device: str) -> Iterator[dict[str, Any]]:
     """Learn the stream, and after each experience yield what it cost."""
-    must_announce = not _is_ours(_learner(estimator)) and _takes(estimator, "partial_fit", "classes")
-    announced = {"classes": stream.classes} if must_announce else {}
+    announces = stream.announces_classes or not _is_ours(_learner(estimator))
+    announced = {"classes": stream.classes} if announces and _takes(estimator, "partial_fit", "classes") else {}
     knows_tasks = _takes(estimator, "partial_fit", "task_id")
     memory = _PeakMemory(device)
     for experience in stream:

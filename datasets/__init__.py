@@ -16,6 +16,7 @@ _SUBMODULES = {
     "load_digits": "toy",
     "load_iris": "toy",
     "load_mnist": "mnist",
+    "load_mnist32": "mnist",
     "load_wine": "toy",
     "permuted_stream": "streams",
     "split_stream": "streams",

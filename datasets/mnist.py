@@ -27,6 +27,8 @@ FILES = {
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
 
+_MEAN_32, _STD_32 = np.float32(0.1000), np.float32(0.2752)
+
 _TIMEOUT = 30  # seconds without an answer before the next mirror is asked
 
 
@@ -83,6 +85,46 @@ def load_mnist(data_home: str | os.PathLike[str] | None = None, download_if_miss
         image_shape=(1, 28, 28),
         description="Handwritten digits, 28 x 28 pixels in [0, 1]; LeCun, Cortes, Burges 1998, CC BY-SA 3.0.",
     )
+
+
+def load_mnist32(data_home: str | os.PathLike[str] | None = None, download_if_missing: bool = True) -> Dataset:
+    """Load MNIST as it is prepared for LeNet and in Hsu et al. 2018: 32 x 32 pixels, standardised.
+
+    Images get a border of two black pixels; then 0.1000 is subtracted, and what is left divided by 0.2752: mean and
+    standard deviation of all pixels of the training images with their borders.
+
+    Parameters
+    ----------
+    data_home, download_if_missing
+        As for :func:`load_mnist`; the files are the same.
+
+    Returns
+    -------
+    Dataset
+        60,000 training and 10,000 test rows of 1,024 pixels.
+
+    Raises
+    ------
+    OSError
+        If a file is missing and cannot be downloaded, or is damaged.
+
+    References
+    ----------
+    Hsu, Y.-C., Liu, Y.-C., Ramasamy, A., Kira, Z. (2018). Re-evaluating continual learning scenarios.
+
+    Examples
+    --------
+    >>> from forgetless.datasets import load_mnist32
+    >>> load_mnist32()  # doctest: +SKIP
+    Dataset('mnist32': 60000 training rows, 10000 test rows, 1024 features, 10 classes)
+    """
+    mnist = load_mnist(data_home, download_if_missing)
+    X_train, X_test = (
+        (np.pad(X.reshape(-1, 28, 28), ((0, 0), (2, 2), (2, 2))).reshape(len(X), -1) - _MEAN_32) / _STD_32
+        for X in (mnist.X_train, mnist.X_test)
+    )
+    description = mnist.description.replace("28 x 28 pixels in [0, 1]", "32 x 32 pixels with border, standardised")
+    return Dataset("mnist32", X_train, mnist.y_train, X_test, mnist.y_test, (1, 32, 32), description=description)
 
 
 def _pixels(images: np.ndarray) -> np.ndarray:

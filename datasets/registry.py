@@ -11,6 +11,7 @@ DATASETS = {
     "digits": "load_digits",
     "iris": "load_iris",
     "mnist": "load_mnist",
+    "mnist32": "load_mnist32",
     "wine": "load_wine",
 }
 """Name of each data set and of the function in ``forgetless.datasets`` that loads it."""

@@ -82,6 +82,8 @@ class Stream(ABC):
     ----------
     definition : dict
         What identifies the content of the stream; can be written as JSON.
+    announces_classes : bool
+        Whether learners are told all classes of the stream from the start (``partial_fit(..., classes=...)``).
 
     Examples
     --------
@@ -95,6 +97,8 @@ class Stream(ABC):
     >>> X_test.shape
     (71, 64)
     """
+
+    announces_classes = False
 
     def __init__(
         self,
@@ -184,6 +188,7 @@ def split_stream(
     class_order: Literal["sorted"] | Sequence[Any] | np.ndarray | None = None,
     random_state: _RandomState = None,
     name: str | None = None,
+    announce_classes: bool = False,
 ) -> Stream:
     """Deal the classes of a data set out to experiences.
 
@@ -205,6 +210,9 @@ def split_stream(
         from NumPy's global generator.
     name : str, default=None
         Name of the stream; by default made of the data set's name, `n_experiences` and `scenario`.
+    announce_classes : bool, default=False
+        Whether learners are told all classes from the start, as many papers do when they build a network with an
+        output for each class; else classes are news when they come. The data are the same.
 
     Returns
     -------
@@ -263,23 +271,30 @@ def split_stream(
     for index, group in enumerate(groups):
         if not np.isin(group, dataset.y_test).any():
             raise ValueError(f"Experience {index} (classes {group.tolist()}) of {dataset.name!r} has no test rows.")
-    return _SplitStream(name or f"split-{dataset.name}-{n_experiences}-{scenario}", scenario, dataset, groups)
+    name = name or f"split-{dataset.name}-{n_experiences}-{scenario}"
+    return _SplitStream(name, scenario, dataset, groups, announce_classes)
 
 
 class _SplitStream(Stream):
     """The stream of :func:`split_stream`: `groups` are the classes of each experience, in order of appearance."""
 
     def __init__(
-        self, name: str, scenario: Literal["class", "task", "domain"], dataset: Dataset, groups: list[np.ndarray]
+        self,
+        name: str,
+        scenario: Literal["class", "task", "domain"],
+        dataset: Dataset,
+        groups: list[np.ndarray],
+        announces_classes: bool,
     ) -> None:
         classes = np.arange(len(groups[0])) if scenario == "domain" else dataset.classes
         super().__init__(name, scenario, classes, dataset.X_train.shape[1], len(groups))
         self.dataset = dataset
         self.groups = groups
+        self.announces_classes = announces_classes
 
     @property
     def definition(self) -> dict[str, Any]:
-        return {
+        definition = {
             "builder": "split_stream",
             "dataset": self.dataset.name,
             "fingerprint": self.dataset.fingerprint,
@@ -287,6 +302,7 @@ class _SplitStream(Stream):
             "scenario": self.scenario,
             "class_order": np.concatenate(self.groups).tolist(),
         }
+        return definition | {"announce_classes": True} if self.announces_classes else definition
 
     def _experience_classes(self, index: int) -> np.ndarray:
         return self.classes.copy() if self.scenario == "domain" else np.sort(self.groups[index])

@@ -174,7 +174,7 @@ class TestEmbedded:
         np.testing.assert_array_equal(np.random.get_state()[1], before)
 
     def test_registry(self):
-        assert {*EMBEDDED, "mnist"} == set(datasets.DATASETS)
+        assert {*EMBEDDED, "mnist", "mnist32"} == set(datasets.DATASETS)
         with pytest.raises(ValueError, match=r"no data set 'cifar'; choose one of breast_cancer, digits"):
             load_dataset("cifar")
 
@@ -234,6 +234,19 @@ class TestRealMnist:
         assert data.y_test[:5].tolist() == [7, 2, 1, 0, 4]
         assert np.bincount(data.y_train).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
         assert data.X_train.mean(dtype=np.float64) == pytest.approx(0.1307, abs=5e-5)
+
+    def test_with_border_and_standardised(self, data_home, no_network):
+        plain, data = load_dataset("mnist", data_home=data_home), load_dataset("mnist32", data_home=data_home)
+        images = (data.X_test.reshape(-1, 32, 32) * 0.2752 + 0.1).round(4)
+        np.testing.assert_array_equal(images[:, 2:30, 2:30].reshape(-1, 784), plain.X_test.round(4))
+        assert not images[:, [0, 1, 30, 31]].any()
+        assert not images[:, :, [0, 1, 30, 31]].any()
+        np.testing.assert_array_equal(data.y_test, plain.y_test)
+        # The published constants are the mean and the standard deviation, so standardising gives 0 and 1.
+        assert data.X_train.mean(dtype=np.float64) == pytest.approx(0, abs=5e-4)
+        assert data.X_train.std(dtype=np.float64) == pytest.approx(1, abs=5e-4)
+        assert data.X_train.dtype == np.float32
+        assert data.image_shape == (1, 32, 32)
 
 
 @pytest.fixture

@@ -247,6 +247,15 @@ def test_stored_cells_are_not_run_again_also_under_another_name(tmp_path, log, c
         assert len(run({"Spy": Spy()}, [iris()], store=store).runs) == 1  # this run's cells only
 
 
+def test_ours_hear_of_classes_when_they_come_unless_the_stream_announces_them():
+    naive = NaiveClassifier(ContinualNet(MLP, module__hidden_units=(4,), max_epochs=1))
+    results = run({"Naive": naive}, {str(said): iris(announce_classes=said) for said in (False, True)})
+    sizes = results.experiences.groupby("stream")["model_bytes"].apply(list)
+    assert sizes["False"][-1] == sizes["True"][-1]
+    assert len(set(sizes["False"])) == 3  # the output layer grew
+    assert len(set(sizes["True"])) == 1
+
+
 def test_results_come_in_the_order_of_the_plan():
     results = run({"b": GaussianNB(), "a": SGDClassifier()}, [iris("task"), iris()], seeds=[1, 0])
     assert results.runs["strategy"].tolist() == ["b", "a"] * 4

@@ -203,6 +203,13 @@ class TestSplit:
         for a, b in zip(again, stream, strict=True):
             assert_same_experience(a, b)
 
+    def test_announcing_classes_is_part_of_the_definition_and_changes_no_data(self):
+        said, news = (split_stream(load_iris(), 3, class_order="sorted", announce_classes=a) for a in (True, False))
+        assert (said.announces_classes, news.announces_classes) == (True, False)
+        assert said.definition == {**news.definition, "announce_classes": True}
+        for a, b in zip(said, news, strict=True):
+            assert_same_experience(a, b)
+
     def test_drawn_order_is_a_permutation_that_varies(self):
         orders = [tuple(split_stream(make(), 3, random_state=s).definition["class_order"]) for s in range(20)]
         assert all(sorted(order) == list(range(6)) for order in orders)
