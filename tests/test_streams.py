@@ -8,6 +8,7 @@ import weakref
 
 import numpy as np
 import pytest
+
 from forgetless.datasets import Dataset, Stream, load_digits, load_iris, permuted_stream, split_stream
 
 
@@ -142,10 +143,10 @@ class TestEveryStream:
         assert stream.definition["dataset"] == "made"
 
     def test_global_generators_are_left_alone(self, which):
-        before = np.random.get_state()  # noqa: NPY002
+        before = np.random.get_state()
         stream = streams(make())[which]
         list(stream)
-        after = np.random.get_state()  # noqa: NPY002
+        after = np.random.get_state()
         np.testing.assert_array_equal(after[1], before[1])
         assert after[2:] == before[2:]
 
