@@ -359,10 +359,13 @@ class ContinualRegressor(RegressorMixin, ContinualEstimator):
         return self
 
     def _learn_call(self, X, y, *, task_id=None):
-        first = not self.__sklearn_is_fitted__()
-        X, y = self._validate(X, y, first)
+        self._learn(*self._read(X, y, task_id=task_id))
+
+    def _read(self, X, y, *, task_id=None):
+        """Check the rows of a call and note what is new in it; returns the rows and their targets."""
+        X, y = self._validate(X, y, first=not self.__sklearn_is_fitted__())
         self._start_call(task_id)
-        self._learn(X, y)
+        return X, y
 
     def _validate(self, X, y, first):
         """Rows and targets as strategies see them; the shape of `y` is noted at the first call, and then demanded."""

@@ -391,8 +391,8 @@ class NetworkRegressor(NetworkStrategy, ContinualRegressor):
     def _n_outputs(self):
         return self.n_outputs_
 
-    def _learn(self, X, y):
-        super()._learn(X, y.astype(np.float32))
+    def _ready(self, X, y):
+        return super()._ready(X, y.astype(np.float32))
 
     def _row_groups(self, y):
         """All rows are of one group: outputs are always active."""
