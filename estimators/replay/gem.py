@@ -87,9 +87,9 @@ class GEMClassifier(GEM, NetworkClassifier):
 
     The gradient g of the new batch is replaced by the nearest one, :math:`\min \frac12\|\tilde g - g\|^2`, that has
     :math:`g_k^\top \tilde g \ge 0` for each past experience k, where :math:`g_k` is the gradient of the mean loss of
-    *all* its rows in memory. It is :math:`\tilde g = g + G^\top v`, with the :math:`g_k` as rows of G and v the solution
-    of the dual quadratic programme :math:`\min_{v \ge \gamma} \frac12 v^\top G G^\top v + (Gg)^\top v`. Where no
-    condition is broken, g stays as it is. Rows from memory are not learned.
+    *all* its rows in memory. It is :math:`\tilde g = g + G^\top v`, with the :math:`g_k` as rows of G and v the
+    solution of the dual quadratic programme :math:`\min_{v \ge \gamma} \frac12 v^\top G G^\top v + (Gg)^\top v`.
+    Where no condition is broken, g stays as it is. Rows from memory are not learned.
 
     The memory is shared equally by the experiences; of each it has a uniform sample (in the paper: the last rows of a
     shuffled stream). A step costs one forward and backward pass over the whole memory; for these gradients dropout is

@@ -2,15 +2,34 @@
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from .._compat import Integral, at_least
-from ..modules import frozen_copy, tensor_bytes
+from ..modules import Features, frozen_copy, tensor_bytes
 from ..network import NetworkClassifier
 from .base import Remembering
 
-# Minus the largest squared distance of two vectors of length 1.
-_FARTHEST = -4.0
+
+class NearestMean(nn.Module):
+    """Minus the squared distances between features and means, all of length 1; -4, the least, where there is no mean.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    means : torch.Tensor of shape (n_classes, n_features)
+        Zeros where there is none.
+    """
+
+    def __init__(self, module, means):
+        super().__init__()
+        self.features = Features(module)
+        self.means = means
+
+    def forward(self, x):
+        """Scores, shape (n_rows, n_classes), of the rows ``x``."""
+        scores = 2 * F.normalize(self.features(x)) @ self.means.T - 2
+        return scores.masked_fill(~self.means.any(1), -4.0)
 
 
 class ICaRL(Remembering):
@@ -30,13 +49,13 @@ class ICaRL(Remembering):
         self.teacher_ = frozen_copy(self.net_.module_)
         self._teacher_columns_ = self._learned_columns_
 
-    def _train(self, X, y):
-        """Train on the new rows and the exemplars."""
+    def _ready(self, X, y):
+        """Trained on are the new rows and the exemplars."""
         self._n_new_ = len(X)
+        rows = super()._ready(X, y)
         if hasattr(self, "memory_"):
-            x_memory, y_memory, _ = self.memory_.stored()
-            X, y = torch.cat([X, x_memory]), torch.cat([y, y_memory])
-        super()._train(X, y)
+            rows = tuple(torch.cat(pair) for pair in zip(rows, self.memory_.stored()[:2], strict=True))
+        return rows
 
     def _begin(self, X, y):
         super()._begin(X, y)
@@ -78,9 +97,7 @@ class ICaRL(Remembering):
     def _scores(self, X):
         if not hasattr(self, "means_"):  # not trained
             return super()._scores(X)
-        features = self._features(self._to_device(X))
-        scores = 2 * features @ self.means_.T - 2  # −‖φ − μ‖², for vectors of length 1
-        return scores.masked_fill(~self.means_.any(1), _FARTHEST).cpu().numpy()
+        return self._outputs(self._to_device(X), NearestMean(self.net_.module_, self.means_)).cpu().numpy()
 
     def _memory(self):
         teacher = self.teacher_.parameters() if hasattr(self, "teacher_") else ()
@@ -92,9 +109,9 @@ class ICaRLClassifier(ICaRL, NetworkClassifier):
     r"""iCaRL: learn features from new rows and exemplars, classify by the nearest mean of exemplars.
 
     - *Learning*: on the new rows and all exemplars together. The loss is the sum over classes seen of binary
-      cross-entropies, one sigmoid each, and a mean over rows. Classes of the running experience are learned from labels,
-      all others from the answers of the network after the last experience (distillation). Classes that come again, as
-      in domain-incremental streams, are thus learned from labels and exemplars.
+      cross-entropies, one sigmoid each, and a mean over rows. Classes of the running experience are learned from
+      labels, all others from the answers of the network after the last experience (distillation). Classes that come
+      again, as in domain-incremental streams, are thus learned from labels and exemplars.
     - *Exemplars*: equal shares of the memory for the classes; chosen by herding (see :class:`ReplayMemory`) when the
       class comes, and thinned out from the end when others come.
     - *Answers*: the class whose exemplars' mean is nearest, in the features of today's network; features and means are
