@@ -77,7 +77,7 @@ def _exit_on(code: int, *errors: type[BaseException]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
-        _say(str(stop) or "Stopped; nothing was running yet.")
+        _say(str(stop) or "Stopped.")
         raise typer.Exit(STOPPED) from None
     except errors as error:
         by_system = isinstance(error, OSError) and error.strerror
@@ -235,7 +235,7 @@ def _stored(store: str) -> Results:
     with Store(store, read_only=True) as kept:
         results = kept.results()
     if results.runs.empty:
-        raise ValueError(f"The store {store} has no results yet.")
+        raise ValueError(f"The store {kept.name} has no results yet.")
     return results
 
 
