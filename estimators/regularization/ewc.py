@@ -71,6 +71,8 @@ class EWC(Quadratic):
             X, y = X[chosen], y[chosen]
         if self.fisher == "sampled":
             y = self._draw_targets(self._outputs(X), self._generator_)
+        elif self.fisher == "predicted":
+            y = self._active_logits(self._outputs(X)).argmax(1)
 
         def terms(outputs, y):
             return self._fisher_terms(outputs, y, exact=self.fisher == "exact")
@@ -93,9 +95,10 @@ class EWCClassifier(EWC, NetworkClassifier):
     ewc_lambda : float, default=100.0
         λ, with the ½, the mean over samples, and the sum over experiences of the formula above; values in other
         packages need not mean the same.
-    fisher : {"exact", "sampled", "empirical"}, default="exact"
-        The label in the log-likelihood: all labels, weighted by the model's probabilities; one drawn from them; or the
-        true one.
+    fisher : {"exact", "sampled", "empirical", "predicted"}, default="exact"
+        The label in the log-likelihood: all labels, weighted by the model's probabilities; one drawn from them; the
+        true one; or the most probable one (as Hsu et al. 2018 do; no Fisher information, and much smaller: a row that
+        the network is sure of counts nearly nothing).
     n_fisher_samples : int, default=None
         Rows drawn for the Fisher at each call; None: all.
     online : bool, default=False
@@ -131,3 +134,5 @@ class EWCClassifier(EWC, NetworkClassifier):
     >>> clf.fisher_.shape == clf.anchor_.shape, bool((clf.fisher_ >= 0).all())
     (True, True)
     """
+
+    _constraints = {"fisher": [one_of("exact", "sampled", "empirical", "predicted")]}
