@@ -31,6 +31,7 @@ class MLP(nn.Module):
 
     def __init__(self, n_inputs, n_outputs, hidden_units=(100,), dropout=0.0, batch_norm=False):
         super().__init__()
+        self.n_inputs = n_inputs
         layers: list[nn.Module] = []
         width = n_inputs
         for units in hidden_units:
@@ -46,7 +47,7 @@ class MLP(nn.Module):
 
     def forward(self, x):
         """Logits, shape (n_rows, n_outputs), of the rows ``x``."""
-        return self.head(self.hidden(x.flatten(1) if x.ndim > 2 else x))
+        return self.head(self.hidden(x if x.shape[-1] == self.n_inputs else x.flatten(1)))
 
 
 class ConvNet(nn.Module):
@@ -130,6 +131,12 @@ def head_of(module):
 def batch_norm_layers(module):
     """All batch normalisation layers of a module, as a list."""
     return [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+
+
+def is_frozen(layer):
+    """Whether a layer has parameters, and none of them is trained."""
+    trained = [p.requires_grad for p in layer.parameters()]
+    return bool(trained) and not any(trained)
 
 
 class fixed_statistics:

@@ -187,6 +187,9 @@ class NetworkStrategy(ContinualEstimator):
         self._run_loop(self._open(X, y))
         self._close(X, y)
 
+    def _criterion(self, outputs, y):
+        return self.net_.criterion_(outputs, y)
+
     def _run_loop(self, rows):
         """Train the network on rows."""
         with self._seeded("training"):
@@ -327,8 +330,7 @@ class NetworkClassifier(NetworkStrategy, ContinualClassifier):
 
     def _loss_of_logits(self, logits, y):
         """The net's criterion, over the outputs whose logits are finite."""
-        criterion = self.net_.criterion_
-        return criterion(logits.log_softmax(1) if isinstance(criterion, nn.NLLLoss) else logits, y)
+        return self._criterion(logits.log_softmax(-1) if isinstance(self.net_.criterion_, nn.NLLLoss) else logits, y)
 
     def _fisher_terms(self, outputs, y, exact):
         """Functions whose squared gradients sum to the Fisher information of a row.

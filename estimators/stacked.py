@@ -1,9 +1,10 @@
 """Several estimators that differ only in their seeds, trained as one stacked network.
 
 A small network leaves the machine idle between kernels. Here the parameters of all seeds are rows of one matrix, and a
-step of all of them is one call of each kernel: the strategy's loss is mapped over seeds by ``torch.func.vmap``, and what
-it does to the gradient and after the step is elementwise, so it works on the matrix as it does on a vector. Each seed
-keeps its own data order, memory and random state.
+step of all of them is one call of each kernel. A strategy is written once: its loss works on rows and outputs, the last
+two dimensions, and keeps dimensions before them, which is where the seeds are; what it does to the gradient and after
+the step is elementwise, so it works on the matrix as it does on a vector. Each seed keeps its own data order, memory
+and random state.
 """
 
 import copy
@@ -13,7 +14,9 @@ from contextlib import ExitStack
 import torch
 from torch import nn
 from torch.func import functional_call, vmap
+from torch.nn import functional as F
 
+from .modules import MLP
 from .net import Batches, check_finite
 from .optimizer import stepper
 
@@ -104,25 +107,17 @@ class _Stack:
             setattr(self.together, name, matrix)
             for e, row in zip(estimators, matrix, strict=True):
                 setattr(e, name, row)
-        self.losses = self._losses(self.nets[0])
-
-    def _is_vector(self, value):
-        return torch.is_tensor(value) and value.shape == self.theta[0].shape
-
-    def _losses(self, net):
-        """A function of the stacked parameters, ``self.leaves``, and stacked batches: losses and outputs of all seeds."""
-        names = [name for name, p in net.module_.named_parameters() if p.requires_grad]
+        net = self.nets[0]
         sizes = [shape.numel() for shape in net.shapes()]
         self.leaves = [
             part.unflatten(1, shape).detach().requires_grad_()
             for part, shape in zip(self.theta.split(sizes, dim=1), net.shapes(), strict=True)
         ]
+        self.forward = stacked_forward(net, self.leaves)
+        self.together._criterion = stacked_criterion(net.criterion_)
 
-        def loss(parameters, batch):
-            weights = dict(zip(names, parameters, strict=True))
-            return self.together._loss_and_outputs(lambda x: functional_call(net.module_, weights, (x,)), batch)
-
-        return vmap(loss)
+    def _is_vector(self, value):
+        return torch.is_tensor(value) and value.shape == self.theta[0].shape
 
     def learn(self, rows):
         """Train all on their rows; returns False, and has done nothing, if their optimisers cannot step together."""
@@ -169,7 +164,8 @@ class _Stack:
 
     def _step_of_all(self, batches):
         mixed = [e._mix(batch) for e, batch in zip(self.estimators, batches, strict=True)]
-        losses, outputs = self.losses(self.leaves, tuple(torch.stack(field) for field in zip(*mixed, strict=True)))
+        batch = tuple(torch.stack(field) for field in zip(*mixed, strict=True))
+        losses, outputs = self.together._loss_and_outputs(self.forward, batch)
         for e, batch, own in zip(self.estimators, batches, outputs, strict=True):
             e._observe(batch, own)
         grads = torch.autograd.grad(losses.sum(), self.leaves, materialize_grads=True)
@@ -188,3 +184,66 @@ class _Stack:
         self.steps.update([gradient], slice(k, k + 1))
         estimator._after_step(theta)
         return loss.detach()
+
+
+# Containers whose forward pass is a chain of their layers, and layers that work on each element.
+_CHAINS = (nn.Sequential, MLP)
+_ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Identity)
+
+
+def stacked_forward(net, leaves):
+    """Forward pass of all seeds: chains of linear and elementwise layers by batched products, others by ``vmap``.
+
+    Parameters
+    ----------
+    net : ContinualNet
+        Of one of the seeds.
+    leaves : list of torch.Tensor of shape (n_seeds, ...)
+        The stacked parameters, in the order of ``net.trainable()``.
+
+    Returns
+    -------
+    callable
+        From inputs (n_seeds, n_rows, n_features) to outputs (n_seeds, n_rows, n_outputs).
+    """
+    module = net.module_
+    names = [name for name, p in module.named_parameters() if p.requires_grad]
+    stacked = dict(zip(net.trainable(), leaves, strict=True))
+    if not all(type(layer) in (*_CHAINS, *_ELEMENTWISE, nn.Linear) for layer in module.modules()) or len(
+        stacked
+    ) != sum(1 for _ in module.parameters()):
+        forward = vmap(lambda weights, x: functional_call(module, weights, (x,)))
+        weights = dict(zip(names, leaves, strict=True))
+        return lambda x: forward(weights, x)
+    twins = {
+        id(layer): _StackedLinear(stacked[layer.weight], None if layer.bias is None else stacked[layer.bias])
+        for layer in module.modules()
+        if isinstance(layer, nn.Linear)
+    }
+    return copy.deepcopy(module, twins)  # deepcopy takes the twins for copies that it has made already
+
+
+class _StackedLinear(nn.Module):
+    """Linear layers of all seeds."""
+
+    def __init__(self, weight, bias):
+        super().__init__()
+        self.weight, self.bias = weight, bias
+
+    def forward(self, x):
+        if self.bias is None:
+            return torch.bmm(x, self.weight.mT)
+        return torch.baddbmm(self.bias[:, None], x, self.weight.mT)
+
+
+def stacked_criterion(criterion):
+    """The criterion of each seed, as a function of stacked outputs and targets."""
+    if type(criterion) is not nn.CrossEntropyLoss or criterion.reduction != "mean" or criterion.weight is not None:
+        return vmap(criterion)
+
+    def cross_entropy(outputs, y):
+        smoothing = criterion.label_smoothing
+        losses = F.cross_entropy(outputs.flatten(0, 1), y.flatten(), reduction="none", label_smoothing=smoothing)
+        return losses.unflatten(0, y.shape).mean(1)
+
+    return cross_entropy

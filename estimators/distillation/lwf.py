@@ -25,10 +25,9 @@ def distillation_loss(student, teacher, temperature):
     ----------
     Hinton, Vinyals & Dean, Distilling the knowledge in a neural network, 2015.
     """
-    log_q = F.log_softmax(student / temperature, dim=1)
-    log_p = F.log_softmax(teacher / temperature, dim=1)
-    # Written out, since torch cannot map its kl_div over stacked seeds.
-    return (log_p.exp() * (log_p - log_q)).sum(1).mean()
+    log_q = F.log_softmax(student / temperature, dim=-1)
+    log_p = F.log_softmax(teacher / temperature, dim=-1)
+    return (log_p.exp() * (log_p - log_q)).sum(-1).mean(-1)
 
 
 class LwF(Teacher):
@@ -134,5 +133,5 @@ class LwFClassifier(LwF, NetworkClassifier):
 
     def _distillation(self, outputs, teacher):
         student, teacher = self._logits(outputs), self._logits(teacher)
-        losses = [distillation_loss(student[:, c], teacher[:, c], self.temperature) for c in self._old_outputs_]
+        losses = [distillation_loss(student[..., c], teacher[..., c], self.temperature) for c in self._old_outputs_]
         return sum(losses) / len(losses)

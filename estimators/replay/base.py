@@ -61,4 +61,4 @@ def forward_together(forward, *inputs):
     -------
     tuple of torch.Tensor
     """
-    return forward(torch.cat(inputs)).split([len(x) for x in inputs])
+    return forward(torch.cat(inputs, dim=-2)).split([x.shape[-2] for x in inputs], dim=-2)

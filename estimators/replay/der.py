@@ -61,8 +61,8 @@ class DER(Remembering):
         if matched:
             z = matched[_LOGITS]
             # Columns that came later than the row were not stored; they are NaN.
-            distance = torch.where(z.isnan(), 0, self._answers(old[0]) - z).square().sum(1)
-            loss = loss + self.alpha * distance.mean()
+            distance = torch.where(z.isnan(), 0, self._answers(old[0]) - z).square().sum(-1)
+            loss = loss + self.alpha * distance.mean(-1)
         if labelled:
             _, y_memory, groups, _ = labelled
             loss = loss + self.beta * self._task_loss(old[-1], y_memory, groups)
