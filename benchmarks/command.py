@@ -184,6 +184,57 @@ def leaderboard(
             print({Format.csv: reports.to_csv, Format.markdown: reports.to_markdown}[format](board).rstrip("\n"))
 
 
+@app.command()
+def verify(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="source, source/method or source/method/stream; all claims, if not given.", show_default=False
+        ),
+    ] = None,
+    only_list: Annotated[bool, typer.Option("--list", help="List the claims and what they cost; run nothing.")] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
+    n_jobs: Annotated[int, typer.Option(help="Cells that run at once; -1: one per core.")] = -1,
+    data_home: Annotated[
+        Path | None, typer.Option(help="Folder of downloaded data.  [default: scikit-learn's]")
+    ] = None,
+    store: Annotated[str, typer.Option(help="Keeps finished cells; an SQLite file or a database URL.")] = "verify.db",
+    output: Annotated[Path, typer.Option(help="The page, in Markdown.")] = Path("docs/replication.md"),
+) -> None:
+    """Run published results again and say pass or fail.
+
+    Finished cells are kept: after a stop, the same command runs only the rest. The page is about all claims, and about
+    all seeds in the store.
+    """
+    with _exit_on(BAD_INPUT, ValueError, OSError):
+        from . import verify as ledger
+
+        claims = ledger.load_claims()
+        chosen = ledger.choose(claims, names or [])
+        if only_list:
+            print(ledger.to_list(chosen))
+            return
+        from .harness import WorkerDied, run_cells
+        from .store import Store, StoreError
+
+        if n_jobs == 0:
+            raise ValueError("--n-jobs is 0; give how many cells may run at once, or -1 for one per core.")
+        _check_report(output, store)
+        home = None if data_home is None else str(data_home)
+        cells = ledger.plan(chosen, seeds, home)
+        kept = Store(store)
+    with kept, _exit_on(FAILED, WorkerDied, StoreError):
+        run_cells(cells, kept, n_jobs=n_jobs, progress=True)
+        found = ledger.outcomes(claims.values(), kept, home)
+    with _exit_on(FAILED, OSError):
+        output.write_text(ledger.to_page(found), encoding="utf-8")
+    asked = [each for each in found if each.claim.name in {claim.name for claim in chosen}]
+    print(ledger.to_text(asked))
+    print(f"The page is {output}.")
+    if not all(each.holds for each in asked):
+        raise typer.Exit(FAILED)
+
+
 @app.command("list")
 def list_(kind: Annotated[Kind | None, typer.Argument(help="What to list; everything, if not given.")] = None) -> None:
     """List what there is: strategies, streams, suites, datasets."""
