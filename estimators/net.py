@@ -11,7 +11,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.utils.data import Dataset
 
-from .modules import batch_norm_layers, fixed_statistics, head_of
+from .modules import batch_norm_layers, fixed_statistics, head_of, is_frozen
 from .optimizer import stepper
 
 _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
@@ -156,15 +156,43 @@ class FastLoop(NeuralNet):
         ----------
         n_inputs, n_outputs : int
             Given to the module where its signature has parameters of these names that are not yet set.
+
+        Raises
+        ------
+        ValueError
+            If the module is an instance and parameters for making one are given, too.
         """
+        if isinstance(self.module, nn.Module) and (params := self.get_params_for("module")):
+            raise ValueError(
+                f"The module is an instance of {type(self.module).__name__}, and module__{min(params)} would make "
+                "another one, without its weights; give the class with parameters, or the instance without."
+            )
         if inspect.isclass(self.module):
             signature = inspect.signature(self.module).parameters
             for name, value in (("n_inputs", n_inputs), ("n_outputs", n_outputs)):
                 if name in signature and not hasattr(self, f"module__{name}"):
                     setattr(self, f"module__{name}", value)
         self.initialize()
+        head = head_of(self.module_)
+        if not all(p.requires_grad for p in head.parameters()):
+            head.requires_grad_(True)
+            self._initialize_optimizer()
         self.resize_head(n_outputs)
         return self
+
+    def freeze_features(self):
+        """From now on, train the head only."""
+        head = set(head_of(self.module_).parameters())
+        for p in set(self.module_.parameters()) - head:
+            p.requires_grad_(False)
+            p.data = p.data.clone()  # no longer a view of the vector of trained parameters
+            self.optimizer_.state.pop(p, None)
+        self._drop_frozen()
+
+    def _drop_frozen(self):
+        """Leave parameters that are not trained out of the optimiser."""
+        for group in self.optimizer_.param_groups:
+            group["params"] = [p for p in group["params"] if p.requires_grad]
 
     def initialize_optimizer(self, triggered_directly=None):
         """Build the optimiser, fused where torch has it and the user has not chosen otherwise."""
@@ -175,6 +203,7 @@ class FastLoop(NeuralNet):
             for group in self.optimizer_.param_groups:
                 group["fused"] = True
             self.optimizer_.defaults["fused"] = True
+        self._drop_frozen()
         return self
 
     def start_experience(self):
@@ -266,21 +295,20 @@ class FastLoop(NeuralNet):
         params = self.trainable()
         return [v.view_as(p) for v, p in zip(vector.split([p.numel() for p in params]), params, strict=True)]
 
-    def at(self, theta):
-        """Return the network with other trained parameters: a function of inputs, differentiable in `theta`.
+    def functional(self):
+        """Return the network as a function ``f(theta, x)``, differentiable in both.
 
-        Parameters
-        ----------
-        theta : torch.Tensor of shape (n_parameters,)
-            In the order of :meth:`flatten`.
-
-        Returns
-        -------
-        callable
+        `theta` is a vector in the order of :meth:`flatten`, `x` are rows, and the value is what the module gives.
         """
-        names = [name for name, p in self.module_.named_parameters() if p.requires_grad]
-        parameters = dict(zip(names, self.unflatten(theta), strict=True))
-        return lambda x: functional_call(self.module_, parameters, (x,))
+        module, shapes = self.module_, self.shapes()
+        names = [name for name, p in module.named_parameters() if p.requires_grad]
+        sizes = [shape.numel() for shape in shapes]
+
+        def outputs(theta, x):
+            parts = [part.view(shape) for part, shape in zip(theta.split(sizes), shapes, strict=True)]
+            return functional_call(module, dict(zip(names, parts, strict=True)), (x,))
+
+        return outputs
 
     # --- undoing ------------------------------------------------------------------------------------------------
 
@@ -298,6 +326,7 @@ class FastLoop(NeuralNet):
             for layer in self.module_.modules()
         ]
         tensors = [(t, t.detach().clone()) for t in (*self.module_.parameters(), *self.module_.buffers())]
+        trained = [(p, p.requires_grad) for p in self.module_.parameters()]
         groups = [group.copy() for group in self.optimizer_.param_groups]
         state = {
             p: {key: value.clone() if torch.is_tensor(value) else value for key, value in entry.items()}
@@ -313,6 +342,8 @@ class FastLoop(NeuralNet):
                 vars(layer).update(contents)
             for tensor, value in tensors:
                 tensor.data = value
+            for p, is_trained in trained:
+                p.requires_grad_(is_trained)
             self.optimizer_.param_groups[:] = groups
             self.optimizer_.state.clear()
             self.optimizer_.state.update(state)
@@ -327,6 +358,9 @@ class FastLoop(NeuralNet):
                 p.data = p.data.clone()
                 state = self.optimizer_.state[p]
                 state.update({key: t.clone() for key, t in state.items() if torch.is_tensor(t)})
+        elif isinstance(self.module, nn.Module):  # brought along, perhaps from another net
+            for p in self.module.parameters():
+                p.data = p.data.clone()
         return super().__getstate__()
 
     # --- learning -----------------------------------------------------------------------------------------------
@@ -369,8 +403,8 @@ class FastLoop(NeuralNet):
         batches = Batches(tuple(train or rows), self.batch_size, generator, min_last=2 if norms else 1)
         step = _Step(self, strategy)
         self.module_.train()
-        if batches.n_rows == 1 or strategy.fixes_statistics:  # one row has no variance: use the statistics so far
-            for layer in norms:
+        for layer in norms:  # one row has no variance: use the statistics so far
+            if batches.n_rows == 1 or strategy.fixes_statistics or is_frozen(layer):
                 layer.eval()
         for epoch, n_batches in enumerate(self._epochs(len(batches), epochs)):
             strategy.new_epoch(epoch, n_batches)
@@ -435,7 +469,8 @@ class ContinualNet(FastLoop, NeuralNetClassifier):
     Parameters
     ----------
     module : torch.nn.Module class or instance
-        The network; outputs are logits. ``n_inputs`` and ``n_outputs`` are filled in where its signature has them.
+        The network; outputs are logits. ``n_inputs`` and ``n_outputs`` are filled in where its signature has them. An
+        instance brings its weights along, see below.
     criterion : torch criterion class, default=torch.nn.CrossEntropyLoss
         The loss. With ``torch.nn.NLLLoss`` outputs are taken to be probabilities, as everywhere in skorch.
     optimizer : torch optimizer class, default=torch.optim.Adam
@@ -454,6 +489,18 @@ class ContinualNet(FastLoop, NeuralNetClassifier):
         Whether a strategy starts each experience with a fresh optimiser instead of the state of the last one.
     **kwargs
         As for ``skorch.NeuralNetClassifier``.
+
+    Notes
+    -----
+    **Any module** whose last layer is linear will do. Its *head* is the attribute ``head``, if that is linear, else the
+    linear layer that was defined last; what enters the head are the *features*. The head gets an output for each class:
+    it is resized where the module was made with another number of outputs, its first rows are kept, and it grows later.
+
+    **A pretrained module** is given as an instance: ``ContinualNet(my_module)``. Every strategy trains a copy, which
+    starts from the instance's weights; the instance is not changed. Parameters with ``requires_grad=False`` stay as
+    they are, and so do the statistics of batch normalisation whose own parameters are such; only the head is always
+    trained. Where the outputs so far mean other classes, put a fresh ``torch.nn.Linear`` in the head's place.
+    :class:`FrozenClassifier` freezes all but the head by itself.
 
     Examples
     --------

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad, vmap
 
-from .modules import fixed_statistics
+from .modules import fixed_statistics, is_frozen
 
 # Elements of a chunk of per-sample gradients in the general path.
 _CHUNK_ELEMENTS = 1 << 25
@@ -41,7 +41,7 @@ def sum_over_samples(net, terms, X, *fields, power=2):
 
 def _linear_layers(net, module, X):
     """Linear layers that own all trained parameters and each see (n_rows, n_inputs) exactly once; else None."""
-    layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear) and not is_frozen(layer)]
     owned = [id(p) for layer in layers for p in layer.parameters()]
     if not {id(p) for p in net.trainable()} <= set(owned) or len(set(owned)) != len(owned):
         return None

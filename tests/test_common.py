@@ -99,7 +99,7 @@ def test_learns_every_scenario(name, scenario):
     assert clf.n_experiences_ == 5
     accuracy = np.mean([clf.score(e.X_test, e.y_test, task_id=e.task_id) for e in [first, *others]])
     # Chance is 0.1 among ten classes and 0.5 where the task leaves two.
-    assert accuracy > {"class": 0.1, "task": 0.7, "domain": 0.6}[scenario]
+    assert accuracy > {"class": 0.1, "task": 0.7, "domain": 0.55}[scenario]
 
 
 @regressors

@@ -1,42 +1,16 @@
 """Joint: keep everything, and train from scratch on it at each experience."""
 
-import torch
-
-from ..modules import tensor_bytes
-from ..network import NetworkClassifier, NetworkStrategy
+from ..network import NetworkClassifier
+from .cumulative import Cumulative
 
 
-class Joint(NetworkStrategy):
+class Joint(Cumulative):
     """The rule of joint training: every call trains a new network on all rows so far."""
 
-    _family = "baseline"
     _source = "upper bound: joint training"
-    _keeps = "samples"
-
-    def __init__(self, net=None, *, active_outputs="auto", random_state=None):
-        self.net = net
-        self.active_outputs = active_outputs
-        self.random_state = random_state
 
     def _ready_net(self):
         self.net_ = self._new_net(self._n_outputs())
-
-    def _train(self, X, y):
-        rows = (X, y, self._row_groups(y))
-        if hasattr(self, "rows_"):
-            rows = tuple(torch.cat(pair) for pair in zip(self.rows_, rows, strict=True))
-        self.rows_ = rows
-        super()._train(*rows[:2])
-
-    def _begin(self, X, y):
-        return self.rows_[2:]
-
-    def _loss(self, forward, batch):
-        x, y, groups = batch
-        return self._task_loss(forward(x), y, groups)
-
-    def _memory(self):
-        return super()._memory() | {"replay": tensor_bytes(*getattr(self, "rows_", ()))}
 
 
 class JointClassifier(Joint, NetworkClassifier):
