@@ -10,6 +10,8 @@ _ESTIMATORS = {
     "NaiveClassifier": ".baselines.naive",
     "NaiveRegressor": ".baselines.naive",
     "JointClassifier": ".baselines.joint",
+    "CumulativeClassifier": ".baselines.cumulative",
+    "FrozenClassifier": ".baselines.frozen",
     "AnchoredClassifier": ".regularization.anchored",
     "EWCClassifier": ".regularization.ewc",
     "SIClassifier": ".regularization.si",
