@@ -17,7 +17,7 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,8 @@ class Cell:
         Where networks compute: ``"cpu"`` or ``"cuda"``.
     stream_definition : dict
         What identifies the content of the stream.
+    stacked : bool, default=False
+        Whether the seeds of this strategy and stream are trained as one stacked network; scores differ by rounding.
     """
 
     strategy: str
@@ -69,11 +71,13 @@ class Cell:
     seed: int
     device: str
     stream_definition: dict[str, Any]
+    stacked: bool = False
 
     @functools.cached_property
     def key(self) -> str:
-        """SHA-256 of what defines the cell: protocol, strategy with all parameters, stream, seed and device."""
-        return digest([PROTOCOL, describe(self.estimator), self.stream_definition, self.seed, self.device])
+        """SHA-256 of what defines the cell: protocol, strategy with all parameters, stream, seed, device, stacking."""
+        parts = [PROTOCOL, describe(self.estimator), self.stream_definition, self.seed, self.device]
+        return digest([*parts, "stacked"] if self.stacked else parts)
 
 
 def open_stream(source: StreamSource, seed: int) -> Stream:
@@ -102,60 +106,140 @@ def open_stream(source: StreamSource, seed: int) -> Stream:
     return stream
 
 
-def run_cell(cell: Cell) -> Facts:
-    """Run a cell, with one thread, so that its bits do not depend on how many run beside it.
+def run_cells_together(cells: Sequence[Cell]) -> list[Facts]:
+    """Run cells that differ in their seeds only; with one thread, so that bits do not depend on what runs beside.
 
     Parameters
     ----------
-    cell : Cell
+    cells : sequence of Cell
+        One, or several whose estimators can learn together.
 
     Returns
     -------
-    Facts
-        An exception in the strategy or its data becomes a run with status ``"failed"`` and a one-line error.
+    list of Facts
+        An exception in the strategy or its data becomes a run with status ``"failed"`` and a one-line error. Seconds
+        of learning together are shared equally.
     """
-    started, clock = datetime.now(UTC), time.perf_counter()
-    learner = _learner(cell.estimator)
-    guest = {"family": "guest", "keeps": "unknown", "source": type(learner).__module__, "needs_task_id": False}
-    run: dict[str, Any] = {
-        "cell": cell.key,
-        "strategy": cell.strategy,
-        "stream": cell.stream,
-        "scenario": "",
-        "seed": cell.seed,
-        "status": "ok",
-        "error": None,
-        "estimator": type(learner).__name__,
-        **(learner.strategy_info() if _is_ours(learner) else guest),
-        "params": json.dumps(describe(cell.estimator)),
-        "stream_definition": json.dumps(cell.stream_definition),
-        "device": cell.device,
-        "n_experiences": 0,
-        "n_parameters": math.nan,
-        "started": started.isoformat(),
-        "versions": json.dumps(_versions()),
-        "machine": _machine(cell.device),
-    }
-    experiences: list[dict[str, Any]] = []
-    scores: list[dict[str, Any]] = []
+    runs = [_Run(cell) for cell in cells]
     try:
         # Hundreds of cells would say the same hundreds of times, across the line of progress.
         with _one_thread(), warnings.catch_warnings(action="ignore"):
-            stream = open_stream(cell.source, cell.seed)
-            run |= {"scenario": stream.scenario, "n_experiences": len(stream)}
-            estimator = _prepare(cell.estimator, cell.seed, cell.device)
-            tests = _Tests(stream, estimator, cell.device)
-            scores += tests.run(_untrained(estimator, stream), -1)[0]
-            for row in _learn(estimator, stream, cell.device):
-                found, row["predict_seconds"] = tests.run(estimator, row["experience"])
-                scores += found
-                experiences.append(row)
-            run["n_parameters"] = _n_parameters(estimator)
+            for run in runs:
+                run.open()
+            for k in range(max(len(run.stream) for run in runs)):
+                _learn([run for run in runs if k < len(run.stream)], k)
+            for run in runs:
+                run.close()
     except Exception as error:
-        run |= {"status": "failed", "error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
-        experiences, scores = [], []
-    run["seconds"] = time.perf_counter() - clock
-    return Facts(run, experiences, scores)
+        if len(runs) > 1:  # find out whose error it is
+            return [facts for cell in cells for facts in run_cells_together([cell])]
+        runs[0].fail(error)
+    return [run.facts(len(runs)) for run in runs]
+
+
+class _Run:
+    """A cell while it runs: its stream, its estimator, and the facts so far."""
+
+    stream: Stream
+
+    def __init__(self, cell: Cell) -> None:
+        self.clock = time.perf_counter()
+        self.cell = cell
+        learner = _learner(cell.estimator)
+        guest = {"family": "guest", "keeps": "unknown", "source": type(learner).__module__, "needs_task_id": False}
+        self.run: dict[str, Any] = {
+            "cell": cell.key,
+            "strategy": cell.strategy,
+            "stream": cell.stream,
+            "scenario": "",
+            "seed": cell.seed,
+            "status": "ok",
+            "error": None,
+            "estimator": type(learner).__name__,
+            **(learner.strategy_info() if _is_ours(learner) else guest),
+            "params": json.dumps(describe(cell.estimator)),
+            "stream_definition": json.dumps(cell.stream_definition),
+            "device": cell.device,
+            "n_experiences": 0,
+            "n_parameters": math.nan,
+            "started": datetime.now(UTC).isoformat(),
+            "versions": json.dumps(_versions()),
+            "machine": _machine(cell.device),
+        }
+        self.experiences: list[dict[str, Any]] = []
+        self.scores: list[dict[str, Any]] = []
+
+    def open(self) -> None:
+        """Make stream and estimator, and test the untrained model."""
+        cell = self.cell
+        self.stream = open_stream(cell.source, cell.seed)
+        self.run |= {"scenario": self.stream.scenario, "n_experiences": len(self.stream)}
+        self.estimator = _prepare(cell.estimator, cell.seed, cell.device)
+        self.tests = _Tests(self.stream, self.estimator, cell.device)
+        self.scores += self.tests.run(_untrained(self.estimator, self.stream), -1)[0]
+        announces = self.stream.announces_classes or not _is_ours(_learner(self.estimator))
+        takes_classes = _takes(self.estimator, "partial_fit", "classes")
+        self.announced = {"classes": self.stream.classes} if announces and takes_classes else {}
+        self.knows_tasks = _takes(self.estimator, "partial_fit", "task_id")
+        self.memory = _PeakMemory(cell.device)
+
+    def call(self, k: int) -> dict[str, Any]:
+        """Return the arguments of ``partial_fit`` in experience `k`."""
+        experience = self.stream[k]
+        task = {"task_id": experience.task_id} if self.knows_tasks and experience.task_id is not None else {}
+        return {"X": experience.X_train, "y": experience.y_train, **self.announced, **task}
+
+    def learned(self, k: int, n_train: int, seconds: float, peak: float) -> None:
+        """Note what experience `k` cost, and test on every experience."""
+        carried = _memory_usage(self.estimator)
+        model, replay = carried.get("weights", 0), carried.get("replay", 0)
+        found, predict_seconds = self.tests.run(self.estimator, k)
+        self.scores += found
+        self.experiences.append(
+            {
+                "experience": k,
+                "n_train": n_train,
+                "fit_seconds": seconds,
+                "predict_seconds": predict_seconds,
+                "peak_memory_bytes": peak,
+                "model_bytes": model,
+                "replay_bytes": replay,
+                "state_bytes": sum(carried.values()) - model - replay,
+                "memory": json.dumps(carried),
+            }
+        )
+
+    def close(self) -> None:
+        """Note what is known at the end."""
+        self.run["n_parameters"] = _n_parameters(self.estimator)
+
+    def fail(self, error: Exception) -> None:
+        """Keep the error, and nothing else."""
+        self.run |= {"status": "failed", "error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+        self.experiences, self.scores = [], []
+
+    def facts(self, n_together: int) -> Facts:
+        """Return the facts of a run that shared its time with others."""
+        self.run["seconds"] = (time.perf_counter() - self.clock) / n_together
+        return Facts(self.run, self.experiences, self.scores)
+
+
+def _learn(runs: Sequence[_Run], k: int) -> None:
+    """Let all learn their experience `k`."""
+    device = runs[0].cell.device
+    calls = [run.call(k) for run in runs]
+    memory = runs[0].memory
+    memory.start()
+    clock = _now(device)
+    if len(runs) == 1:
+        runs[0].estimator.partial_fit(**calls[0])
+    else:
+        from ..estimators import partial_fit_together
+
+        partial_fit_together([run.estimator for run in runs], calls)
+    seconds, peak = (_now(device) - clock) / len(runs), memory.peak() / len(runs)
+    for run, call in zip(runs, calls, strict=True):
+        run.learned(k, len(call["X"]), seconds, peak)
 
 
 def _learner(estimator: Any) -> Any:
@@ -197,32 +281,6 @@ def _untrained(estimator: Any, stream: Stream) -> Any:
     if not hasattr(estimator, "initialize"):
         return None
     return clone(estimator).initialize(stream.test_set(0)[0], stream.classes)
-
-
-def _learn(estimator: Any, stream: Stream, device: str) -> Iterator[dict[str, Any]]:
-    """Learn the stream, and after each experience yield what it cost."""
-    announces = stream.announces_classes or not _is_ours(_learner(estimator))
-    announced = {"classes": stream.classes} if announces and _takes(estimator, "partial_fit", "classes") else {}
-    knows_tasks = _takes(estimator, "partial_fit", "task_id")
-    memory = _PeakMemory(device)
-    for experience in stream:
-        task = {"task_id": experience.task_id} if knows_tasks and experience.task_id is not None else {}
-        memory.start()
-        clock = _now(device)
-        estimator.partial_fit(experience.X_train, experience.y_train, **announced, **task)
-        seconds = _now(device) - clock
-        carried = _memory_usage(estimator)
-        model, replay = carried.get("weights", 0), carried.get("replay", 0)
-        yield {
-            "experience": experience.index,
-            "n_train": len(experience.X_train),
-            "fit_seconds": seconds,
-            "peak_memory_bytes": memory.peak(),
-            "model_bytes": model,
-            "replay_bytes": replay,
-            "state_bytes": sum(carried.values()) - model - replay,
-            "memory": json.dumps(carried),
-        }
 
 
 def _takes(estimator: Any, method: str, parameter: str) -> bool:

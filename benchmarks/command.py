@@ -123,6 +123,9 @@ def run(
     ] = None,
     store: Annotated[str, typer.Option(help="Keeps finished cells; an SQLite file or a database URL.")] = "results.db",
     report: Annotated[Path, typer.Option(help="The report, one HTML file.")] = Path("report.html"),
+    stack_seeds: Annotated[
+        bool, typer.Option("--stack-seeds", help="Train all seeds of a strategy as one network where it allows that.")
+    ] = False,
 ) -> None:
     """Run a suite: every strategy learns every stream with every seed; then report.
 
@@ -143,6 +146,7 @@ def run(
             chosen.stream_specs(_split(streams), None if data_home is None else str(data_home)),
             seeds=chosen.seeds if seeds is None else seeds,
             device=device,
+            stack_seeds=stack_seeds,
         )
         kept = Store(store)
     with kept, _exit_on(FAILED, WorkerDied, StoreError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import multiprocessing
 import os
 import signal
@@ -19,7 +20,7 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from ..datasets.streams import Stream
-from .cell import Cell, StreamSource, open_stream, run_cell
+from .cell import Cell, StreamSource, open_stream, run_cells_together
 from .results import Facts, Results
 from .specs import StrategySpec
 from .store import Store
@@ -41,6 +42,7 @@ def run_benchmark(
     n_jobs: int = -1,
     device: str = "cpu",
     store: Store | str | os.PathLike[str] | None = None,
+    stack_seeds: bool = False,
     progress: bool = True,
 ) -> Results:
     """Let every strategy learn every stream with every seed, and measure what it remembers and what it costs.
@@ -64,6 +66,10 @@ def run_benchmark(
     store : Store, str or path-like, default=None
         Where finished cells are kept, as for :class:`Store`. Cells already there are not run again unless they failed.
         ``None``: nothing is kept but what is returned.
+    stack_seeds : bool, default=False
+        Train all seeds of a strategy on a stream as one stacked network, where the strategy allows it: several small
+        networks cost little more than one. Scores are those of seeds trained one by one up to rounding, so the cells
+        are others; seconds are a seed's share.
     progress : bool, default=True
         Show progress and the time left on the standard error stream.
 
@@ -96,7 +102,7 @@ def run_benchmark(
     """
     if n_jobs == 0:
         raise ValueError("n_jobs is 0; give how many cells may run at once, or -1 for one per core.")
-    cells = plan_cells(strategies, streams, seeds=seeds, device=device)
+    cells = plan_cells(strategies, streams, seeds=seeds, device=device, stack_seeds=stack_seeds)
     with contextlib.ExitStack() as stack:
         if not isinstance(store, Store):
             store = stack.enter_context(Store(":memory:" if store is None else store))
@@ -112,12 +118,13 @@ def plan_cells(
     *,
     seeds: int | Sequence[int],
     device: str,
+    stack_seeds: bool = False,
 ) -> list[Cell]:
     """List the cells of a benchmark; data are loaded, nothing is learned.
 
     Parameters
     ----------
-    strategies, streams, seeds, device
+    strategies, streams, seeds, device, stack_seeds
         As in :func:`run_benchmark`.
 
     Returns
@@ -150,7 +157,8 @@ def plan_cells(
             definition = open_stream(source, seed).definition
             for strategy, estimator in estimators.items():
                 used = device if strategy in on_device else "cpu"
-                cell = Cell(strategy, stream, estimator, source, seed, used, definition)
+                stacked = stack_seeds and getattr(estimator, "_stacks", False)
+                cell = Cell(strategy, stream, estimator, source, seed, used, definition, stacked)
                 twin = cells.setdefault(cell.key, cell)
                 if twin is not cell:
                     names = f"{twin.strategy!r} on {twin.stream!r} and {strategy!r} on {stream!r}"
@@ -255,19 +263,27 @@ def _running(cells: Sequence[Cell], n_jobs: int) -> Iterator[Iterator[Facts]]:
     """Give facts as cells finish; on the way out, stop what still runs."""
     # A batch would hold finished cells back until its last one, and a kill would lose them.
     parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
-    facts = parallel(delayed(_job)(cell, os.getpid()) for cell in cells)
+    groups = parallel(delayed(_job)(group, os.getpid()) for group in _groups(cells))
     try:
-        yield facts
+        yield itertools.chain.from_iterable(groups)
     finally:
         with warnings.catch_warnings(action="ignore"):  # joblib's advice for those who leave early
-            facts.close()
+            groups.close()
 
 
-def _job(cell: Cell, harness: int) -> Facts:
+def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Divide cells into jobs: a cell each, but stacked seeds together."""
+    groups: dict[tuple[str, ...], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.strategy, cell.stream) if cell.stacked else (cell.key,), []).append(cell)
+    return list(groups.values())
+
+
+def _job(cells: Sequence[Cell], harness: int) -> list[Facts]:
     parent = multiprocessing.parent_process()
     if parent is not None and parent.pid == harness:
         _tie_to(harness)
-    return run_cell(cell)
+    return run_cells_together(cells)
 
 
 @functools.cache

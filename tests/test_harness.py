@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import torch
 from pandas.testing import assert_frame_equal, assert_series_equal
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import SGDClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from forgetless.benchmarks import Interrupted, Store, StrategySpec, StreamSpec, run_benchmark
-from forgetless.benchmarks.cell import Cell, run_cell
+from forgetless.benchmarks.cell import Cell, run_cells_together
 from forgetless.benchmarks.harness import plan_cells
 from forgetless.benchmarks.identity import describe, digest
 from forgetless.datasets import load_iris, permuted_stream, split_stream
@@ -206,6 +206,34 @@ def test_scores_do_not_depend_on_the_number_of_jobs(tmp_path):
     assert_frame_equal(one.scores, two.scores, check_exact=True)
     assert one.runs["cell"].tolist() == two.runs["cell"].tolist()
     assert one.scores["score"].nunique() > 5
+
+
+def test_stacked_seeds_have_the_scores_of_single_ones_up_to_rounding(tmp_path):
+    strategies = {
+        "Replay": ReplayClassifier(net=clone(NET).set_params(max_epochs=20), buffer_size=20),
+        "SGD": SGDClassifier(),
+    }
+    streams = {"split": StreamSpec("iris", "split", {"n_experiences": 3})}
+    single = run(strategies, streams, seeds=3, store=tmp_path / "a.db")
+    stacked = run(strategies, streams, seeds=3, store=tmp_path / "a.db", stack_seeds=True)
+    assert_series_equal(single.scores["score"], stacked.scores["score"], atol=0.1)
+    is_replay = single.runs["strategy"] == "Replay"
+    assert not set(single.runs["cell"][is_replay]) & set(stacked.runs["cell"])
+    assert set(single.runs["cell"][~is_replay]) < set(stacked.runs["cell"])
+    assert (stacked.runs["status"] == "ok").all()
+
+
+def test_stacked_seed_that_fails_does_not_take_the_others_along():
+    class Broken:
+        def __call__(self, seed):
+            stream = iris()
+            if seed == 1:
+                raise ValueError("seed 1 has no stream")
+            return stream
+
+    source = Broken()
+    cells = [Cell("Naive", "iris", NaiveClassifier(NET), source, seed, "cpu", {}, stacked=True) for seed in range(3)]
+    assert [facts.run["status"] for facts in run_cells_together(cells)] == ["ok", "failed", "ok"]
 
 
 def test_stream_sources():
@@ -405,6 +433,6 @@ def test_cells_travel_light():
 
 def test_missing_data_fail_the_cell(tmp_path):
     spec = StreamSpec("mnist", "split", data_home=str(tmp_path / "\0"))
-    facts = run_cell(Cell("Bayes", "mnist", GaussianNB(), spec, 0, "cpu", {}))
+    [facts] = run_cells_together([Cell("Bayes", "mnist", GaussianNB(), spec, 0, "cpu", {})])
     assert facts.run["status"] == "failed"
     assert digest(facts.run["error"])
