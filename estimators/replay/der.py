@@ -88,7 +88,10 @@ class DERClassifier(DER, NetworkClassifier):
     Every batch is offered to the memory, a reservoir, when it is learned, and stored with its logits from before the
     update. As in the paper this happens in every epoch: the memory is a uniform sample of all (row, epoch) pairs, in
     which a row may occur with its logits of several times; so it knows the rows of the running experience, too.
-    Logits are compared only in the columns that existed when they were stored.
+
+    Logits are compared only in the columns that existed when they were stored. What DER (without β) knows of old
+    against new classes are the logits of new classes on old rows; it needs all classes announced at the first call,
+    ``partial_fit(X, y, classes=...)``, where classes arrive over time and no task ids are given. DER++ does not.
 
     Parameters
     ----------
