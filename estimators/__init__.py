@@ -32,6 +32,8 @@ _ESTIMATORS = {
     "PackNetClassifier": ".isolation.packnet",
     "HATClassifier": ".isolation.hat",
     "SLDAClassifier": ".analytic.slda",
+    "LaMAMLClassifier": ".meta.la_maml",
+    "MERClassifier": ".meta.mer",
 }
 
 _PARTS = {

@@ -1,0 +1,181 @@
+"""La-MAML: look-ahead meta-learning, with a step size for each weight that is learned, too."""
+
+import torch
+
+from .._compat import Integral, Interval, Real, at_least
+from ..modules import batch_norm_layers, tensor_bytes
+from ..network import NetworkClassifier
+from ..replay.base import Remembering
+
+
+class LaMAML(Remembering):
+    """α ← α − η ∂M/∂α, then θ ← θ − max(0, α) ∂M/∂θ, with M the loss on new and old rows after steps on the new."""
+
+    _family = "meta"
+    _source = "Gupta et al. 2020"
+    _vectors = ("alpha_change_",)
+    _constraints = {
+        "alpha_init": [at_least(0)],
+        "alpha_lr": [at_least(0)],
+        "n_inner_steps": [at_least(1, Integral)],
+        "first_order": ["boolean"],
+        "clip_norm": [Interval(Real, 0, None, closed="neither")],
+    }
+
+    def __init__(
+        self,
+        net=None,
+        *,
+        buffer_size=200,
+        alpha_init=0.1,
+        alpha_lr=0.1,
+        n_inner_steps=5,
+        first_order=False,
+        clip_norm=2.0,
+        replay_batch_size=None,
+        active_outputs="auto",
+        random_state=None,
+    ):
+        self.net = net
+        self.buffer_size = buffer_size
+        self.alpha_init = alpha_init
+        self.alpha_lr = alpha_lr
+        self.n_inner_steps = n_inner_steps
+        self.first_order = first_order
+        self.clip_norm = clip_norm
+        self.replay_batch_size = replay_batch_size
+        self.active_outputs = active_outputs
+        self.random_state = random_state
+
+    @property
+    def alpha_(self):
+        """The step size of each weight."""
+        # Kept as a difference, so that the weights of new classes, which come with zeros, begin at alpha_init.
+        return self.alpha_init + self.alpha_change_
+
+    def _begin(self, X, y):
+        if not hasattr(self, "alpha_change_"):
+            self.alpha_change_ = torch.zeros_like(self.net_.flatten())
+        self._offers_ = self._rng("memory")
+        return super()._begin(X, y)
+
+    def _new_epoch(self, epoch, n_batches):
+        self._is_first_pass_ = epoch == 0
+
+    def _learn_batch(self, theta, batch, descend):
+        x, y = batch
+        new = x, y, self._row_groups(y)
+        rows = new
+        if len(self.memory_):
+            rows = tuple(torch.cat(pair) for pair in zip(new, self._drawn(batch), strict=True))
+        loss, by_theta, by_alpha = self._meta_gradients(theta, self.alpha_, new, rows)
+        self.alpha_change_ = self.alpha_change_ - self.alpha_lr * self._clipped(by_alpha)
+        theta.sub_(self.alpha_.clamp(min=0) * self._clipped(by_theta))
+        if self._is_first_pass_:
+            self.memory_.add(self._offers_, *new)
+        return loss
+
+    def _meta_gradients(self, theta, alpha, new, rows):
+        """M, the mean over inner steps on parts of `new` of the loss on `rows` after the step, and its gradients."""
+        network = self.net_.functional()
+
+        def loss(theta, rows):
+            return self._loss(lambda x: network(theta, x), rows)
+
+        theta, alpha = theta.detach().requires_grad_(), alpha.detach().requires_grad_()
+        fast, losses = theta, []
+        for part in self._parts(new):
+            # Not torch.func.grad: it cannot run modules that change buffers, as batch normalisation does.
+            (gradient,) = torch.autograd.grad(loss(fast, part), fast, create_graph=not self.first_order)
+            fast = fast - alpha * gradient
+            losses.append(loss(fast, rows))
+        mean = torch.stack(losses).mean()
+        return mean, *torch.autograd.grad(mean, (theta, alpha))
+
+    def _parts(self, new):
+        """The batch in parts, of one row at least, or two, without which batch normalisation cannot learn."""
+        least = 2 if batch_norm_layers(self.net_.module_) else 1
+        n_parts = max(1, min(self.n_inner_steps, len(new[0]) // least))
+        return zip(*(t.tensor_split(n_parts) for t in new), strict=True)
+
+    def _loss(self, forward, batch):
+        x, y, *groups = batch
+        return self._task_loss(forward(x), y, *groups)
+
+    def _clipped(self, gradient):
+        return gradient * (self.clip_norm / gradient.norm().clamp(min=self.clip_norm))
+
+    def _end(self, X, y):
+        del self._offers_, self._is_first_pass_
+
+    def _memory(self):
+        usage = super()._memory()
+        usage["optimizer"] += tensor_bytes(getattr(self, "alpha_change_", None))
+        return usage
+
+
+class LaMAMLClassifier(LaMAML, NetworkClassifier):
+    r"""Look-ahead MAML: step sizes of single weights grow where steps on new rows help old rows too, and shrink else.
+
+    For each batch of new rows, its parts :math:`b_k` are learned one after another by fast weights that begin at θ:
+    :math:`\theta_{k+1} = \theta_k - \alpha \odot \nabla L(\theta_k; b_k)`. With M the mean over these steps of
+    :math:`L(\theta_{k+1}; b \cup b_M)`, the loss on the batch and on rows from memory together, the step sizes learn
+    first, and the weights then, with the new step sizes (the paper's asynchronous update):
+
+    :math:`\alpha \leftarrow \alpha - \eta\, \partial M / \partial \alpha`, then
+    :math:`\theta \leftarrow \theta - \max(0, \alpha) \odot \partial M / \partial \theta`.
+
+    Both gradients go through the inner steps, and each is cut to the length ``clip_norm``, as in the authors' code.
+    In the first pass over a call's rows, a batch is offered to the memory, a reservoir, after it was learned.
+
+    The net's optimiser and ``lr`` play no part: step sizes are learned.
+
+    Parameters
+    ----------
+    net : skorch net, default=None
+        Unfitted prototype, as for :class:`NaiveClassifier`.
+    buffer_size : int, default=200
+        Rows in memory.
+    alpha_init : float, default=0.1
+        First value of every α, also for the weights of classes that come later.
+    alpha_lr : float, default=0.1
+        η. With 0 this is C-MAML, where α is a constant.
+    n_inner_steps : int, default=5
+        Parts of about equal size into which a batch is split; a batch of fewer rows has a part for each row, as the
+        paper always has.
+    first_order : bool, default=False
+        Whether gradients of inner steps are held constant, which takes less time: then
+        :math:`\partial\theta_{k+1} / \partial\theta = 1` and :math:`\partial\theta_{k+1} / \partial\alpha =
+        -\sum_{j \le k} \nabla L(\theta_j; b_j)`.
+    clip_norm : float, default=2.0
+        Longest Euclidean norm of each of the two gradients, over all weights.
+    replay_batch_size : int, default=None
+        Rows drawn from memory for each batch, with replacement; None: as many as the batch has.
+    active_outputs : {"auto", "all", "seen", "task"}, default="auto"
+        Outputs that enter the softmax in training, as for :class:`NaiveClassifier`; a row from memory has the active
+        outputs of its own task.
+    random_state : int, RandomState instance or None, default=None
+
+    Attributes
+    ----------
+    alpha_ : torch.Tensor of shape (n_parameters,)
+        α, in the order of ``net_.trainable()``.
+    memory_ : ReplayMemory
+    net_ : ContinualNet
+    classes_ : ndarray of shape (n_classes,)
+    n_experiences_, n_features_in_ : int
+
+    References
+    ----------
+    Gupta, Yadav & Paull, Look-ahead meta learning for continual learning, 2020.
+
+    Examples
+    --------
+    >>> from forgetless.datasets import load_digits, split_stream
+    >>> from forgetless.estimators import ContinualNet, LaMAMLClassifier, MLP
+    >>> clf = LaMAMLClassifier(ContinualNet(MLP, max_epochs=5), random_state=0)
+    >>> for e in split_stream(load_digits(), n_experiences=2, class_order="sorted"):
+    ...     clf = clf.partial_fit(e.X_train, e.y_train)
+    >>> bool(clf.alpha_.min() < 0.1 < clf.alpha_.max())
+    True
+    """
