@@ -54,7 +54,7 @@ class ReplayMemory:
     def __init__(self, capacity, policy):
         self.capacity = capacity
         self.policy = policy
-        self.rows = ()
+        self.rows: tuple[torch.Tensor, ...] = ()
         self.keys = np.empty(0)
         self.pools = np.empty(0, dtype=np.int64)
 

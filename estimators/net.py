@@ -338,8 +338,8 @@ class FastLoop(NeuralNet):
             vars(self).clear()
             vars(self).update(attributes)
             for layer, contents in layers:
-                vars(layer).clear()
-                vars(layer).update(contents)
+                layer.__dict__.clear()
+                layer.__dict__.update(contents)
             for tensor, value in tensors:
                 tensor.data = value
             for p, is_trained in trained:

@@ -298,12 +298,13 @@ class NetworkClassifier(NetworkStrategy, ContinualClassifier):
         Groups are numbered, and rows in a memory carry the number: with one group for all rows, or one for each task.
         """
         if self.active_outputs == "task" or (self.active_outputs == "auto" and self._running_task_ is not None):
+            key: tuple
             if self._running_task_ is None:
                 key, columns = ("experience", self.n_experiences_), self._experience_columns_
             else:
                 key, columns = ("task", self._running_task_), self.tasks_[self._running_task_]
         else:
-            key, columns = "all", None
+            key, columns = ("all",), None
         self._groups_ = {**getattr(self, "_groups_", {}), key: columns}
         self._group_ = list(self._groups_).index(key)
         everything = np.arange(len(self.classes_)) if self.active_outputs == "all" else self._seen_columns_
@@ -340,7 +341,7 @@ class NetworkClassifier(NetworkStrategy, ContinualClassifier):
         log_p = self._active_logits(outputs).log_softmax(1)
         if not exact:
             return [log_p.gather(1, y[:, None]).squeeze(1)]
-        active = range(log_p.shape[1])
+        active = list(range(log_p.shape[1]))
         if self._inactive_ is not None:
             active = torch.nonzero(~self._inactive_[self._group_]).flatten().tolist()
         return [(log_p[:, k].detach() / 2).exp() * log_p[:, k] for k in active]

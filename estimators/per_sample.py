@@ -1,5 +1,7 @@
 """Sums over samples of powers of per-sample gradients, without a loop over samples."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.func import functional_call, grad, vmap
@@ -73,7 +75,7 @@ def _by_layers(net, module, layers, terms, X, fields, power):
         finally:
             for hook in hooks:
                 hook.remove()
-        sums = dict.fromkeys(layers, 0.0)
+        sums: dict[nn.Module, Any] = dict.fromkeys(layers, 0.0)
         for k, function in enumerate(functions):
             deltas = torch.autograd.grad(
                 function.sum(), [left[layer] for layer in layers], retain_graph=k + 1 < len(functions)
