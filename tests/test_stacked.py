@@ -12,7 +12,9 @@ from forgetless.estimators import (
     AnchoredClassifier,
     ContinualNet,
     DERClassifier,
+    ERACEClassifier,
     EWCClassifier,
+    ICaRLClassifier,
     LwFClassifier,
     MASClassifier,
     NaiveClassifier,
@@ -34,7 +36,10 @@ STRATEGIES = {
     "mas": MASClassifier(),
     "replay": ReplayClassifier(buffer_size=60),
     "balanced replay": ReplayClassifier(buffer_size=60, policy="class_balanced", replay_weight="balanced"),
+    "interfered replay": ReplayClassifier(buffer_size=60, retrieval="mir"),
+    "er-ace": ERACEClassifier(buffer_size=60),
     "der++": DERClassifier(buffer_size=60),
+    "icarl": ICaRLClassifier(buffer_size=60),
     "lwf": LwFClassifier(),
 }
 

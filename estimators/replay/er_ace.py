@@ -9,6 +9,7 @@ from .base import Remembering, forward_together
 class ERACE(Remembering):
     """L(batch, over the classes in it) + L(memory batch, over all classes)."""
 
+    _stacks = True
     _source = "Caccia et al. 2022"
 
     def __init__(self, net=None, *, buffer_size=200, replay_batch_size=None, active_outputs="auto", random_state=None):
@@ -32,7 +33,7 @@ class ERACE(Remembering):
             return super()._loss(forward, batch)
         x, y, x_memory, y_memory, groups = batch
         new, old = forward_together(forward, x, x_memory)
-        absent = (y[:, None] != torch.arange(new.shape[1], device=y.device)).all(0)
+        absent = (y[..., None] != torch.arange(new.shape[-1], device=y.device)).all(-2, keepdim=True)
         own_classes = self._active_logits(new).masked_fill(absent, -torch.inf)
         return self._loss_of_logits(own_classes, y) + self._task_loss(old, y_memory, groups)
 

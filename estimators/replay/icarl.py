@@ -35,6 +35,8 @@ class NearestMean(nn.Module):
 class ICaRL(Remembering):
     """Binary cross-entropy with labels for the experience's classes and the old network's answers for the others."""
 
+    _stacks = True
+    _loss_state = (*Remembering._loss_state, "_outputs_to_learn_", "_distilled_")
     _source = "Rebuffi et al. 2017"
     _constraints = {"buffer_size": [at_least(1, Integral)]}
     policy = "herding"
@@ -71,7 +73,7 @@ class ICaRL(Remembering):
         outputs = forward(x)
         targets = self._indicators(y, outputs)
         if answers:
-            targets = targets.index_copy(1, self._distilled_, answers[0])
+            targets = targets.index_copy(-1, self._distilled_, answers[0])
         return self._binary_loss(outputs, targets)
 
     def _task_loss(self, outputs, y, groups=None):
@@ -80,11 +82,11 @@ class ICaRL(Remembering):
     def _binary_loss(self, outputs, targets):
         """Sum over outputs of the binary cross-entropies, mean over rows."""
         learned = self._outputs_to_learn_
-        logits, targets = self._logits(outputs)[:, learned], targets[:, learned]
-        return F.binary_cross_entropy_with_logits(logits, targets, reduction="sum") / len(logits)
+        logits, targets = self._logits(outputs)[..., learned], targets[..., learned]
+        return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(-1).mean(-1)
 
     def _indicators(self, y, outputs):
-        return (y[:, None] == torch.arange(outputs.shape[1], device=y.device)).to(outputs.dtype)
+        return (y[..., None] == torch.arange(outputs.shape[-1], device=y.device)).to(outputs.dtype)
 
     def _end(self, X, y):
         self._remember(X[: self._n_new_], y[: self._n_new_])
