@@ -93,7 +93,8 @@ class ReplayMemory:
         sources = np.arange(n_old + len(coming) - len(leaving))
         sources[places] = coming
         self.keys, self.pools = keys[sources], pools[sources]
-        source, target = (torch.from_numpy(index).to(x.device) for index in (coming - n_old, places))
+        # Without `non_blocking`, a copy to the device waits for all that runs there.
+        source, target = (torch.from_numpy(index).to(x.device, non_blocking=True) for index in (coming - n_old, places))
         for stored, t in zip(self.rows, offered, strict=True):
             stored.index_copy_(0, target, t.detach().index_select(0, source))
 
@@ -128,7 +129,7 @@ class ReplayMemory:
             index = torch.randint(len(self), (n_rows,), generator=generator)
         else:
             index = torch.randperm(len(self), generator=generator)[:n_rows]
-        index = index.to(self.rows[0].device)
+        index = index.to(self.rows[0].device, non_blocking=True)
         return tuple(t.index_select(0, index) for t in self.rows)
 
     def widen(self, field, n_columns):

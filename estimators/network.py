@@ -322,7 +322,7 @@ class NetworkClassifier(NetworkStrategy, ContinualClassifier):
         logits = self._logits(outputs)
         if self._inactive_ is None:
             return logits
-        inactive = self._inactive_.to(logits.device)
+        inactive = self._inactive_.to(logits.device, non_blocking=True)
         return logits.masked_fill(inactive[self._group_ if groups is None else groups], -torch.inf)
 
     def _task_loss(self, outputs, y, groups=None):
