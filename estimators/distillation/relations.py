@@ -84,7 +84,7 @@ class RelationDistillationClassifier(RelationDistillation, NetworkClassifier):
     >>> from forgetless.estimators import RelationDistillationClassifier
     >>> clf = RelationDistillationClassifier(random_state=0)
     >>> for e in split_stream(load_digits(), n_experiences=2, scenario="task", class_order="sorted"):
-    ...     clf = clf.partial_fit(e.X_train, e.y_train, task_id=e.task_id)
+    ...     clf = clf.partial_fit(e.X_train[:200], e.y_train[:200], task_id=e.task_id)
     >>> clf.strategy_info()["keeps"]
     'nothing'
     """
