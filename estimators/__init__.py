@@ -31,7 +31,10 @@ _ESTIMATORS = {
     "ProgressiveClassifier": ".isolation.progressive",
     "PackNetClassifier": ".isolation.packnet",
     "HATClassifier": ".isolation.hat",
+    "NCMClassifier": ".analytic.ncm",
     "SLDAClassifier": ".analytic.slda",
+    "RandomProjectionClassifier": ".analytic.random_projection",
+    "RandomProjectionRegressor": ".analytic.random_projection",
     "LaMAMLClassifier": ".meta.la_maml",
     "MERClassifier": ".meta.mer",
 }

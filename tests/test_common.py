@@ -34,6 +34,8 @@ def small(name, **params):
         params = {"net": make_net(name, MLP, module__hidden_units=(16,), lr=0.01, max_epochs=10), **params}
     if "random_state" in inspect.signature(cls).parameters:
         params = {"random_state": 0, **params}
+    if "n_features" in inspect.signature(cls).parameters:
+        params = {"n_features": 200, **params}
     return cls(**params)
 
 

@@ -1,0 +1,412 @@
+"""What closed forms keep of the data: counts, means and scatter, exact sums over rows that add and subtract."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.linalg import get_blas_funcs
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import nn
+
+from ..base import ContinualClassifier, ContinualEstimator, ContinualRegressor
+from ..modules import Features, frozen_copy, tensor_bytes
+
+# Bytes of features that are held at once.
+_CHUNK_BYTES = 1 << 27
+# Rows at once through a module, whose inner layers may be much wider than its features.
+_MODULE_ROWS = 1024
+# BLAS has other kernels for a handful of rows; filled up, a row gets the same bits alone and in company.
+_LEAST_ROWS = 32
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Counts and means of groups of rows, and the scatter within the groups; adding rows gives a new object.
+
+    Rows are centred before they are multiplied, so products may be in single precision; sums are in double.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_groups,)
+    means : ndarray of shape (n_groups, width)
+    scatter : ndarray of shape (width, width) or None
+        Upper triangle of the sum over rows of the outer product of (row − mean of its group); None: not kept.
+
+    Examples
+    --------
+    >>> rows, groups = torch.tensor([[1.0, 0.0], [3.0, 4.0], [5.0, 5.0]]), torch.tensor([0, 0, 1])
+    >>> both = Moments.of_nothing(2, scatter=True).add(rows, groups, 2)
+    >>> both.scatter
+    array([[2., 4.],
+           [0., 8.]])
+    >>> both.add(rows[2:], groups[2:], 2, sign=-1).counts
+    array([2., 0.])
+    """
+
+    counts: np.ndarray
+    means: np.ndarray
+    scatter: np.ndarray | None
+
+    @classmethod
+    def of_nothing(cls, width, *, scatter):
+        """The moments of no rows.
+
+        Parameters
+        ----------
+        width : int
+        scatter : bool
+            Whether the scatter is to be kept.
+        """
+        return cls(np.zeros(0), np.zeros((0, width)), np.zeros((width, width)) if scatter else None)
+
+    def grown(self, n_groups):
+        """The same with room for `n_groups` groups."""
+        more = n_groups - len(self.counts)
+        return Moments(np.pad(self.counts, (0, more)), np.pad(self.means, ((0, more), (0, 0))), self.scatter)
+
+    def add(self, rows, groups, n_groups, sign=1):
+        """Moments with these rows (``sign=1``), or without them (−1).
+
+        Parameters
+        ----------
+        rows : torch.Tensor of shape (n_rows, width)
+        groups : torch.Tensor of shape (n_rows,)
+            Number of each row's group.
+        n_groups : int
+        sign : {1, -1}, default=1
+
+        Returns
+        -------
+        Moments
+            A group from which more rows are taken than it has gets a negative count.
+        """
+        old = self.grown(n_groups)
+        counted = torch.bincount(groups, minlength=n_groups)
+        present = counted.nonzero().squeeze(1)
+        member = rows.new_zeros(len(rows), len(present))
+        member.scatter_(1, ((counted > 0).cumsum(0) - 1)[groups, None], 1.0)
+        counted = counted[present]
+        mean = (member.T @ rows) / counted[:, None]
+        here, n, m = present.numpy(), counted.double().numpy(), mean.double().numpy()
+        before = old.counts[here]
+        after = before + sign * n
+        share = np.divide(n, after, out=np.zeros_like(n), where=after > 0)
+        counts, means = old.counts.copy(), old.means.copy()
+        counts[here] = after
+        means[here] = np.where(after[:, None] > 0, means[here] + sign * share[:, None] * (m - means[here]), 0.0)
+        scatter = self.scatter
+        if scatter is not None:
+            # Two sets of rows together have the scatter of each, and that of their means around the common mean. One
+            # set is these rows; the other, what was there before they are added or is left after they are taken away.
+            others, centre = (before, old.means[here]) if sign == 1 else (after, means[here])
+            weight = np.sqrt(np.maximum(others, 0) * n / np.maximum(others + n, 1))
+            together = rows.new_empty(len(rows) + len(here), rows.shape[1])
+            torch.addmm(rows, member, mean, alpha=-1, out=together[: len(rows)])
+            together[len(rows) :] = torch.from_numpy(weight[:, None] * (m - centre))
+            scatter = torch.add(torch.from_numpy(scatter), upper_product(together), alpha=sign).numpy()
+        return Moments(counts, means, scatter)
+
+    def merged(self, other, groups, n_groups):
+        """Moments of the rows of both.
+
+        Parameters
+        ----------
+        other : Moments
+        groups : ndarray of int
+            For each group of `other`, which it is here.
+        n_groups : int
+
+        Returns
+        -------
+        Moments
+        """
+        mine, theirs = self.grown(n_groups), Moments.of_nothing(self.means.shape[1], scatter=False).grown(n_groups)
+        theirs.counts[groups], theirs.means[groups] = other.counts, other.means
+        counts = mine.counts + theirs.counts
+        share = theirs.counts / np.maximum(counts, 1)
+        shift = theirs.means - mine.means
+        scatter = self.scatter
+        if scatter is not None:
+            rows = np.sqrt(mine.counts * share)[:, None] * shift
+            scatter = scatter + other.scatter + upper_product(torch.from_numpy(rows)).numpy()
+        return Moments(counts, mine.means + share[:, None] * shift, scatter)
+
+    def total(self):
+        """Number of rows, their mean, and the upper triangle of their scatter around it."""
+        n = self.counts.sum()
+        mean = self.counts @ self.means / max(n, 1)
+        rows = np.sqrt(self.counts)[:, None] * (self.means - mean)
+        return n, mean, self.scatter + upper_product(torch.from_numpy(rows)).numpy()
+
+    def nbytes(self):
+        """Bytes of the sums."""
+        return sum(a.nbytes for a in (self.counts, self.means, self.scatter) if a is not None)
+
+
+def upper_product(rows):
+    """Upper triangle of ``rows.T @ rows``, zeros below: BLAS computes half of a product that is symmetric."""
+    transposed = rows.numpy().T
+    return torch.from_numpy(get_blas_funcs("syrk", (transposed,))(1.0, transposed, lower=1).T)
+
+
+def symmetric(upper):
+    """The symmetric matrix that has this upper triangle, and zeros below."""
+    return upper + np.triu(upper, 1).T
+
+
+class ClosedForm(ContinualEstimator):
+    """Predictions that are linear in features, solved from the moments of the data.
+
+    Moments are exact sums, so any order and any chunking of the rows gives the same model, rows can be taken away
+    again, and two models can become one. The weights are solved for when predictions are asked for and something
+    changed.
+
+    A method says in ``_scatter`` whether it needs the scatter, in ``_double`` whether its products need double
+    precision, in :meth:`_features` what its features are, in :meth:`_parts` whether it keeps the moments of parts of
+    the data apart, and in :meth:`_solve` what follows from the moments.
+    """
+
+    _family = "analytic"
+    _keeps = "statistics"
+    _constraints = {"features": [None, nn.Module]}
+    _scatter = True
+    _double = False
+    features: nn.Module | None
+
+    # --- what a method has of its own ----------------------------------------------------------------------------
+
+    def _prepare(self):
+        """Make at the first call what features are computed with."""
+        # A copy: whoever trains the module further does not change what was learned here.
+        self.features_ = None if self.features is None else frozen_copy(Features(self.features))
+
+    def _fixed(self):
+        """The tensors that features are computed with."""
+        return [] if self.features_ is None else [*self.features_.parameters(), *self.features_.buffers()]
+
+    def _features(self, x):
+        """Features of rows."""
+        if self.features_ is not None:
+            device = next((t.device for t in self._fixed()), None)
+            x = torch.cat([self.features_(rows.float().to(device)).cpu() for rows in x.split(_MODULE_ROWS)])
+        return x.double() if self._double else x
+
+    def _parts(self, X):
+        """For each part whose moments are kept apart, which rows belong to it."""
+        return [slice(None)]
+
+    def _solve(self):
+        """Weights (width, n_outputs) and bias (n_outputs,), in a dict of what follows from the moments."""
+        raise NotImplementedError
+
+    # --- what classifiers and regressors have of their own -------------------------------------------------------
+
+    def _n_groups(self):
+        raise NotImplementedError
+
+    def _rows_and_groups(self, x, y):
+        """What moments are taken of: rows, and the number of each row's group."""
+        raise NotImplementedError
+
+    def _known_rows(self, X, y):
+        """Rows to be unlearned, checked."""
+        raise NotImplementedError
+
+    def _forget_groups(self, counts):
+        """Rows were taken away; `counts` are left in the groups."""
+
+    def _meet(self, other):
+        """Take over what `other` knows of classes and tasks; returns which group each of its groups is here."""
+        raise NotImplementedError
+
+    # --- learning ------------------------------------------------------------------------------------------------
+
+    def _learn(self, X, y):
+        if not hasattr(self, "moments_"):
+            self._prepare()
+            width = self._rows_and_groups(_tensor(X[:1]), _tensor(y[:1]))[0].shape[1]
+            self.moments_ = tuple(Moments.of_nothing(width, scatter=self._scatter) for _ in self._parts(X))
+        self._change(X, y, 1)
+
+    def _change(self, X, y, sign):
+        """Add rows to the moments, or take them away."""
+        changed = []
+        for moments, rows in zip(self.moments_, self._parts(X), strict=True):
+            width = moments.means.shape[1]
+            # Enough rows that products of rows outweigh what is done with matrices of width × width.
+            n_rows = max(1, min(4 * width + 256, _CHUNK_BYTES // (4 * width)))
+            for x, t in zip(*(_tensor(a[rows]).split(n_rows) for a in (X, y)), strict=True):
+                if len(x):
+                    moments = moments.add(*self._rows_and_groups(x, t), self._n_groups(), sign)
+            changed.append(moments.grown(self._n_groups()))
+        self.moments_ = tuple(changed)
+        self._solved_ = {}
+
+    def unlearn(self, X, y):
+        """Take rows away that were learned: the model is then the one that never saw them, up to rounding.
+
+        It is exact if the rows are as they were learned, all of them or any part, in any order. Rows that were never
+        learned cannot be told from those that were, unless they are more than were learned. A class of which nothing
+        is left stays in ``classes_`` and is no longer an answer.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,); for a regressor also (n_samples, n_outputs)
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a label was never learned, if there are more rows than were learned, or if nothing would be left. The
+            estimator is then as it was before the call.
+        """
+        check_is_fitted(self)
+        with self._all_or_nothing():
+            self._change(*self._known_rows(X, y), -1)
+            if any((moments.counts < 0).any() for moments in self.moments_):
+                raise ValueError("unlearn was given rows that were not learned: of a class, more than there are.")
+            counts = sum(moments.counts for moments in self.moments_)
+            if not counts.any():
+                raise ValueError("unlearn would leave nothing that was learned; use a new estimator instead.")
+            self._forget_groups(counts)
+        return self
+
+    def merge(self, other):
+        """Take over what another model learned: the model is then the one that saw the data of both, up to rounding.
+
+        Only sums travel, no rows. `other` is not changed. Rows that both have seen count twice.
+
+        Parameters
+        ----------
+        other : estimator
+            Fitted, of the same class, with the same features.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError
+            If `other` is of another class.
+        ValueError
+            If `other` has other inputs, other features or other kinds of targets. The estimator is then as it was.
+        """
+        check_is_fitted(self)
+        if type(other) is not type(self):
+            raise TypeError(f"merge needs another {type(self).__name__}, not a {type(other).__name__}.")
+        check_is_fitted(other)
+        if other.n_features_in_ != self.n_features_in_:
+            raise ValueError(f"other has {other.n_features_in_} input features, but this has {self.n_features_in_}.")
+        pairs = (self._fixed(), other._fixed())
+        if len(pairs[0]) != len(pairs[1]) or not all(map(torch.equal, *pairs)):
+            raise ValueError(
+                "The features differ; give both the same `features` module and, where they are drawn at random, the "
+                "same `n_features` and the same integer `random_state`."
+            )
+        if len(self.moments_) != len(other.moments_):
+            raise ValueError("One of the two chooses its ridge and the other does not; give both a number, or neither.")
+        with self._all_or_nothing():
+            groups = self._meet(other)
+            self.moments_ = tuple(
+                mine.merged(theirs, groups, self._n_groups())
+                for mine, theirs in zip(self.moments_, other.moments_, strict=True)
+            )
+            self.n_experiences_ += other.n_experiences_
+            self._solved_ = {}
+        return self
+
+    # --- predicting ----------------------------------------------------------------------------------------------
+
+    def _solution(self):
+        """What :meth:`_solve` found; kept until something is learned."""
+        if not self._solved_:
+            self._solved_.update(self._solve())
+        return self._solved_
+
+    def _linear(self, X):
+        """Features times weights, plus bias."""
+        solution = self._solution()
+        weights, bias = torch.from_numpy(solution["weights"]), torch.from_numpy(solution["bias"])
+        filled = _tensor(np.pad(X, ((0, max(0, _LEAST_ROWS - len(X))), (0, 0))))
+        n_rows = max(_LEAST_ROWS, _CHUNK_BYTES // (8 * len(weights)))
+        return torch.cat([self._features(x).double() @ weights + bias for x in filled.split(n_rows)])[: len(X)].numpy()
+
+    def _memory(self):
+        return {
+            "weights": tensor_bytes(*self._fixed()),
+            "statistics": sum(moments.nbytes() for moments in self.moments_),
+        }
+
+
+class ClosedFormClassifier(ClosedForm, ContinualClassifier):
+    """A closed form whose groups of rows are the classes."""
+
+    @property
+    def counts_(self):
+        """Rows learned of each class, in the order of ``classes_``."""
+        return sum(moments.counts for moments in self.moments_)[self._columns_]
+
+    def _n_groups(self):
+        return len(self.classes_)
+
+    def _rows_and_groups(self, x, y):
+        return self._features(x), y
+
+    def _known_rows(self, X, y):
+        X, y = validate_data(self, X, y, dtype=self._dtype, order="C", reset=False)
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            raise ValueError(f"y has the label {unknown[0]!r}, which was never learned.")
+        return X, self._columns_[np.searchsorted(self.classes_, y)]
+
+    def _forget_groups(self, counts):
+        self._seen_columns_ = np.flatnonzero(counts > 0)
+        tasks = {task: np.intersect1d(columns, self._seen_columns_) for task, columns in self.tasks_.items()}
+        self.tasks_ = {task: columns for task, columns in tasks.items() if len(columns)}
+
+    def _meet(self, other):
+        self._meet_classes(other.classes_)
+        columns = np.empty(len(other.classes_), dtype=np.int64)
+        columns[other._columns_] = self._columns_[np.searchsorted(self.classes_, other.classes_)]
+        self._seen_columns_ = np.union1d(self._seen_columns_, columns[other._seen_columns_])
+        nothing = np.empty(0, dtype=np.int64)
+        theirs = {
+            task: np.union1d(self.tasks_.get(task, nothing), columns[known]) for task, known in other.tasks_.items()
+        }
+        self.tasks_ = {**self.tasks_, **theirs}
+        return columns
+
+    def _scores(self, X):
+        return self._linear(X)
+
+
+class ClosedFormRegressor(ClosedForm, ContinualRegressor):
+    """A closed form with all rows in one group, and targets beside the features."""
+
+    def _n_groups(self):
+        return 1
+
+    def _rows_and_groups(self, x, y):
+        features = self._features(x)
+        return torch.cat([features, y.to(features.dtype)], dim=1), torch.zeros(len(x), dtype=torch.int64)
+
+    def _known_rows(self, X, y):
+        return self._validate(X, y, first=False)
+
+    def _meet(self, other):
+        if other._target_shape_ != self._target_shape_:
+            raise ValueError("The targets of the two have other shapes.")
+        self.tasks_ = {**self.tasks_, **other.tasks_}
+        return np.zeros(1, dtype=np.int64)
+
+    def _predictions(self, X):
+        return self._linear(X)
+
+
+def _tensor(array):
+    return torch.from_numpy(array if array.flags.writeable else array.copy())

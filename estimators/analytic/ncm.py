@@ -1,0 +1,60 @@
+"""NCM: nearest class mean, with running means."""
+
+import numpy as np
+
+from .moments import ClosedFormClassifier
+
+
+class NCMClassifier(ClosedFormClassifier):
+    r"""Nearest class mean: a row belongs to the class whose mean is closest.
+
+    Scores are :math:`-\|x-\mu_c\|^2` up to a constant that is the same for all classes, :math:`2 x^\top \mu_c -
+    \mu_c^\top \mu_c`, where x are the features and :math:`\mu_c` the running class means. Means are exact sums over the
+    data, so any order and any chunking gives the same model; :meth:`unlearn` and :meth:`merge` are exact, too.
+
+    Parameters
+    ----------
+    features : torch.nn.Module, default=None
+        A trained module whose features, what enters its head, are used in place of the inputs: for example
+        ``clf.net_.module_`` of a fitted strategy, or a pretrained network. It is copied at the first call, and frozen.
+        None: the inputs themselves.
+
+    Attributes
+    ----------
+    means_ : ndarray of shape (n_classes, width)
+        Class means of the features, in the order of ``classes_``.
+    counts_ : ndarray of shape (n_classes,)
+        Rows learned of each class.
+    classes_ : ndarray of shape (n_classes,)
+    n_experiences_, n_features_in_ : int
+
+    References
+    ----------
+    Mensink, Verbeek, Perronnin & Csurka, Distance-based image classification: generalizing to new classes at near-zero
+    cost, 2013 (with the Euclidean distance).
+
+    Examples
+    --------
+    >>> from forgetless.estimators import NCMClassifier
+    >>> clf = NCMClassifier().partial_fit([[0.0], [2.0]], ["low", "low"]).partial_fit([[9.0], [7.0]], ["high", "top"])
+    >>> clf.predict([[4.0], [7.5]])
+    array(['low', 'top'], dtype='<U4')
+    >>> clf.unlearn([[2.0]], ["low"]).means_.ravel()
+    array([9., 0., 7.])
+    """
+
+    _source = "Mensink et al. 2013"
+    _dtype = (np.float32, np.float64)
+    _scatter = False
+
+    def __init__(self, features=None):
+        self.features = features
+
+    @property
+    def means_(self):
+        """Class means of the features, in the order of ``classes_``."""
+        return self.moments_[0].means[self._columns_]
+
+    def _solve(self):
+        means = self.moments_[0].means
+        return {"weights": 2 * means.T, "bias": -np.square(means).sum(axis=1)}

@@ -1,0 +1,233 @@
+"""RandomProjection: fixed random features and ridge regression on them, in closed form."""
+
+import numpy as np
+import torch
+from scipy import linalg
+
+from .._compat import Integral, Interval, Real, at_least, one_of
+from .moments import ClosedForm, ClosedFormClassifier, ClosedFormRegressor
+
+# Candidates for the ridge, largest first, in units of the mean eigenvalue of the centred Gram matrix.
+_RIDGES = tuple(10.0**k for k in range(1, -8, -1))
+# The ridge where there is nothing to choose by, in the same unit.
+_FALLBACK = 1e-3
+# One row in so many is held out.
+_HOLD_OUT = 5
+
+
+class RandomProjection(ClosedForm):
+    """Predictions ȳ + (φ(x) − φ̄) W with W = (G + λI)⁻¹ C; φ(x) = max(0, [x, 1] R), R drawn once.
+
+    G = Σ (φ−φ̄)(φ−φ̄)ᵀ and C = Σ (φ−φ̄)(y−ȳ)ᵀ are running sums over all rows.
+    """
+
+    _source = "RanPAC: McDonnell et al. 2023; RanDumb: Prabhu et al. 2024"
+    _dtype = (np.float32,)
+    _constraints = {
+        "n_features": [at_least(1, Integral)],
+        "ridge": [Interval(Real, 0, None, closed="neither"), one_of("auto")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(self, n_features=1000, *, ridge="auto", features=None, random_state=None):
+        self.n_features = n_features
+        self.ridge = ridge
+        self.features = features
+        self.random_state = random_state
+
+    @property
+    def ridge_(self):
+        """The ridge λ that predictions are made with."""
+        return self._solution()["ridge"]
+
+    def _prepare(self):
+        super()._prepare()
+        rng = np.random.default_rng([self._entropy_, *b"projection"])
+        n_inputs = super()._features(torch.zeros(1, self.n_features_in_)).shape[1]
+        self.projection_ = torch.from_numpy(rng.standard_normal((n_inputs + 1, self.n_features), dtype=np.float32))
+        # Odd multipliers: a row's bits times these decide whether it is held out.
+        self.hash_ = rng.integers(2**31, size=self.n_features_in_, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
+        self._holds_out_ = self.ridge == "auto"
+
+    def _fixed(self):
+        return [*super()._fixed(), self.projection_]
+
+    def _features(self, x):
+        x = super()._features(x)
+        return torch.addmm(self.projection_[-1], x, self.projection_[:-1]).relu_()
+
+    def _parts(self, X):
+        """Rows to learn from, and rows held out: by the row's content, so whatever the order and the chunks."""
+        if not self._holds_out_:
+            return [slice(None)]
+        held_out = (X + np.float32(0)).view(np.uint32) @ self.hash_ < 2**32 // _HOLD_OUT
+        return [~held_out, held_out]
+
+    def _equations(self, moments):
+        """Of the rows behind the moments: number, means of features and targets, G, C, and Σ‖y−ȳ‖²."""
+        raise NotImplementedError
+
+    def _solve(self):
+        learned, held_out = self.moments_ if self._holds_out_ else (*self.moments_, None)
+        everything = (
+            learned if held_out is None else learned.merged(held_out, np.arange(self._n_groups()), self._n_groups())
+        )
+        equations = self._equations(everything)
+        ridge = self.ridge
+        if ridge == "auto":
+            ridge = self._choose(self._equations(learned), self._equations(held_out)) or _FALLBACK * _scale(equations)
+        _, mean, target, gram, cross, _ = equations
+        weights = _ridge(gram, cross, ridge)
+        if weights is None:
+            raise ValueError(f"ridge={ridge} is too small for these data; use a larger one, or 'auto'.")
+        return {"weights": weights, "bias": target - mean @ weights, "ridge": float(ridge)}
+
+    def _choose(self, learned, held_out):
+        """The largest ridge after which the squared error on held-out rows rises; that error is closed form, too."""
+        n_learned, mean, target, gram, cross, _ = learned
+        n, mean_out, target_out, gram_out, cross_out, square_out = held_out
+        if not n_learned or not n:
+            return None
+        best, least = None, np.inf
+        for ridge in _scale(learned) * np.array(_RIDGES):
+            W = _ridge(gram, cross, ridge)
+            if W is None:
+                break
+            # Σ ‖(y−ȳ) − Wᵀ(φ−φ̄)‖² around the means of the held-out rows, and the offset of the two predictions there.
+            spread = (
+                square_out
+                - 2 * (W * cross_out).sum()
+                + (W * (2 * (gram_out @ W) - gram_out.diagonal()[:, None] * W)).sum()
+            )
+            error = spread + n * np.square(target_out - target - (mean_out - mean) @ W).sum()
+            if error >= least:
+                break
+            best, least = ridge, error
+        return best
+
+
+def _scale(equations):
+    """Mean eigenvalue of the Gram matrix; 1 where it is zero."""
+    return np.trace(equations[3]) / len(equations[3]) or 1.0
+
+
+def _ridge(gram, cross, ridge):
+    """(G + λI)⁻¹ C by Cholesky's factors; None where G + λI is not positive in this precision. `gram` is upper."""
+    shifted = gram.copy()
+    shifted.flat[:: len(gram) + 1] += ridge
+    try:
+        factor = linalg.cho_factor(shifted.T, lower=True, overwrite_a=True, check_finite=False)
+    except linalg.LinAlgError:
+        return None
+    return linalg.cho_solve(factor, cross, check_finite=False)
+
+
+class RandomProjectionClassifier(RandomProjection, ClosedFormClassifier):
+    r"""Random features and ridge regression of the classes on them, in closed form.
+
+    :math:`\phi(x) = \max(0, [x, 1] R)` with a fixed R of independent standard normal numbers, and scores
+    :math:`\bar y + (\phi(x) - \bar\phi)^\top W`, where :math:`W = (G + \lambda I)^{-1} C`,
+    :math:`G = \sum (\phi-\bar\phi)(\phi-\bar\phi)^\top`, :math:`C = \sum (\phi-\bar\phi)(y-\bar y)^\top`, with one-hot
+    y: the model of scikit-learn's ``Ridge(alpha=λ)`` with intercept on the same features. G and C follow from running
+    counts, class means and scatter within classes, which are exact sums over the data, so classes may come at any time,
+    any order and any chunking gives the same model, and :meth:`unlearn` and :meth:`merge` are exact. Products are in
+    single precision, of centred rows, and sums in double. ``predict_proba`` is the softmax of the scores; its order is
+    meaningful, its values are not calibrated.
+
+    Inputs should have the order of magnitude of 1, so that the 1 beside them has some weight.
+
+    Parameters
+    ----------
+    n_features : int, default=1000
+        Number of random features. Memory grows with its square, by 8 bytes each (16 with ``ridge="auto"``).
+    ridge : float or "auto", default="auto"
+        λ. "auto": each time predictions are asked for and something was learned, from 10, 1, …, 1e-7 times the mean
+        eigenvalue of G, the largest after which the squared error on held-out rows rises. The moments of one row in
+        five, chosen by a hash of its content, are kept apart for that; no row is kept, since the error follows from the
+        moments. With the λ found, W is solved from all rows.
+    features : torch.nn.Module, default=None
+        A trained module whose features are projected, as for :class:`NCMClassifier`; None: the inputs themselves.
+    random_state : int, RandomState instance or None, default=None
+        Seed of R.
+
+    Attributes
+    ----------
+    projection_ : torch.Tensor of shape (width + 1, n_features)
+        R.
+    ridge_ : float
+        The λ in use.
+    counts_ : ndarray of shape (n_classes,)
+        Rows learned of each class.
+    classes_ : ndarray of shape (n_classes,)
+    n_experiences_, n_features_in_ : int
+
+    References
+    ----------
+    McDonnell et al., RanPAC: random projections and pre-trained models for continual learning, 2023. Prabhu et al.,
+    Random representations outperform online continually learned representations, 2024.
+
+    Examples
+    --------
+    >>> from forgetless.datasets import load_digits, split_stream
+    >>> from forgetless.estimators import RandomProjectionClassifier
+    >>> digits, clf = load_digits(), RandomProjectionClassifier(n_features=500, random_state=0)
+    >>> for e in split_stream(digits, n_experiences=5, class_order="sorted"):
+    ...     clf = clf.partial_fit(e.X_train, e.y_train)
+    >>> clf.score(digits.X_test, digits.y_test) > 0.95
+    True
+    """
+
+    def _equations(self, moments):
+        n, mean, gram = moments.total()
+        cross = (moments.counts[:, None] * (moments.means - mean)).T
+        share = moments.counts / max(n, 1)
+        return n, mean, share, gram, cross, n * (1 - np.square(share).sum())
+
+
+class RandomProjectionRegressor(RandomProjection, ClosedFormRegressor):
+    r"""Random features and ridge regression on them, in closed form.
+
+    As :class:`RandomProjectionClassifier`, with targets in the place of one-hot classes: predictions are
+    :math:`\bar y + (\phi(x) - \bar\phi)^\top W`, those of scikit-learn's ``Ridge(alpha=λ)`` with intercept on the
+    features :math:`\phi(x) = \max(0, [x, 1] R)`, whatever the order and the chunking of the data.
+
+    Parameters
+    ----------
+    n_features : int, default=1000
+        Number of random features.
+    ridge : float or "auto", default="auto"
+        λ; "auto": chosen by the squared error on held-out rows.
+    features : torch.nn.Module, default=None
+        A trained module whose features are projected, as for :class:`NCMClassifier`; None: the inputs themselves.
+    random_state : int, RandomState instance or None, default=None
+        Seed of R.
+
+    Attributes
+    ----------
+    projection_ : torch.Tensor of shape (width + 1, n_features)
+        R.
+    ridge_ : float
+        The λ in use.
+    n_experiences_, n_features_in_, n_outputs_ : int
+
+    References
+    ----------
+    McDonnell et al., RanPAC: random projections and pre-trained models for continual learning, 2023.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from forgetless.estimators import RandomProjectionRegressor
+    >>> x = np.linspace(-2, 2, 400).reshape(-1, 1)
+    >>> reg = RandomProjectionRegressor(n_features=200, random_state=0)
+    >>> for part in np.array_split(x, 4):
+    ...     reg = reg.partial_fit(part, np.sin(2 * part[:, 0]))
+    >>> reg.score(x, np.sin(2 * x[:, 0])) > 0.99
+    True
+    """
+
+    def _equations(self, moments):
+        n, mean, scatter = moments.total()
+        width = self.projection_.shape[1]
+        gram, cross, square = scatter[:width, :width], scatter[:width, width:], scatter.diagonal()[width:].sum()
+        return n, mean[:width], mean[width:], gram, cross, square
