@@ -188,10 +188,8 @@ def _sentence(error: ValidationError) -> str:
         for each, after in reversed(list(itertools.zip_longest(place, place[1:])))
         if isinstance(each, str)
     )
-    model = Source
-    if inner:
-        container = [each for each in place if isinstance(each, str)][-1]
-        model = Net if place == ["net"] else _MODELS.get(container, Source)
+    container = [each for each in place if isinstance(each, str)][-1:]
+    model = Net if place == ["net"] else _MODELS.get("".join(container), Source)
     match found["type"]:
         case "extra_forbidden":
             return f"the key {key!r}{inner} is unknown{nearest(str(key), model.model_fields)}"
