@@ -2,27 +2,30 @@
 
 import numpy as np
 import torch
+from scipy import linalg
 from scipy.optimize import nnls
 
 from .._compat import at_least
 from ..network import NetworkClassifier
 from .base import Remembering
 
-# Eigenvalues of a Gram matrix in single precision, relative to the largest, below which they are rounding.
-_RANK_TOLERANCE = 1e-6
+# Added to the cosines' diagonal: more than the rounding of products in single precision, so that the programme has one
+# solution also where gradients depend on each other.
+_RIDGE = 1e-6
 
 
 def solve_dual(gram, products, least):
     r"""Solve GEM's quadratic programme: :math:`\min_v \frac12 v^\top Q v + q^\top v` with all :math:`v_k \ge \gamma`.
 
-    With the eigenvectors U and eigenvalues Λ of Q, this is a problem of non-negative least squares in v − γ.
+    With gradients scaled to length 1 and the Cholesky factor of Q, this is a problem of non-negative least squares in
+    v − γ.
 
     Parameters
     ----------
     gram : ndarray of shape (n, n)
         Q, positive semidefinite: the products of the memory gradients with each other.
     products : ndarray of shape (n,)
-        q, in the range of Q: their products with the gradient.
+        q, their products with the gradient.
     least : float
         γ.
 
@@ -32,15 +35,16 @@ def solve_dual(gram, products, least):
 
     Examples
     --------
-    >>> solve_dual(np.eye(2), np.array([-3.0, 2.0]), 0.0)
+    >>> solve_dual(np.eye(2), np.array([-3.0, 2.0]), 0.0).round(4)
     array([3., 0.])
     """
-    values, vectors = np.linalg.eigh(gram)
-    keep = values > _RANK_TOLERANCE * values[-1]
-    roots, vectors = np.sqrt(values[keep]), vectors[:, keep]
-    shifted = products + least * gram.sum(axis=1)
-    excess, _ = nnls(roots[:, None] * vectors.T, -(vectors.T @ shifted) / roots)
-    return excess + least
+    lengths = np.sqrt(np.diag(gram))
+    lengths[lengths == 0] = 1
+    cosines = gram / np.outer(lengths, lengths) + _RIDGE * np.eye(len(gram))
+    factor = np.linalg.cholesky(cosines)
+    at_least = least * lengths
+    excess, _ = nnls(factor.T, -linalg.solve_triangular(factor, products / lengths + cosines @ at_least, lower=True))
+    return least + excess / lengths
 
 
 class GEM(Remembering):
