@@ -5,6 +5,7 @@ import torch
 from scipy import linalg
 
 from .._compat import Integral, Interval, Real, at_least, one_of
+from ..modules import head_of
 from .moments import ClosedForm, ClosedFormClassifier, ClosedFormRegressor
 
 # Candidates for the ridge, largest first, in units of the mean eigenvalue of the centred Gram matrix.
@@ -43,7 +44,7 @@ class RandomProjection(ClosedForm):
     def _prepare(self):
         super()._prepare()
         rng = np.random.default_rng([self._entropy_, *b"projection"])
-        n_inputs = super()._features(torch.zeros(1, self.n_features_in_)).shape[1]
+        n_inputs = self.n_features_in_ if self.features is None else head_of(self.features).in_features
         self.projection_ = torch.from_numpy(rng.standard_normal((n_inputs + 1, self.n_features), dtype=np.float32))
         # Odd multipliers: a row's bits times these decide whether it is held out.
         self.hash_ = rng.integers(2**31, size=self.n_features_in_, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
