@@ -3,7 +3,7 @@
 import torch
 
 from .._compat import Integral, at_least
-from ..network import NetworkClassifier
+from ..network import NetworkClassifier, NetworkRegressor
 from .base import Remembering
 
 
@@ -82,3 +82,44 @@ class AGEMClassifier(AGEM, NetworkClassifier):
     >>> len(clf.memory_)
     100
     """
+
+
+class AGEMRegressor(AGEM, NetworkRegressor):
+    r"""Averaged gradient episodic memory: no step may raise the loss on a memory batch, to first order.
+
+    As :class:`AGEMClassifier`, with the squared error (mean over rows and outputs) as the loss.
+
+    Parameters
+    ----------
+    net : skorch net, default=None
+        Unfitted prototype, as for :class:`NaiveRegressor`.
+    buffer_size : int, default=200
+        Rows in memory. With 0 this is :class:`NaiveRegressor`.
+    memory_batch_size : int, default=128
+        Rows drawn from memory at each step, without replacement.
+    random_state : int, RandomState instance or None, default=None
+
+    Attributes
+    ----------
+    memory_ : ReplayMemory
+    net_ : ContinualRegressionNet
+    n_experiences_, n_features_in_, n_outputs_ : int
+
+    References
+    ----------
+    Chaudhry et al., Efficient lifelong learning with A-GEM, 2019.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from forgetless.estimators import AGEMRegressor
+    >>> x = np.linspace(-2, 2, 400).reshape(-1, 1)
+    >>> reg = AGEMRegressor(buffer_size=50, random_state=0)
+    >>> for part in np.array_split(x, 2):
+    ...     reg = reg.partial_fit(part, np.sin(2 * part[:, 0]))
+    >>> len(reg.memory_)
+    50
+    """
+
+    def __init__(self, net=None, *, buffer_size=200, memory_batch_size=128, random_state=None):
+        super().__init__(net, buffer_size=buffer_size, memory_batch_size=memory_batch_size, random_state=random_state)

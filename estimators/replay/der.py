@@ -3,7 +3,7 @@
 import torch
 
 from .._compat import at_least
-from ..network import NetworkClassifier
+from ..network import NetworkClassifier, NetworkRegressor
 from .base import Remembering, forward_together
 
 # Position of the stored logits among what the memory is given.
@@ -134,3 +134,57 @@ class DERClassifier(DER, NetworkClassifier):
 
     def _answers(self, outputs):
         return self._logits(outputs)
+
+
+class DERRegressor(DER, NetworkRegressor):
+    r"""Dark experience replay: rows in memory keep the outputs that the network gave them, and must go on getting them.
+
+    :math:`L(\text{batch}) + \alpha\,\|f(x') - z'\|^2 + \beta\,L(x'', y'')`, as :class:`DERClassifier`, with outputs in
+    the place of logits. The squared distance is a sum over outputs and a mean over rows; L, the squared error, is a
+    mean over both. Stored outputs are those before the update, so those of early rows are poor answers.
+
+    Parameters
+    ----------
+    net : skorch net, default=None
+        Unfitted prototype, as for :class:`NaiveRegressor`.
+    buffer_size : int, default=200
+        Rows in memory. With 0 this is :class:`NaiveRegressor`.
+    alpha : float, default=0.1
+        Weight of the distance of outputs. With ``alpha=0, beta=0`` this is :class:`NaiveRegressor`.
+    beta : float, default=0.5
+        Weight of the loss of rows from memory.
+    replay_batch_size : int, default=None
+        Rows in each of the memory batches, drawn with replacement; None: as many as the batch has.
+    random_state : int, RandomState instance or None, default=None
+
+    Attributes
+    ----------
+    memory_ : ReplayMemory
+    net_ : ContinualRegressionNet
+    n_experiences_, n_features_in_, n_outputs_ : int
+
+    References
+    ----------
+    Buzzega et al., Dark experience for general continual learning: a strong, simple baseline, 2020.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from forgetless.estimators import DERRegressor
+    >>> x = np.linspace(-2, 2, 400).reshape(-1, 1)
+    >>> reg = DERRegressor(random_state=0)
+    >>> for part in np.array_split(x, 2):
+    ...     reg = reg.partial_fit(part, np.sin(2 * part[:, 0]))
+    >>> reg.score(x, np.sin(2 * x[:, 0])) > 0.9
+    True
+    """
+
+    def __init__(self, net=None, *, buffer_size=200, alpha=0.1, beta=0.5, replay_batch_size=None, random_state=None):
+        super().__init__(
+            net,
+            buffer_size=buffer_size,
+            alpha=alpha,
+            beta=beta,
+            replay_batch_size=replay_batch_size,
+            random_state=random_state,
+        )

@@ -2,23 +2,22 @@
 
 import numpy as np
 import torch
-from scipy import linalg
 from scipy.optimize import nnls
 
 from .._compat import at_least
 from ..network import NetworkClassifier
 from .base import Remembering
 
-# Added to the cosines' diagonal: more than the rounding of products in single precision, so that the programme has one
-# solution also where gradients depend on each other.
-_RIDGE = 1e-6
+# Least eigenvalue of the matrix of cosines: more than the rounding of products in single precision, so that the
+# solution is unique and bounded also where gradients depend on each other.
+_LEAST_EIGENVALUE = 1e-6
 
 
 def solve_dual(gram, products, least):
     r"""Solve GEM's quadratic programme: :math:`\min_v \frac12 v^\top Q v + q^\top v` with all :math:`v_k \ge \gamma`.
 
-    With gradients scaled to length 1 and the Cholesky factor of Q, this is a problem of non-negative least squares in
-    v − γ.
+    With gradients scaled to length 1, and the eigenvectors and eigenvalues of Q, this is a problem of non-negative
+    least squares in v − γ.
 
     Parameters
     ----------
@@ -35,15 +34,15 @@ def solve_dual(gram, products, least):
 
     Examples
     --------
-    >>> solve_dual(np.eye(2), np.array([-3.0, 2.0]), 0.0).round(4)
+    >>> solve_dual(np.eye(2), np.array([-3.0, 2.0]), 0.0)
     array([3., 0.])
     """
     lengths = np.sqrt(np.diag(gram))
     lengths[lengths == 0] = 1
-    cosines = gram / np.outer(lengths, lengths) + _RIDGE * np.eye(len(gram))
-    factor = np.linalg.cholesky(cosines)
-    at_least = least * lengths
-    excess, _ = nnls(factor.T, -linalg.solve_triangular(factor, products / lengths + cosines @ at_least, lower=True))
+    values, vectors = np.linalg.eigh(gram / np.outer(lengths, lengths))
+    roots = np.sqrt(np.maximum(values, _LEAST_EIGENVALUE))
+    factor = roots[:, None] * vectors.T
+    excess, _ = nnls(factor, -(vectors.T @ (products / lengths)) / roots - factor @ (least * lengths))
     return least + excess / lengths
 
 

@@ -6,7 +6,7 @@ from torch.func import functional_call, vmap
 from .._compat import Integral, at_least, between, one_of
 from ..memory import POLICIES
 from ..modules import fixed_statistics
-from ..network import NetworkClassifier
+from ..network import NetworkClassifier, NetworkRegressor
 from .base import Remembering, forward_together
 
 # Candidates of maximal interference for each row that is replayed: 50 for 10 in the paper.
@@ -154,3 +154,70 @@ class ReplayClassifier(Replay, NetworkClassifier):
     """
 
     _constraints = {"policy": [one_of(*POLICIES)]}
+
+
+class ReplayRegressor(Replay, NetworkRegressor):
+    r"""Experience replay: every step learns from a batch of new rows and one of rows from memory.
+
+    :math:`(1-w)\,L(\text{batch}) + w\,L(\text{memory batch})`, as :class:`ReplayClassifier`; L is the squared error, a
+    mean over rows and outputs. The memory is a reservoir: a uniform sample of all rows so far.
+
+    Parameters
+    ----------
+    net : skorch net, default=None
+        Unfitted prototype, as for :class:`NaiveRegressor`.
+    buffer_size : int, default=200
+        Rows in memory. With 0 this is :class:`NaiveRegressor`.
+    retrieval : {"uniform", "mir"}, default="uniform"
+        What is drawn from memory; "mir": rows whose squared error would rise most by a step on the batch.
+    n_candidates : int, default=None
+        Rows among which "mir" chooses; None: five times as many as it chooses.
+    replay_batch_size : int, default=None
+        Rows from memory at each step; None: as many as the batch has. Uniform draws are with replacement.
+    replay_weight : float or "balanced", default=0.5
+        w; "balanced": 1 − 1/k in experience k, so that each experience weighs the same.
+    random_state : int, RandomState instance or None, default=None
+
+    Attributes
+    ----------
+    memory_ : ReplayMemory
+    net_ : ContinualRegressionNet
+    n_experiences_, n_features_in_, n_outputs_ : int
+
+    References
+    ----------
+    Chaudhry et al., On tiny episodic memories in continual learning, 2019. Aljundi et al., Online continual learning
+    with maximally interfered retrieval, 2019.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from forgetless.estimators import ReplayRegressor
+    >>> x = np.linspace(-2, 2, 400).reshape(-1, 1)
+    >>> reg = ReplayRegressor(buffer_size=50, random_state=0)
+    >>> for part in np.array_split(x, 2):
+    ...     reg = reg.partial_fit(part, np.sin(2 * part[:, 0]))
+    >>> reg.score(x, np.sin(2 * x[:, 0])) > 0.9
+    True
+    """
+
+    def __init__(
+        self,
+        net=None,
+        *,
+        buffer_size=200,
+        retrieval="uniform",
+        n_candidates=None,
+        replay_batch_size=None,
+        replay_weight=0.5,
+        random_state=None,
+    ):
+        super().__init__(
+            net,
+            buffer_size=buffer_size,
+            retrieval=retrieval,
+            n_candidates=n_candidates,
+            replay_batch_size=replay_batch_size,
+            replay_weight=replay_weight,
+            random_state=random_state,
+        )
