@@ -154,7 +154,8 @@ def test_any_module(cls, kind):
 
 
 def test_columns_of_old_tasks_are_frozen_to_the_bit():
-    clf, states = ProgressiveClassifier(make_net(module__batch_norm=True), random_state=0), []
+    clf = ProgressiveClassifier(make_net(module__batch_norm=True), random_state=0)
+    states: list[dict] = []
     for e in stream():
         learned(clf, [e])
         columns = clf.net_.module_.columns
@@ -207,7 +208,9 @@ def test_packnet_weights_are_frozen_and_masks_have_the_right_sizes(optimizer, pr
     clf = PackNetClassifier(
         make_net(module__batch_norm=True, **OPTIMISERS[optimizer]), prune_fraction=prune_fraction, random_state=0
     )
-    n_free, old, shared = {"hidden.0.weight": 1280, "hidden.3.weight": 400}, {}, None
+    n_free = {"hidden.0.weight": 1280, "hidden.3.weight": 400}
+    old: dict[tuple, tuple] = {}
+    shared = None
     for k, e in enumerate(stream(), start=1):
         learned(clf, [e])
         now = dict(clf.net_.module_.state_dict())

@@ -205,7 +205,7 @@ class HATClassifier(PerTaskClassifier):
         sizes = [p.numel() for p in self.net_.trainable()]
         position = [p is self._embedding() for p in self.net_.trainable()].index(True)
         self._place_ = slice(sum(sizes[:position]), sum(sizes[: position + 1]))
-        self._before_ = None
+        self._before_ = self.net_.flatten()
         return ()
 
     def _others(self):

@@ -84,11 +84,11 @@ class IndependentClassifier(ContinualClassifier):
         self.random_state = random_state
 
     @property
-    def _needs_task_id(self):
+    def _needs_task_id(self):  # type: ignore[override]
         return self.integration == "task_id"
 
     @property
-    def _keeps(self):
+    def _keeps(self):  # type: ignore[override]
         """A gate has the mean of its task's inputs."""
         return "statistics" if self.integration == "gate" else "nothing"
 

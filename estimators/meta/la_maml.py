@@ -65,9 +65,8 @@ class LaMAML(Remembering):
     def _learn_batch(self, theta, batch, descend):
         x, y = batch
         new = x, y, self._row_groups(y)
-        rows = new
-        if len(self.memory_):
-            rows = tuple(torch.cat(pair) for pair in zip(new, self._drawn(batch), strict=True))
+        old = self._drawn(batch) if len(self.memory_) else tuple(t[:0] for t in new)
+        rows = tuple(torch.cat(pair) for pair in zip(new, old, strict=True))
         loss, by_theta, by_alpha = self._meta_gradients(theta, self.alpha_, new, rows)
         self.alpha_change_ = self.alpha_change_ - self.alpha_lr * self._clipped(by_alpha)
         theta.sub_(self.alpha_.clamp(min=0) * self._clipped(by_theta))
@@ -173,7 +172,7 @@ class LaMAMLClassifier(LaMAML, NetworkClassifier):
     --------
     >>> from forgetless.datasets import load_digits, split_stream
     >>> from forgetless.estimators import ContinualNet, LaMAMLClassifier, MLP
-    >>> clf = LaMAMLClassifier(ContinualNet(MLP, max_epochs=5), random_state=0)
+    >>> clf = LaMAMLClassifier(ContinualNet(MLP, max_epochs=1), random_state=0)
     >>> for e in split_stream(load_digits(), n_experiences=2, class_order="sorted"):
     ...     clf = clf.partial_fit(e.X_train, e.y_train)
     >>> bool(clf.alpha_.min() < 0.1 < clf.alpha_.max())

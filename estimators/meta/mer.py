@@ -122,7 +122,7 @@ class MERClassifier(MER, NetworkClassifier):
     --------
     >>> from forgetless.datasets import load_digits, split_stream
     >>> from forgetless.estimators import ContinualNet, MERClassifier, MLP
-    >>> clf = MERClassifier(ContinualNet(MLP, lr=0.01, max_epochs=5), buffer_size=50, random_state=0)
+    >>> clf = MERClassifier(ContinualNet(MLP, lr=0.01, max_epochs=2), buffer_size=50, random_state=0)
     >>> for e in split_stream(load_digits(), n_experiences=2, class_order="sorted"):
     ...     clf = clf.partial_fit(e.X_train, e.y_train)
     >>> len(clf.memory_), len(set(clf.memory_.rows[1].tolist()))
