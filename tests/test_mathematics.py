@@ -561,6 +561,19 @@ def test_lwf_loss_equals_the_formula(alpha, scaled, weights):
     torch.testing.assert_close(loss.detach(), expected)
 
 
+@pytest.mark.parametrize(("active", "n_old"), [("seen", 6), ("all", 10)])
+def test_lwf_may_distil_among_all_active_outputs(active, n_old):
+    X, y = DIGITS.X_train, DIGITS.y_train
+    options = {"temperature": 2.0, "distilled_outputs": "active", "active_outputs": active, "random_state": 0}
+    clf = LwFClassifier(make_net(max_epochs=1), **options).partial_fit(X[y < 6], y[y < 6], classes=np.arange(10))
+    clf.partial_fit(X[y >= 6], y[y >= 6])
+    x = torch.as_tensor(X[y >= 6][:30])
+    student, teacher = clf._outputs(x), clf._outputs(x, clf.teacher_)
+    # To the teacher, outputs that it had not in its softmax have probability 0; the student's softmax has all ten.
+    p, q = (teacher[:, :n_old] / 2).softmax(1), (student / 2).softmax(1)[:, :n_old]
+    torch.testing.assert_close(clf._distillation(student, teacher), (p * (p.log() - q.log())).sum(1).mean())
+
+
 def test_lwf_distils_each_old_task_by_itself():
     clf, _ = learned(
         LwFClassifier(make_net(max_epochs=1), temperature=1.0, random_state=0), scenario="task", n_experiences=5

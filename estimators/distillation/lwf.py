@@ -1,5 +1,6 @@
 """LwF: learning without forgetting, by distilling the old network's answers on the new data."""
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -8,7 +9,7 @@ from ..network import NetworkClassifier
 from .teacher import Teacher
 
 
-def distillation_loss(student, teacher, temperature):
+def distillation_loss(student, teacher, temperature, columns=slice(None)):
     """KL(teacher ‖ student) of softmax outputs at a temperature, mean over rows.
 
     Parameters
@@ -16,6 +17,8 @@ def distillation_loss(student, teacher, temperature):
     student, teacher : torch.Tensor of shape (n_rows, n_outputs)
         Logits.
     temperature : float
+    columns : index, default=slice(None)
+        Which of the student's outputs the teacher's are; of all others the teacher says that they have probability 0.
 
     Returns
     -------
@@ -25,7 +28,7 @@ def distillation_loss(student, teacher, temperature):
     ----------
     Hinton, Vinyals & Dean, Distilling the knowledge in a neural network, 2015.
     """
-    log_q = F.log_softmax(student / temperature, dim=-1)
+    log_q = F.log_softmax(student / temperature, dim=-1)[..., columns]
     log_p = F.log_softmax(teacher / temperature, dim=-1)
     return (log_p.exp() * (log_p - log_q)).sum(-1).mean(-1)
 
@@ -40,6 +43,7 @@ class LwF(Teacher):
         "alpha": [between(0, 1), one_of("balanced")],
         "temperature": [Interval(Real, 0, None, closed="neither")],
         "scale_by_temperature": ["boolean"],
+        "distilled_outputs": [one_of("old", "active")],
     }
 
     def __init__(
@@ -49,6 +53,7 @@ class LwF(Teacher):
         alpha=0.5,
         temperature=2.0,
         scale_by_temperature=True,
+        distilled_outputs="old",
         active_outputs="auto",
         random_state=None,
     ):
@@ -56,6 +61,7 @@ class LwF(Teacher):
         self.alpha = alpha
         self.temperature = temperature
         self.scale_by_temperature = scale_by_temperature
+        self.distilled_outputs = distilled_outputs
         self.active_outputs = active_outputs
         self.random_state = random_state
 
@@ -98,6 +104,10 @@ class LwFClassifier(LwF, NetworkClassifier):
         T.
     scale_by_temperature : bool, default=True
         Whether the factor T² is there (Hinton et al.) or not (van de Ven et al.).
+    distilled_outputs : {"old", "active"}, default="old"
+        Outputs that enter the student's softmax in the distillation: of the classes that the teacher had seen, or all
+        that are active in L, so that on the new rows the old answers also speak against the new classes (van de Ven et
+        al.). With task ids always each old task's own.
     active_outputs : {"auto", "all", "seen", "task"}, default="auto"
         Outputs that enter the softmax of L, as for :class:`NaiveClassifier`.
     random_state : int, RandomState instance or None, default=None
@@ -127,11 +137,17 @@ class LwFClassifier(LwF, NetworkClassifier):
     """
 
     def _outputs_to_distil(self):
-        """Columns over which the teacher's softmax is taken: of each old task, or of all classes seen."""
+        """Columns over which the teacher's softmax is taken: of each old task, or of all classes seen or active."""
         groups = [columns for columns in self._groups_.values() if columns is not None]
-        return [torch.from_numpy(columns) for columns in groups or [self._seen_columns_]]
+        all_active = self.distilled_outputs == "active" and self.active_outputs == "all"
+        together = np.arange(len(self.classes_)) if all_active else self._seen_columns_
+        return [torch.from_numpy(columns) for columns in groups or [together]]
 
     def _distillation(self, outputs, teacher):
-        student, teacher = self._logits(outputs), self._logits(teacher)
+        teacher = self._logits(teacher)
+        if self.distilled_outputs == "active" and all(columns is None for columns in self._groups_.values()):
+            [columns] = self._old_outputs_
+            return distillation_loss(self._active_logits(outputs), teacher[..., columns], self.temperature, columns)
+        student = self._logits(outputs)
         losses = [distillation_loss(student[..., c], teacher[..., c], self.temperature) for c in self._old_outputs_]
         return sum(losses) / len(losses)
