@@ -70,6 +70,8 @@ def _can_be_stacked(estimators):
         return False
     if any(isinstance(layer, nn.Dropout) for layer in net.module_.modules()) or list(net.module_.buffers()):
         return False
+    if not all(p.requires_grad for p in net.module_.parameters()):  # what is frozen may differ from seed to seed
+        return False
     return all(
         type(other) is type(first)
         and other.net_.shapes() == net.shapes()

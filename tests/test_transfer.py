@@ -24,6 +24,7 @@ from forgetless.estimators import (
     NaiveClassifier,
     RWalkClassifier,
     all_estimators,
+    partial_fit_together,
 )
 from forgetless.estimators.modules import head_of
 
@@ -224,6 +225,22 @@ def test_optimiser_knows_only_what_is_trained():
     head = module.head.weight.numel() + module.head.bias.numel()
     assert frozen.memory_usage()["optimizer"] < 2 * 4 * head + 100
     assert frozen.net_.trainable() == [frozen.net_.module_.head.weight, frozen.net_.module_.head.bias]
+
+
+class RandomFeatures(MLP):
+    """Features that are drawn, differently for each seed, and stay."""
+
+    def __init__(self, n_inputs, n_outputs):
+        super().__init__(n_inputs, n_outputs)
+        self.hidden.requires_grad_(False)
+
+
+def test_seeds_trained_together_keep_their_own_frozen_weights():
+    together, alone = ([NaiveClassifier(ContinualNet(RandomFeatures), random_state=s) for s in (0, 1)] for _ in "ab")
+    partial_fit_together(together, [{"X": X, "y": Y}] * 2)
+    for a, b in zip(together, alone, strict=True):
+        b.partial_fit(X, Y)
+        np.testing.assert_allclose(a.predict_proba(DIGITS.X_test), b.predict_proba(DIGITS.X_test), atol=1e-4)
 
 
 # --- FrozenClassifier --------------------------------------------------------------------------------------------
