@@ -402,7 +402,7 @@ class NetworkRegressor(NetworkStrategy, ContinualRegressor):
         return torch.zeros(len(y), dtype=torch.int64, device=y.device)
 
     def _task_loss(self, outputs, y, groups=None):
-        return self.net_.criterion_(outputs, y)
+        return self._criterion(outputs, y)
 
     def _fisher_terms(self, outputs, y, exact):
         """As for classes: log p(y) = −½‖y − f‖², whose squared gradient has the expectation Σₖ (∂fₖ)² over y."""

@@ -1,6 +1,6 @@
 """Joint: keep everything, and train from scratch on it at each experience."""
 
-from ..network import NetworkClassifier
+from ..network import NetworkClassifier, NetworkRegressor
 from .cumulative import Cumulative
 
 
@@ -41,3 +41,34 @@ class JointClassifier(Joint, NetworkClassifier):
     >>> clf.memory_usage()["replay"] > 1437 * 64 * 4
     True
     """
+
+
+class JointRegressor(Joint, NetworkRegressor):
+    """Keep all data and train from scratch on all of it at each call: the upper bound that strategies are held to.
+
+    Parameters
+    ----------
+    net : skorch net, default=None
+        Unfitted prototype, as for :class:`NaiveRegressor`.
+    random_state : int, RandomState instance or None, default=None
+        Seed of weights, order and dropout.
+
+    Attributes
+    ----------
+    net_ : ContinualRegressionNet
+    n_experiences_, n_features_in_, n_outputs_ : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from forgetless.estimators import JointRegressor
+    >>> x = np.linspace(-2, 2, 400).reshape(-1, 1)
+    >>> reg = JointRegressor(random_state=0)
+    >>> for part in np.array_split(x, 2):
+    ...     reg = reg.partial_fit(part, np.sin(2 * part[:, 0]))
+    >>> reg.score(x, np.sin(2 * x[:, 0])) > 0.9
+    True
+    """
+
+    def __init__(self, net=None, *, random_state=None):
+        super().__init__(net, random_state=random_state)

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from .._compat import Interval, Real, between, one_of
-from ..network import NetworkClassifier
+from ..network import NetworkClassifier, NetworkRegressor
 from .teacher import Teacher
 
 
@@ -151,3 +151,54 @@ class LwFClassifier(LwF, NetworkClassifier):
         student = self._logits(outputs)
         losses = [distillation_loss(student[..., c], teacher[..., c], self.temperature) for c in self._old_outputs_]
         return sum(losses) / len(losses)
+
+
+class LwFRegressor(LwF, NetworkRegressor):
+    r"""Learning without forgetting: on the new rows, keep giving the old answers.
+
+    :math:`\alpha L + (1-\alpha)\,\overline{(f(x) - f_{\text{teacher}}(x))^2}`, both squared errors being means over
+    rows and outputs. The teacher is the network after the last experience; its answers are computed once a call. No
+    data are kept.
+
+    What this asks for on a row is the weighted mean of the new target and the old answer: where new and old rows are
+    alike but targets differ, the weight decides; where they are not, little is said about the old rows.
+
+    Parameters
+    ----------
+    net : skorch net, default=None
+        Unfitted prototype, as for :class:`NaiveRegressor`.
+    alpha : float or "balanced", default=0.5
+        Weight of the new data's loss; "balanced": 1/k in experience k. With 1.0 this is :class:`NaiveRegressor`.
+    random_state : int, RandomState instance or None, default=None
+
+    Attributes
+    ----------
+    teacher_ : torch.nn.Module
+        From the second experience on.
+    net_ : ContinualRegressionNet
+    n_experiences_, n_features_in_, n_outputs_ : int
+
+    References
+    ----------
+    Li & Hoiem, Learning without forgetting, 2017.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from forgetless.estimators import LwFRegressor
+    >>> x = np.linspace(-2, 2, 400).reshape(-1, 1)
+    >>> reg = LwFRegressor(alpha=0.9, random_state=0)
+    >>> for part in np.array_split(x, 2):
+    ...     reg = reg.partial_fit(part, np.sin(2 * part[:, 0]))
+    >>> reg.strategy_info()["keeps"]
+    'nothing'
+    """
+
+    def __init__(self, net=None, *, alpha=0.5, random_state=None):
+        super().__init__(net, alpha=alpha, scale_by_temperature=False, random_state=random_state)
+
+    def _outputs_to_distil(self):
+        """All outputs are distilled together."""
+
+    def _distillation(self, outputs, teacher):
+        return (outputs - teacher).square().mean((-2, -1))

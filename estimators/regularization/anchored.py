@@ -3,7 +3,7 @@
 import torch
 
 from .._compat import at_least, between, one_of
-from ..network import NetworkClassifier
+from ..network import NetworkClassifier, NetworkRegressor
 from .quadratic import Quadratic
 
 
@@ -116,3 +116,50 @@ class AnchoredClassifier(Anchored, NetworkClassifier):
     >>> bool((clf.net_.module_.hidden[0].weight == before).all())
     True
     """
+
+
+class AnchoredRegressor(Anchored, NetworkRegressor):
+    r"""Hold the weights near their old values: :math:`L + \lambda R(\theta, \theta^*)`.
+
+    As :class:`AnchoredClassifier`, with the squared error (mean over rows and outputs) as L.
+
+    Parameters
+    ----------
+    net : skorch net, default=None
+        Unfitted prototype, as for :class:`NaiveRegressor`.
+    penalty : {"l2", "l1", "elasticnet"}, default="l2"
+    strength : float, default=0.1
+        λ. Note the ½ in the squared part.
+    l1_ratio : float, default=0.5
+        ρ, used with ``penalty="elasticnet"``.
+    anchor : {"previous", "zero"}, default="previous"
+        θ*: the weights after the previous experience, or zero.
+    random_state : int, RandomState instance or None, default=None
+
+    Attributes
+    ----------
+    anchor_, importance_ : torch.Tensor of shape (n_parameters,)
+        θ*, and whether a weight is held at it.
+    net_ : ContinualRegressionNet
+    n_experiences_, n_features_in_, n_outputs_ : int
+
+    References
+    ----------
+    Li, Grandvalet & Davoine, Explicit inductive bias for transfer learning with convolutional networks, 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from forgetless.estimators import AnchoredRegressor
+    >>> x = np.linspace(-2, 2, 400).reshape(-1, 1)
+    >>> reg = AnchoredRegressor(strength=0.01, random_state=0)
+    >>> for part in np.array_split(x, 2):
+    ...     reg = reg.partial_fit(part, np.sin(2 * part[:, 0]))
+    >>> reg.anchor_.shape == reg.importance_.shape
+    True
+    """
+
+    def __init__(self, net=None, *, penalty="l2", strength=0.1, l1_ratio=0.5, anchor="previous", random_state=None):
+        super().__init__(
+            net, penalty=penalty, strength=strength, l1_ratio=l1_ratio, anchor=anchor, random_state=random_state
+        )

@@ -3,7 +3,7 @@
 import torch
 
 from .._compat import Integral, at_least, between, one_of
-from ..network import NetworkClassifier
+from ..network import NetworkClassifier, NetworkRegressor
 from ..per_sample import sum_over_samples
 from .quadratic import Quadratic
 
@@ -136,3 +136,76 @@ class EWCClassifier(EWC, NetworkClassifier):
     """
 
     _constraints = {"fisher": [one_of("exact", "sampled", "empirical", "predicted")]}
+
+
+class EWCRegressor(EWC, NetworkRegressor):
+    r"""Elastic weight consolidation: weights that mattered to old experiences are held by springs.
+
+    :math:`L + \frac{\lambda}{2} \sum_k \sum_i F_{k,i} (\theta_i - \theta^*_{k,i})^2` with the squared error (mean over
+    rows and outputs) as L. :math:`F_k` is the diagonal of the Fisher information of a Gaussian with unit variance
+    around the outputs f; exactly, the *mean over samples* of :math:`\sum_o (\partial f_o / \partial \theta_i)^2`. So to
+    second order the penalty is :math:`\frac{\lambda}{2}` times the mean square by which the outputs on old rows move.
+
+    Parameters
+    ----------
+    net : skorch net, default=None
+        Unfitted prototype, as for :class:`NaiveRegressor`.
+    ewc_lambda : float, default=1.0
+        λ, with the ½, the mean over samples, and the sum over experiences of the formula above.
+    fisher : {"exact", "sampled", "empirical"}, default="exact"
+        Targets in the log-likelihood: the expectation over the model's Gaussian; one drawn from it; or the true ones,
+        which gives squared residuals as weights.
+    n_fisher_samples : int, default=None
+        Rows drawn for the Fisher at each call; None: all.
+    online : bool, default=False
+        One running Fisher, :math:`\tilde F \leftarrow \gamma \tilde F + F_k`, anchored at the latest weights.
+    gamma : float, default=1.0
+        Decay of the running Fisher, used with ``online=True``.
+    random_state : int, RandomState instance or None, default=None
+
+    Attributes
+    ----------
+    fisher_ : torch.Tensor of shape (n_parameters,)
+        Fisher of the last experience, in the order of ``net_.trainable()``.
+    importance_, anchor_ : torch.Tensor of shape (n_parameters,)
+        The merged quadratic of the experiences before it.
+    net_ : ContinualRegressionNet
+    n_experiences_, n_features_in_, n_outputs_ : int
+
+    References
+    ----------
+    Kirkpatrick et al., Overcoming catastrophic forgetting in neural networks, 2017. Schwarz et al., Progress &
+    compress, 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from forgetless.estimators import EWCRegressor
+    >>> x = np.linspace(-2, 2, 400).reshape(-1, 1)
+    >>> reg = EWCRegressor(ewc_lambda=10.0, random_state=0)
+    >>> for part in np.array_split(x, 2):
+    ...     reg = reg.partial_fit(part, np.sin(2 * part[:, 0]))
+    >>> bool((reg.fisher_ >= 0).all())
+    True
+    """
+
+    def __init__(
+        self,
+        net=None,
+        *,
+        ewc_lambda=1.0,
+        fisher="exact",
+        n_fisher_samples=None,
+        online=False,
+        gamma=1.0,
+        random_state=None,
+    ):
+        super().__init__(
+            net,
+            ewc_lambda=ewc_lambda,
+            fisher=fisher,
+            n_fisher_samples=n_fisher_samples,
+            online=online,
+            gamma=gamma,
+            random_state=random_state,
+        )

@@ -1,7 +1,7 @@
 """MAS: memory aware synapses."""
 
 from .._compat import at_least
-from ..network import NetworkClassifier
+from ..network import NetworkClassifier, NetworkRegressor
 from ..per_sample import sum_over_samples
 from .quadratic import Quadratic
 
@@ -79,3 +79,50 @@ class MASClassifier(MAS, NetworkClassifier):
     def _squared_norm(self, outputs):
         logits = self._active_logits(outputs)
         return logits.masked_fill(logits == -float("inf"), 0.0).square().sum(1)
+
+
+class MASRegressor(MAS, NetworkRegressor):
+    r"""Memory aware synapses: weights to which the outputs are sensitive are held by springs.
+
+    As :class:`MASClassifier`, :math:`L + \lambda \sum_k \sum_i \Omega_{k,i} (\theta_i - \theta^*_i)^2` with the *mean
+    over samples* of :math:`|\partial \|f(x)\|_2^2 / \partial \theta_i|` as Ω, and the squared error (mean over rows and
+    outputs) as L. Outputs near zero count little, so the zero of the targets' scale matters: centre the targets.
+
+    Parameters
+    ----------
+    net : skorch net, default=None
+        Unfitted prototype, as for :class:`NaiveRegressor`.
+    mas_lambda : float, default=1.0
+        λ, without the ½, with the mean over samples and the sum over experiences of the formula above.
+    random_state : int, RandomState instance or None, default=None
+
+    Attributes
+    ----------
+    sensitivity_ : torch.Tensor of shape (n_parameters,)
+        Ωₖ of the last experience, in the order of ``net_.trainable()``.
+    importance_, anchor_ : torch.Tensor of shape (n_parameters,)
+        The sum over the experiences before it and θ*, from the second experience on.
+    net_ : ContinualRegressionNet
+    n_experiences_, n_features_in_, n_outputs_ : int
+
+    References
+    ----------
+    Aljundi et al., Memory aware synapses: learning what (not) to forget, 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from forgetless.estimators import MASRegressor
+    >>> x = np.linspace(-2, 2, 400).reshape(-1, 1)
+    >>> reg = MASRegressor(mas_lambda=0.1, random_state=0)
+    >>> for part in np.array_split(x, 2):
+    ...     reg = reg.partial_fit(part, np.sin(2 * part[:, 0]))
+    >>> bool((reg.importance_ > 0).any())
+    True
+    """
+
+    def __init__(self, net=None, *, mas_lambda=1.0, random_state=None):
+        super().__init__(net, mas_lambda=mas_lambda, random_state=random_state)
+
+    def _squared_norm(self, outputs):
+        return outputs.square().sum(1)

@@ -1,7 +1,7 @@
 """SI: synaptic intelligence."""
 
 from .._compat import Interval, Real, at_least
-from ..network import NetworkClassifier
+from ..network import NetworkClassifier, NetworkRegressor
 from .quadratic import PathIntegral
 
 
@@ -81,3 +81,48 @@ class SIClassifier(SI, NetworkClassifier):
     >>> bool((clf.importance_ >= 0).all()), bool((clf.importance_ > 0).any())
     (True, True)
     """
+
+
+class SIRegressor(SI, NetworkRegressor):
+    r"""Synaptic intelligence: weights whose motion lowered the loss of old experiences are held by springs.
+
+    As :class:`SIClassifier`, :math:`L + \lambda \sum_i \Omega_i (\theta_i - \theta^*_i)^2` with Ω from the path
+    integral of the squared error (mean over rows and outputs), which is also L.
+
+    Parameters
+    ----------
+    net : skorch net, default=None
+        Unfitted prototype, as for :class:`NaiveRegressor`.
+    si_lambda : float, default=1.0
+        λ, the paper's c. Without the ½; Ω is a sum over experiences.
+    damping : float, default=0.1
+        ξ, in units of squared weights.
+    random_state : int, RandomState instance or None, default=None
+
+    Attributes
+    ----------
+    omega_, delta_ : torch.Tensor of shape (n_parameters,)
+        ω and Δ of the last experience, in the order of ``net_.trainable()``.
+    importance_, anchor_ : torch.Tensor of shape (n_parameters,)
+        Ω of the experiences before it and θ*, from the second experience on.
+    net_ : ContinualRegressionNet
+    n_experiences_, n_features_in_, n_outputs_ : int
+
+    References
+    ----------
+    Zenke, Poole & Ganguli, Continual learning through synaptic intelligence, 2017.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from forgetless.estimators import SIRegressor
+    >>> x = np.linspace(-2, 2, 400).reshape(-1, 1)
+    >>> reg = SIRegressor(random_state=0)
+    >>> for part in np.array_split(x, 2):
+    ...     reg = reg.partial_fit(part, np.sin(2 * part[:, 0]))
+    >>> bool((reg.importance_ > 0).any())
+    True
+    """
+
+    def __init__(self, net=None, *, si_lambda=1.0, damping=0.1, random_state=None):
+        super().__init__(net, si_lambda=si_lambda, damping=damping, random_state=random_state)
