@@ -13,13 +13,15 @@ class Cumulative(NetworkStrategy):
     _source = "upper bound: cumulative training"
     _keeps = "samples"
 
+    rows_: tuple[torch.Tensor, ...]
+
     def __init__(self, net=None, *, active_outputs="auto", random_state=None):
         self.net = net
         self.active_outputs = active_outputs
         self.random_state = random_state
 
     def _train(self, X, y):
-        rows = (X, y, self._row_groups(y))
+        rows: tuple[torch.Tensor, ...] = (X, y, self._row_groups(y))
         if hasattr(self, "rows_"):
             rows = tuple(torch.cat(pair) for pair in zip(self.rows_, rows, strict=True))
         self.rows_ = rows

@@ -14,6 +14,7 @@ class Quadratic(NetworkStrategy):
 
     _family = "regularization"
     _vectors: tuple[str, ...] = ("importance_", "anchor_")
+    _n_noted_: int
 
     def _stiffness(self):
         """κ: the method's λ where its paper has the ½, else 2 λ."""

@@ -24,6 +24,9 @@ class RWalk(PathIntegral):
         "damping": [Interval(Real, 0, None, closed="neither")],
     }
 
+    fisher_: torch.Tensor
+    score_: torch.Tensor
+
     def __init__(
         self,
         net=None,

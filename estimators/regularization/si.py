@@ -1,5 +1,7 @@
 """SI: synaptic intelligence."""
 
+import torch
+
 from .._compat import Interval, Real, at_least
 from ..network import NetworkClassifier, NetworkRegressor
 from .quadratic import PathIntegral
@@ -12,6 +14,9 @@ class SI(PathIntegral):
     _source = "Zenke et al. 2017"
     _vectors = ("importance_", "anchor_", "omega_", "delta_")
     _constraints = {"si_lambda": [at_least(0)], "damping": [Interval(Real, 0, None, closed="neither")]}
+
+    omega_: torch.Tensor
+    delta_: torch.Tensor
 
     def __init__(self, net=None, *, si_lambda=1.0, damping=0.1, active_outputs="auto", random_state=None):
         self.net = net
