@@ -16,6 +16,7 @@ from forgetless.datasets import load_digits, split_stream
 from forgetless.estimators import (
     MLP,
     AGEMClassifier,
+    ContinualClassifier,
     ContinualNet,
     DERClassifier,
     ERACEClassifier,
@@ -30,7 +31,11 @@ from forgetless.estimators.memory import POLICIES, ReplayMemory, herding_order
 from forgetless.estimators.replay.gem import solve_dual
 
 DIGITS = load_digits()
-WITH_MEMORY = {name: cls for name, cls in all_estimators() if "buffer_size" in inspect.signature(cls).parameters}
+WITH_MEMORY = {
+    name: cls
+    for name, cls in all_estimators()
+    if "buffer_size" in inspect.signature(cls).parameters and issubclass(cls, ContinualClassifier)
+}
 BY_CLASS = [policy for policy in POLICIES if policy != "reservoir"]
 
 
