@@ -37,6 +37,7 @@ _ESTIMATORS = {
     "FeatureDistillationClassifier": ".distillation.features",
     "RelationDistillationClassifier": ".distillation.relations",
     "IndependentClassifier": ".isolation.independent",
+    "IndependentRegressor": ".isolation.independent",
     "ProgressiveClassifier": ".isolation.progressive",
     "PackNetClassifier": ".isolation.packnet",
     "HATClassifier": ".isolation.hat",

@@ -22,6 +22,7 @@ from forgetless.estimators import (
     ContinualRegressionNet,
     DERRegressor,
     EWCRegressor,
+    IndependentRegressor,
     JointRegressor,
     LwFRegressor,
     MASRegressor,
@@ -340,6 +341,46 @@ def test_joint_is_one_fit_on_everything():
     fresh = NaiveRegressor(make_net(max_epochs=30), random_state=0).fit(X[rows], Y[rows])
     assert joint.score(X, Y) == pytest.approx(fresh.score(X, Y), abs=0.05)
     assert joint.memory_usage()["replay"] >= X.nbytes + Y.nbytes // 2
+
+
+def shifted():
+    """Two tasks whose inputs lie apart, with opposite targets."""
+    return [("near", X, Y), ("far", X + 5, -Y)]
+
+
+def independent(integration):
+    reg = IndependentRegressor(make_net(max_epochs=20), integration=integration, random_state=0)
+    for task, x, y in shifted():
+        reg.partial_fit(x, y, task_id=task)
+    return reg
+
+
+def test_independent_networks_of_old_tasks_never_change():
+    reg = IndependentRegressor(make_net(), random_state=0).partial_fit(X, Y, task_id="a")
+    before = reg.predict(X, task_id="a")
+    reg.partial_fit(X, -Y, task_id="b")
+    assert np.array_equal(reg.predict(X, task_id="a"), before)
+    assert not np.array_equal(reg.predict(X, task_id="b"), before)
+
+
+def test_independent_vote_is_the_mean_of_the_networks():
+    reg = independent("vote")
+    expected = (reg.predict(X, task_id="near") + reg.predict(X, task_id="far")) / 2
+    np.testing.assert_allclose(reg.predict(X), expected, rtol=1e-6)
+
+
+def test_independent_gate_finds_the_task():
+    reg = independent("gate")
+    for task, x, _ in shifted():
+        found, expected = reg.predict(x), reg.predict(x, task_id=task)
+        assert np.mean((found == expected).all(axis=1)) > 0.95
+
+
+def test_independent_by_task_id_needs_one():
+    reg = independent("task_id")
+    assert reg.strategy_info()["needs_task_id"]
+    with pytest.raises(ValueError, match="needs the task_id"):
+        reg.predict(X)
 
 
 # --- what it is for ----------------------------------------------------------------------------------------------
