@@ -22,6 +22,7 @@ class ContinualEstimator(BaseEstimator):
     restores them (nets, memories); this is what makes a failed call harmless.
     """
 
+    _constraints: dict[str, list]
     _family: str
     _source: str
     _keeps: str = "nothing"
@@ -82,8 +83,8 @@ class ContinualEstimator(BaseEstimator):
         try:
             yield
         except BaseException:  # an interrupt, too
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__.clear()
+            self.__dict__.update(before)
             for undo in restore:
                 undo()
             raise
@@ -119,7 +120,7 @@ class ContinualEstimator(BaseEstimator):
         check_parameters(self)
         if not self.__sklearn_is_fitted__():
             self.n_experiences_ = 0
-            self.tasks_ = {}
+            self.tasks_: dict = {}
             self._running_task_ = None
             self._n_calls_ = 0
             self._entropy_ = self._draw_entropy()
@@ -157,6 +158,11 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
     Strategies write ``_learn(X, y)``, with `y` as columns, and ``_scores(X)``: an array (n_rows, n_columns), larger
     where a class is more likely; where scores are logits, ``predict_proba`` is their softmax.
     """
+
+    classes_: np.ndarray
+    _columns_: np.ndarray
+    _seen_columns_: np.ndarray
+    _experience_columns_: np.ndarray
 
     def partial_fit(self, X, y, classes=None, *, task_id=None):
         """Learn one experience.

@@ -101,6 +101,8 @@ class FastLoop(NeuralNet):
     given as `X` takes skorch's own loop.
     """
 
+    device: str
+
     def __init__(
         self,
         module,
@@ -335,8 +337,8 @@ class FastLoop(NeuralNet):
         history = list(self.history_)
 
         def restore():
-            vars(self).clear()
-            vars(self).update(attributes)
+            self.__dict__.clear()
+            self.__dict__.update(attributes)
             for layer, contents in layers:
                 layer.__dict__.clear()
                 layer.__dict__.update(contents)

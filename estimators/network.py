@@ -24,8 +24,9 @@ class NetworkStrategy(ContinualEstimator):
     """The hooks of a method that trains a network; a method overrides a few of them.
 
     In the order of a call: :meth:`_new_experience`, :meth:`_begin`, then for each batch :meth:`_mix`, :meth:`_loss`,
-    :meth:`_observe`, :meth:`_change_gradient`, :meth:`_after_step`, and at the end of the call :meth:`_end`. Methods that count or
-    anneal have :meth:`_new_epoch`, and methods that make other steps than one of the optimiser :meth:`_learn_batch`.
+    :meth:`_observe`, :meth:`_change_gradient`, :meth:`_after_step`, and at the end of the call :meth:`_end`. Methods
+    that count or anneal have :meth:`_new_epoch`, and methods that make other steps than one of the optimiser have
+    :meth:`_learn_batch`.
 
     Draws during a call come from ``self._generator_``.
 
@@ -70,7 +71,7 @@ class NetworkStrategy(ContinualEstimator):
         return self._task_loss(forward(x), y)
 
     def _observe(self, batch, outputs):
-        """The loss of a batch of new rows was computed; `outputs` are those of its first forward pass, new rows first."""
+        """The loss of a batch of new rows is known; `outputs` are those of its first forward pass, new rows first."""
 
     def _change_gradient(self, theta, gradient):
         """Change the gradient in place: add a penalty's gradient, project, mask."""

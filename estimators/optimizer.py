@@ -90,6 +90,10 @@ class _FlatSteps:
         self.update([gradient])
         return loss
 
+    def update(self, gradients, which=slice(None)):
+        """One step of those optimisers that `which` selects."""
+        raise NotImplementedError
+
 
 class _FlatAdam(_FlatSteps):
     def __init__(self, optimizers, params, thetas):

@@ -64,7 +64,8 @@ def _linear_layers(net, module, X):
 def _by_layers(net, module, layers, terms, X, fields, power):
     total = {p: torch.zeros_like(p) for p in net.trainable()}
     for rows in zip(*(t.split(8192) for t in (X, *fields)), strict=True):
-        entered, left = {}, {}
+        entered: dict[nn.Module, torch.Tensor] = {}
+        left: dict[nn.Module, torch.Tensor] = {}
 
         def note(layer, args, output, entered=entered, left=left):
             entered[layer], left[layer] = args[0].detach(), output

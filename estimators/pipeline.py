@@ -54,6 +54,7 @@ class IncrementalPipeline(Pipeline):
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
 
+    steps: list
     _constraints = {"update": [one_of("always", "first")]}
 
     def __init__(self, steps, *, update="always", transform_input=None, memory=None, verbose=False):
