@@ -266,7 +266,8 @@ class ClosedForm(ContinualEstimator):
         """
         check_is_fitted(self)
         with self._all_or_nothing():
-            self._change(*self._known_rows(X, y), sign=-1)
+            X, y = self._known_rows(X, y)
+            self._change(X, y, sign=-1)
             if any((moments.counts < 0).any() for moments in self.moments_):
                 raise ValueError("unlearn was given rows that were not learned: of a class, more than there are.")
             counts = sum(moments.counts for moments in self.moments_)
