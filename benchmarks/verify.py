@@ -520,7 +520,7 @@ def to_list(claims: Iterable[Claim]) -> str:
     --------
     >>> print(to_list(choose(load_claims(), ["closed_form/ncm"])))
     claim                  published  seconds a run
-    closed_form/NCM/class  82.0                   5
+    closed_form/NCM/class  82.0                   1
     """
     return _columns(
         ["claim", "published", "seconds a run"],
