@@ -32,6 +32,7 @@ _ESTIMATORS = {
     "AGEMRegressor": ".replay.agem",
     "GDumbClassifier": ".replay.gdumb",
     "ICaRLClassifier": ".replay.icarl",
+    "GenerativeReplayClassifier": ".replay.generative",
     "LwFClassifier": ".distillation.lwf",
     "LwFRegressor": ".distillation.lwf",
     "FeatureDistillationClassifier": ".distillation.features",

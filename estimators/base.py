@@ -54,7 +54,8 @@ class ContinualEstimator(BaseEstimator):
         Returns
         -------
         dict of str to int
-            Kinds are "weights", "optimizer", "replay", "anchors", "statistics", "teacher"; those not used are absent.
+            Kinds are "weights", "optimizer", "replay", "generator", "anchors", "statistics", "teacher"; those not used
+            are absent.
 
         Raises
         ------
