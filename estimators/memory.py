@@ -83,8 +83,14 @@ class ReplayMemory:
             pools = np.zeros(len(x), dtype=np.int64)
         elif pools is None:
             pools = y.cpu().numpy()
-        keys = np.concatenate([self.keys, self._new_keys(rng, pools, features)])
-        pools = np.concatenate([self.pools, pools])
+        keys, candidates = self._new_keys(rng, pools, features), np.arange(len(x))
+        if self.policy == "reservoir" and n_old == self.capacity:
+            # The longer the stream, the fewer rows have a chance; often none has.
+            candidates = np.flatnonzero(keys < self.keys.max(initial=-np.inf))
+            if not len(candidates):
+                return
+        keys = np.concatenate([self.keys, keys[candidates]])
+        pools = np.concatenate([self.pools, pools[candidates]])
         stays = smallest_keys(keys, pools, self.capacity)
         coming = n_old + np.flatnonzero(stays[n_old:])
         leaving = np.flatnonzero(~stays[:n_old])
@@ -94,9 +100,10 @@ class ReplayMemory:
         sources[places] = coming
         self.keys, self.pools = keys[sources], pools[sources]
         # Without `non_blocking`, a copy to the device waits for all that runs there.
-        source, target = (torch.from_numpy(index).to(x.device, non_blocking=True) for index in (coming - n_old, places))
+        indices = candidates[coming - n_old], places
+        source, target = (torch.from_numpy(index).to(x.device, non_blocking=True) for index in indices)
         for stored, t in zip(self.rows, offered, strict=True):
-            stored.index_copy_(0, target, t.detach().index_select(0, source))
+            stored.index_copy_(0, target, t.index_select(0, source))
 
     def _new_keys(self, rng, pools, features):
         if self.policy == "ring":

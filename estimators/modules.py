@@ -151,13 +151,15 @@ class fixed_statistics:
         self.module = module
 
     def __enter__(self):
-        self.modes = [(layer, layer.training) for layer in self.module.modules()]
-        self.module.eval()
+        # Once for each batch in some methods, so past Module.__setattr__, which takes longer than a small layer.
+        self.in_training = [vars(layer) for layer in self.module.modules() if layer.training]
+        for attributes in self.in_training:
+            attributes["training"] = False
         return self.module
 
     def __exit__(self, *exc_info):
-        for layer, training in self.modes:
-            layer.training = training
+        for attributes in self.in_training:
+            attributes["training"] = True
 
 
 def features_and_outputs(module, x, head=None):

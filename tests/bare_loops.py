@@ -376,11 +376,13 @@ class DERpp(Remembering):
             outputs = self.model(x)
             loss = F.cross_entropy(outputs, y)
         else:
-            x_1, _, z_1 = self.memory.sample(len(x))
-            x_2, y_2, _ = self.memory.sample(len(x))
-            outputs, matched, labelled = self.model(torch.cat([x, x_1, x_2])).split(len(x))
-            distance = (matched - z_1).square().sum(1).mean()
-            loss = F.cross_entropy(outputs, y) + self.alpha * distance + self.beta * F.cross_entropy(labelled, y_2)
+            n = len(x)
+            x_old, y_old, z_old = self.memory.sample(2 * n)
+            outputs, matched, labelled = self.model(torch.cat([x, x_old])).split(n)
+            distance = (matched - z_old[:n]).square().sum(1).mean()
+            loss = (
+                F.cross_entropy(outputs, y) + self.alpha * distance + self.beta * F.cross_entropy(labelled, y_old[n:])
+            )
         self.memory.add(x, y, outputs.detach())
         return loss
 

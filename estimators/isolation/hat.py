@@ -5,6 +5,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 from torch.func import functional_call
+from torch.nn import functional as F
 
 from .._compat import at_least
 from ..modules import head_of
@@ -13,6 +14,9 @@ from .per_task import PerTaskClassifier
 # As in the authors' code: e stays where the sigmoid has a slope, and cosh where it is finite.
 _LARGEST_EMBEDDING = 6.0
 _LARGEST_COSH = 50.0
+# Smaller gates are 0: far below the rounding of what they let through, and products with them would be subnormal
+# numbers, with which processors take many times as long.
+_CLOSED = 1e-26
 
 
 class GatedModule(nn.Module):
@@ -42,7 +46,7 @@ class GatedModule(nn.Module):
 
     def forward(self, x):
         """Outputs of the gated module for the rows ``x``."""
-        gates = torch.sigmoid(self.s * self.embedding).split(self.widths)
+        gates = F.threshold(torch.sigmoid(self.s * self.embedding), _CLOSED, 0.0).split(self.widths)
         readers = {name: self.module.get_submodule(name).weight for name in self.layers[1:]}
         gated = {_weight(n): w * read_by(w, gate) for (n, w), gate in zip(readers.items(), gates, strict=True)}
         return functional_call(self.module, gated, (x,))

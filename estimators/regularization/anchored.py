@@ -64,8 +64,8 @@ class Anchored(Quadratic):
         if self._l1_ and hasattr(self, "anchor_"):
             lr = self.net_.optimizer_.param_groups[0]["lr"]
             delta = theta - self.anchor_
-            shrunk = (delta.abs() - lr * self._l1_ * self.importance_).clamp_(min=0)
-            theta.copy_(self.anchor_ + delta.sign() * shrunk)
+            within = self.importance_ * (lr * self._l1_)
+            torch.add(self.anchor_, delta.sub_(delta.clamp(-within, within)), out=theta)
 
 
 class AnchoredClassifier(Anchored, NetworkClassifier):

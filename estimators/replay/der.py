@@ -47,8 +47,12 @@ class DER(Remembering):
         return ()
 
     def _mix(self, batch):
-        drawn = [self._drawn(batch) for strength in (self.alpha, self.beta) if strength and len(self.memory_)]
-        return (*batch, *(t for rows in drawn for t in rows))
+        n_batches = bool(self.alpha) + bool(self.beta)
+        if not n_batches or not len(self.memory_):
+            return batch
+        n_rows = self.replay_batch_size or len(batch[0])
+        drawn = self.memory_.sample(n_batches * n_rows, self._generator_)  # one draw is cheaper than two
+        return *batch, *(t for rows in zip(*(t.split(n_rows) for t in drawn), strict=True) for t in rows)
 
     def _loss(self, forward, batch):
         if len(batch) == 2:  # nothing to replay yet
@@ -59,9 +63,9 @@ class DER(Remembering):
         new, *old = forward_together(forward, x, *matched[:1], *labelled[:1])
         loss = self._task_loss(new, y)
         if matched:
-            z = matched[_LOGITS]
-            # Columns that came later than the row were not stored; they are NaN.
-            distance = torch.where(z.isnan(), 0, self._answers(old[0]) - z).square().sum(-1)
+            answers, z = self._answers(old[0]), matched[_LOGITS]
+            # Columns that came later than the row were not stored; they are NaN, and count as equal.
+            distance = (answers - torch.where(z.isnan(), answers.detach(), z)).square().sum(-1)
             loss = loss + self.alpha * distance.mean(-1)
         if labelled:
             _, y_memory, groups, _ = labelled

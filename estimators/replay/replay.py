@@ -1,7 +1,9 @@
 """Experience replay: train on the new rows and on rows from a memory."""
 
 import torch
+from torch import nn
 from torch.func import functional_call, vmap
+from torch.nn import functional as F
 
 from .._compat import Integral, at_least, between, one_of
 from ..memory import POLICIES
@@ -88,6 +90,10 @@ class Replay(Remembering):
 
     def _row_losses(self, outputs, y, groups):
         """The loss of each row, whatever the criterion: the mean over a batch of that row."""
+        criterion = self.net_.criterion_
+        if type(criterion) is nn.CrossEntropyLoss and criterion.weight is None and criterion.reduction == "mean":
+            logits = self._active_logits(outputs, groups)
+            return F.cross_entropy(logits, y, reduction="none", label_smoothing=criterion.label_smoothing)
 
         def row_loss(*row):
             return self._task_loss(*(t[None] for t in row))
