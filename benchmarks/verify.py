@@ -271,7 +271,7 @@ class Claim:
             low, high = number.at_least, number.at_most
             return -math.inf if low is None else low, math.inf if high is None else high
         tolerance = number.tolerance or max(self.source.tolerance, number.spread or 0.0)
-        return number.published - tolerance, number.published + tolerance
+        return number.published - tolerance, min(number.published + tolerance, 100.0)
 
     @property
     def target(self) -> str:

@@ -249,6 +249,7 @@ def test_verdicts(claims, name, mean, verdict):
     [
         ({"published": 50.0, "spread": 0.1}, (47, 53), "50.0 ± 0.1"),
         ({"published": 50.0, "spread": 9.0, "tolerance": 0.5}, (49.5, 50.5), "50.0 ± 9.0"),
+        ({"published": 99.0}, (96, 100), "99.0"),
         ({"at_least": 50.0}, (50, math.inf), "≥ 50.0"),
         ({"at_most": 50.0}, (-math.inf, 50), "≤ 50.0"),
         ({"at_least": 50.0, "at_most": 60.0}, (50, 60), "50.0–60.0"),
