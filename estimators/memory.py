@@ -6,6 +6,8 @@ from torch.nn import functional as F
 
 from .modules import tensor_bytes
 
+# Up to so many rows a loop is faster than sorting.
+_FEW = 16
 POLICIES = ("reservoir", "class_balanced", "ring", "herding")
 
 
@@ -83,14 +85,20 @@ class ReplayMemory:
             pools = np.zeros(len(x), dtype=np.int64)
         elif pools is None:
             pools = y.cpu().numpy()
-        keys, candidates = self._new_keys(rng, pools, features), np.arange(len(x))
-        if self.policy == "reservoir" and n_old == self.capacity:
-            # The longer the stream, the fewer rows have a chance; often none has.
-            candidates = np.flatnonzero(keys < self.keys.max(initial=-np.inf))
-            if not len(candidates):
-                return
-        keys = np.concatenate([self.keys, keys[candidates]])
-        pools = np.concatenate([self.pools, pools[candidates]])
+        keys = self._new_keys(rng, pools, features)
+        few = self._few_candidates(keys)
+        indices = self._share_out(keys, pools) if few is None else self._displace(keys, few)
+        if not len(indices[0]):
+            return
+        # Without `non_blocking`, a copy to the device waits for all that runs there.
+        source, target = (torch.as_tensor(index).to(x.device, non_blocking=True) for index in indices)
+        for stored, t in zip(self.rows, offered, strict=True):
+            stored.index_copy_(0, target, t.index_select(0, source))
+
+    def _share_out(self, keys, pools):
+        """Decide who stays; returns which of the new rows come, and to which places."""
+        n_old = len(self)
+        keys, pools = np.concatenate([self.keys, keys]), np.concatenate([self.pools, pools])
         stays = smallest_keys(keys, pools, self.capacity)
         coming = n_old + np.flatnonzero(stays[n_old:])
         leaving = np.flatnonzero(~stays[:n_old])
@@ -99,11 +107,24 @@ class ReplayMemory:
         sources = np.arange(n_old + len(coming) - len(leaving))
         sources[places] = coming
         self.keys, self.pools = keys[sources], pools[sources]
-        # Without `non_blocking`, a copy to the device waits for all that runs there.
-        indices = candidates[coming - n_old], places
-        source, target = (torch.from_numpy(index).to(x.device, non_blocking=True) for index in indices)
-        for stored, t in zip(self.rows, offered, strict=True):
-            stored.index_copy_(0, target, t.index_select(0, source))
+        return coming - n_old, places
+
+    def _few_candidates(self, keys):
+        """Rows of a batch that have a chance in a full reservoir; None where these are many, or others than the best."""
+        if self.policy != "reservoir" or not 0 < self.capacity == len(self):
+            return None
+        candidates = (keys < self.keys.max()).nonzero()[0]
+        return candidates if len(candidates) <= _FEW else None
+
+    def _displace(self, keys, candidates):
+        """As :meth:`_share_out`, for a few rows: one by one, each takes the place of the largest key."""
+        self.keys, source_of = self.keys.copy(), {}
+        for row in candidates.tolist():
+            place = int(self.keys.argmax())
+            if keys[row] < self.keys[place]:
+                self.keys[place] = keys[row]
+                source_of[place] = row
+        return list(source_of.values()), list(source_of)
 
     def _new_keys(self, rng, pools, features):
         if self.policy == "ring":
