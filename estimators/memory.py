@@ -80,7 +80,6 @@ class ReplayMemory:
         offered = (x, y, *fields)
         if not self.rows:
             self.rows = tuple(t.new_zeros((self.capacity, *t.shape[1:])) for t in offered)
-        n_old = len(self)
         if self.policy == "reservoir":
             pools = np.zeros(len(x), dtype=np.int64)
         elif pools is None:
@@ -110,7 +109,7 @@ class ReplayMemory:
         return coming - n_old, places
 
     def _few_candidates(self, keys):
-        """Rows of a batch that have a chance in a full reservoir; None where these are many, or others than the best."""
+        """Rows that have a chance in a full reservoir; None where they are many, or where classes have shares."""
         if self.policy != "reservoir" or not 0 < self.capacity == len(self):
             return None
         candidates = (keys < self.keys.max()).nonzero()[0]
