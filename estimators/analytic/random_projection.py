@@ -84,7 +84,10 @@ class RandomProjection(ClosedForm):
         return {"weights": weights, "bias": target - mean @ weights, "ridge": float(ridge)}
 
     def _choose(self, learned, held_out):
-        """The largest ridge after which the squared error on held-out rows rises; that error is closed form, too."""
+        """The largest ridge after which the squared error on held-out rows rises, in units of the mean eigenvalue.
+
+        That error is closed form, too.
+        """
         n_learned, mean, target, gram, cross, _ = learned
         n, mean_out, target_out, gram_out, cross_out, square_out = held_out
         if not n_learned or not n:
@@ -103,7 +106,7 @@ class RandomProjection(ClosedForm):
             error = spread + n * np.square(target_out - target - (mean_out - mean) @ W).sum()
             if error >= least:
                 break
-            best, least = ridge, error
+            best, least = share, error
         return best
 
 
@@ -142,10 +145,10 @@ class RandomProjectionClassifier(RandomProjection, ClosedFormClassifier):
     n_features : int, default=1000
         Number of random features. Memory grows with its square, by 8 bytes each (16 with ``ridge="auto"``).
     ridge : float or "auto", default="auto"
-        λ. "auto": each time predictions are asked for and something was learned, from 10, 1, …, 1e-7 times the mean
-        eigenvalue of G, the largest after which the squared error on held-out rows rises. The moments of one row in
-        five, chosen by a hash of its content, are kept apart for that; no row is kept, since the error follows from the
-        moments. With the λ found, W is solved from all rows.
+        λ. "auto": each time predictions are asked for and something was learned, of 10, 1, 0.1, … times the mean
+        eigenvalue of G, down to what single precision allows, the largest after which the squared error on held-out
+        rows rises. The moments of one row in five, chosen by a hash of its content, are kept apart for that; no row is
+        kept, since the error follows from the moments. Then W is solved from all rows, with as many mean eigenvalues.
     features : torch.nn.Module, default=None
         A trained module whose features are projected, as for :class:`NCMClassifier`; None: the inputs themselves.
     random_state : int, RandomState instance or None, default=None
