@@ -64,7 +64,7 @@ class Moments:
         more = n_groups - len(self.counts)
         return Moments(np.pad(self.counts, (0, more)), np.pad(self.means, ((0, more), (0, 0))), self.scatter)
 
-    def add(self, rows, groups, n_groups, sign=1):
+    def add(self, rows, groups, n_groups, sign=1, dtype=None, overwrite=False):
         """Moments with these rows (``sign=1``), or without them (−1).
 
         Parameters
@@ -74,6 +74,10 @@ class Moments:
             Number of each row's group.
         n_groups : int
         sign : {1, -1}, default=1
+        dtype : torch.dtype, default=None
+            Precision of the products; None: that of the rows.
+        overwrite : bool, default=False
+            Whether `rows` may be overwritten.
 
         Returns
         -------
@@ -83,28 +87,34 @@ class Moments:
         old = self.grown(n_groups)
         counted = torch.bincount(groups, minlength=n_groups)
         present = counted.nonzero().squeeze(1)
-        member = rows.new_zeros(len(rows), len(present))
+        # Near the mean, products lose nothing; any centre will do, since the groups' means are taken from it, too.
+        centre, centred = torch.zeros_like(rows[0]), rows
+        if self.scatter is not None:
+            centre = rows.mean(0).to(dtype)
+            centred = rows.to(centre.dtype, copy=not overwrite).sub_(centre)
+        member = centred.new_zeros(len(rows), len(present))
         member.scatter_(1, ((counted > 0).cumsum(0) - 1)[groups, None], 1.0)
-        counted = counted[present]
-        mean = (member.T @ rows) / counted[:, None]
-        here, n, m = present.numpy(), counted.double().numpy(), mean.double().numpy()
+        offset = (member.T @ centred) / counted[present, None]
+
+        here, n, mean = present.numpy(), counted[present].double().numpy(), (centre + offset).double().numpy()
         before = old.counts[here]
         after = before + sign * n
         share = np.divide(n, after, out=np.zeros_like(n), where=after > 0)
         counts, means = old.counts.copy(), old.means.copy()
         counts[here] = after
-        means[here] = np.where(after[:, None] > 0, means[here] + sign * share[:, None] * (m - means[here]), 0.0)
-        scatter = self.scatter
-        if scatter is not None:
-            # Two sets of rows together have the scatter of each, and that of their means around the common mean. One
-            # set is these rows; the other, what was there before they are added or is left after they are taken away.
-            others, centre = (before, old.means[here]) if sign == 1 else (after, means[here])
-            weight = np.sqrt(np.maximum(others, 0) * n / np.maximum(others + n, 1))
-            together = rows.new_empty(len(rows) + len(here), rows.shape[1])
-            torch.addmm(rows, member, mean, alpha=-1, out=together[: len(rows)])
-            together[len(rows) :] = torch.from_numpy(weight[:, None] * (m - centre))
-            scatter = torch.add(torch.from_numpy(scatter), upper_product(together), alpha=sign).numpy()
-        return Moments(counts, means, scatter)
+        means[here] = np.where(after[:, None] > 0, means[here] + sign * share[:, None] * (mean - means[here]), 0.0)
+        if self.scatter is None:
+            return Moments(counts, means, None)
+
+        # Two sets of rows together have the scatter of each, and that of their means around the common mean. One set
+        # is these rows; the other, what was there before they are added or is left after they are taken away.
+        others, their_mean = (before, old.means[here]) if sign == 1 else (after, means[here])
+        weight = np.maximum(others, 0) * n / np.maximum(others + n, 1)
+        product = upper_product(centred)
+        product = upper_product(offset, counted[present].sqrt(), -1.0, product)
+        between = torch.from_numpy(mean - their_mean).to(centred.dtype)
+        product = upper_product(between, torch.from_numpy(weight).sqrt(), 1.0, product)
+        return Moments(counts, means, torch.add(torch.from_numpy(self.scatter), product, alpha=sign).numpy())
 
     def merged(self, other, groups, n_groups):
         """Moments of the rows of both.
@@ -143,10 +153,27 @@ class Moments:
         return sum(a.nbytes for a in (self.counts, self.means, self.scatter) if a is not None)
 
 
-def upper_product(rows):
-    """Upper triangle of ``rows.T @ rows``, zeros below: BLAS computes half of a product that is symmetric."""
-    transposed = rows.numpy().T
-    return torch.from_numpy(get_blas_funcs("syrk", (transposed,))(1.0, transposed, lower=1).T)
+def upper_product(rows, weights=None, factor=1.0, onto=None):
+    """Upper triangle, zeros below, of ``factor * rows.T @ rows``; BLAS computes half of a product that is symmetric.
+
+    Parameters
+    ----------
+    rows : torch.Tensor of shape (n_rows, width)
+    weights : torch.Tensor of shape (n_rows,), default=None
+        Multiply the rows.
+    factor : float, default=1.0
+    onto : torch.Tensor of shape (width, width), default=None
+        An earlier result, to which this one is added in place.
+
+    Returns
+    -------
+    torch.Tensor of shape (width, width)
+    """
+    rows = rows if weights is None else rows * weights.to(rows.dtype)[:, None]
+    syrk = get_blas_funcs("syrk", dtype=rows.numpy().dtype)
+    if onto is None:
+        return torch.from_numpy(syrk(factor, rows.numpy().T, lower=1).T)
+    return torch.from_numpy(syrk(factor, rows.numpy().T, beta=1.0, c=onto.numpy().T, lower=1, overwrite_c=1).T)
 
 
 def symmetric(upper):
@@ -161,16 +188,16 @@ class ClosedForm(ContinualEstimator):
     again, and two models can become one. The weights are solved for when predictions are asked for and something
     changed.
 
-    A method says in ``_scatter`` whether it needs the scatter, in ``_double`` whether its products need double
-    precision, in :meth:`_features` what its features are, in :meth:`_parts` whether it keeps the moments of parts of
-    the data apart, and in :meth:`_solve` what follows from the moments.
+    A method says in ``_scatter`` whether it needs the scatter, in ``_precision`` which precision its products need, in
+    :meth:`_features` what its features are, in :meth:`_parts` whether it keeps the moments of parts of the data apart,
+    and in :meth:`_solve` what follows from the moments.
     """
 
     _family = "analytic"
     _keeps = "statistics"
     _constraints = {"features": [None, nn.Module]}
     _scatter = True
-    _double = False
+    _precision: torch.dtype | None = None
     features: nn.Module | None
 
     # --- what a method has of its own ----------------------------------------------------------------------------
@@ -189,7 +216,7 @@ class ClosedForm(ContinualEstimator):
         if self.features_ is not None:
             device = next((t.device for t in self._fixed()), None)
             x = torch.cat([self.features_(rows.float().to(device)).cpu() for rows in x.split(_MODULE_ROWS)])
-        return x.double() if self._double else x
+        return x
 
     def _parts(self, X):
         """For each part whose moments are kept apart, which rows belong to it."""
@@ -233,11 +260,13 @@ class ClosedForm(ContinualEstimator):
         changed = []
         for moments, rows in zip(self.moments_, self._parts(X), strict=True):
             width = moments.means.shape[1]
-            # Enough rows that products of rows outweigh what is done with matrices of width × width.
-            n_rows = max(1, min(4 * width + 256, _CHUNK_BYTES // (4 * width)))
-            for x, t in zip(*(_tensor(a[rows]).split(n_rows) for a in (X, y)), strict=True):
+            row_bytes = width * (8 if self._precision is torch.float64 else 4)
+            # Few rows stay in the processor's caches; enough outweigh what is done once a chunk, with width² numbers.
+            n_chunks = -(-len(X) * row_bytes // min(max(16 * width**2, 1 << 23), _CHUNK_BYTES))
+            for x, t in zip(*(_tensor(a[rows]).tensor_split(n_chunks) for a in (X, y)), strict=True):
                 if len(x):
-                    moments = moments.add(*self._rows_and_groups(x, t), self._n_groups(), sign)
+                    found, groups = self._rows_and_groups(x, t)
+                    moments = moments.add(found, groups, self._n_groups(), sign, self._precision, found is not x)
             changed.append(moments.grown(self._n_groups()))
         self.moments_ = tuple(changed)
         self._solved_ = {}

@@ -10,6 +10,8 @@ from .moments import ClosedForm, ClosedFormClassifier, ClosedFormRegressor
 
 # Candidates for the ridge, largest first, in units of the mean eigenvalue of the centred Gram matrix.
 _RIDGES = tuple(10.0**k for k in range(1, -8, -1))
+# A ridge below this share of the Gram matrix's trace is lost in the rounding of products in single precision.
+_ROUNDING = float(np.finfo(np.float32).eps)
 # The ridge where there is nothing to choose by, in the same unit.
 _FALLBACK = 1e-3
 # One row in so many is held out.
@@ -76,7 +78,7 @@ class RandomProjection(ClosedForm):
         equations = self._equations(everything)
         ridge = self.ridge
         if ridge == "auto":
-            ridge = self._choose(self._equations(learned), self._equations(held_out)) or _FALLBACK * _scale(equations)
+            ridge = self._choose(self._equations(learned), self._equations(held_out)) * _scale(equations)
         _, mean, target, gram, cross, _ = equations
         weights = _ridge(gram, cross, ridge)
         if weights is None:
@@ -90,11 +92,11 @@ class RandomProjection(ClosedForm):
         """
         n_learned, mean, target, gram, cross, _ = learned
         n, mean_out, target_out, gram_out, cross_out, square_out = held_out
-        if not n_learned or not n:
-            return None
-        best, least = None, np.inf
-        for ridge in _scale(learned) * np.array(_RIDGES):
-            W = _ridge(gram, cross, ridge)
+        best, least = _FALLBACK, np.inf
+        for share in _RIDGES:
+            if not (n_learned and n) or share < _ROUNDING * len(gram):
+                break
+            W = _ridge(gram, cross, share * _scale(learned))
             if W is None:
                 break
             # Σ ‖(y−ȳ) − Wᵀ(φ−φ̄)‖² around the means of the held-out rows, and the offset of the two predictions there.

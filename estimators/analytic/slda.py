@@ -1,6 +1,7 @@
 """SLDA: streaming linear discriminant analysis, in closed form."""
 
 import numpy as np
+import torch
 from scipy import linalg
 
 from .._compat import between
@@ -58,7 +59,7 @@ class SLDAClassifier(ClosedFormClassifier):
     _source = "Hayes & Kanan 2020"
     _dtype = (np.float64, np.float32)
     _constraints = {"shrinkage": [between(0, 1)]}
-    _double = True
+    _precision = torch.float64
 
     def __init__(self, shrinkage=0.0, *, features=None):
         self.shrinkage = shrinkage
