@@ -94,11 +94,12 @@ def test_every_claim_that_comes_along_can_be_built():
 def test_the_published_tables_are_there():
     names = load_claims()
     for scenario in ("task", "domain", "class"):
-        for method in ("naive", "L2", "replay-1100", "replay-4400", "EWC", "online-EWC", "SI", "MAS", "LwF", "joint"):
+        for method in ("naive", "L2", "replay-1100", "replay-4400", "EWC", "online-EWC", "SI", "MAS", "joint"):
             assert f"hsu2018/{method}/{scenario}" in names
         for method in ("naive", "EWC", "SI", "LwF", "replay", "generative-replay", "joint"):
             assert f"vandeven2022/{method}/{scenario}" in names
-        assert f"hsu2018/generative-replay/{scenario}-28" in names
+        for method in ("LwF", "generative-replay"):
+            assert f"hsu2018/{method}/{scenario}-28" in names
     assert names["vandeven2022/iCaRL/class"].bounds == (90.5, 94.5)
     assert names["hsu2018/L2/domain"].bounds == pytest.approx((62.27, 69.73))
     assert names["usernumbers/replay/class"].bounds == (85, math.inf)
