@@ -71,24 +71,24 @@ class PlainLearning:
     def __init__(self, net):
         self.net = net
 
-    def batch_loss(self, module, batch):
+    def _batch_loss(self, module, batch):
         """Loss of the batch under the net's criterion."""
         x, y = batch
         return self.net.get_loss(module(x), y, X=x, training=True)
 
-    fixes_statistics = False
+    _fixes_statistics = False
 
-    def new_epoch(self, epoch, n_batches):
+    def _new_epoch(self, epoch, n_batches):
         """Nothing."""
 
-    def learn_batch(self, theta, batch, descend):
+    def _learn_batch(self, theta, batch, descend):
         """One step of the optimiser."""
         return descend(batch)
 
-    def change_gradient(self, theta, gradient):
+    def _change_gradient(self, theta, gradient):
         """Nothing."""
 
-    def after_step(self, theta):
+    def _after_step(self, theta):
         """Nothing."""
 
 
@@ -406,10 +406,10 @@ class FastLoop(NeuralNet):
         step = _Step(self, strategy)
         self.module_.train()
         for layer in norms:  # one row has no variance: use the statistics so far
-            if batches.n_rows == 1 or strategy.fixes_statistics or is_frozen(layer):
+            if batches.n_rows == 1 or strategy._fixes_statistics or is_frozen(layer):
                 layer.eval()
         for epoch, n_batches in enumerate(self._epochs(len(batches), epochs)):
-            strategy.new_epoch(epoch, n_batches)
+            strategy._new_epoch(epoch, n_batches)
             self.notify("on_epoch_begin", dataset_train=data, dataset_valid=held_out)
             self.history.record("train_loss", self._run_batches(itertools.islice(batches, n_batches), step))
             self.history.record("train_batch_count", n_batches)
@@ -449,7 +449,7 @@ class FastLoop(NeuralNet):
 
     def _validate(self, rows, strategy):
         with fixed_statistics(self.module_) as module, torch.no_grad():
-            return strategy.validation_loss(module, rows).item()
+            return strategy._validation_loss(module, rows).item()
 
     def _has_batch_listeners(self):
         """Whether a callback overrides a batch event; usually none does, and then no batch is announced."""
@@ -561,20 +561,20 @@ class _Step:
         self.steps = stepper([net.optimizer_], [self.params], [self.theta])
 
     def __call__(self, batch, announce):
-        return self.strategy.learn_batch(self.theta, batch, lambda rows: self.descend(rows, announce)).detach()
+        return self.strategy._learn_batch(self.theta, batch, lambda rows: self.descend(rows, announce)).detach()
 
     def descend(self, batch, announce):
         """One step of the optimiser down the loss of a batch; returns the loss."""
         loss = self.steps.step(lambda: self.evaluate(batch, announce), self.gradient)
-        self.strategy.after_step(self.theta)
+        self.strategy._after_step(self.theta)
         return loss
 
     def evaluate(self, batch, announce):
         """Loss of the batch; its gradient, as the strategy wants it, is then in ``self.gradient``."""
-        loss = self.strategy.batch_loss(self.module, batch)
+        loss = self.strategy._batch_loss(self.module, batch)
         grads = torch.autograd.grad(loss, self.params, materialize_grads=True)
         torch.cat([g.reshape(-1) for g in grads], out=self.gradient)
-        self.strategy.change_gradient(self.theta, self.gradient)
+        self.strategy._change_gradient(self.theta, self.gradient)
         if announce:
             for p, view in zip(self.params, self.net.unflatten(self.gradient), strict=True):
                 p.grad = view

@@ -82,22 +82,14 @@ class NetworkStrategy(ContinualEstimator):
     def _end(self, X, y):
         """A call has trained on `X`, `y`."""
 
-    # --- the loop's side of the hooks ----------------------------------------------------------------------------
+    # --- what else the loop asks ----------------------------------------------------------------------------------
 
     @property
-    def fixes_statistics(self):
+    def _fixes_statistics(self):
         """Whether batch normalisation uses the statistics so far, in training too, and leaves them as they are."""
         return False
 
-    def new_epoch(self, epoch, n_batches):
-        """See :meth:`_new_epoch`."""
-        self._new_epoch(epoch, n_batches)
-
-    def learn_batch(self, theta, batch, descend):
-        """See :meth:`_learn_batch`."""
-        return self._learn_batch(theta, batch, descend)
-
-    def batch_loss(self, module, batch):
+    def _batch_loss(self, module, batch):
         """Loss of a batch of new data, mixed as the strategy wants it."""
         loss, outputs = self._loss_and_outputs(module, self._mix(batch))
         self._observe(batch, outputs)
@@ -114,17 +106,9 @@ class NetworkStrategy(ContinualEstimator):
         loss = self._loss(forward, batch)
         return loss, outputs[0].detach()
 
-    def validation_loss(self, module, rows):
+    def _validation_loss(self, module, rows):
         """Plain loss of held-out rows."""
         return self._task_loss(module(rows[0]), rows[1])
-
-    def change_gradient(self, theta, gradient):
-        """See :meth:`_change_gradient`."""
-        self._change_gradient(theta, gradient)
-
-    def after_step(self, theta):
-        """See :meth:`_after_step`."""
-        self._after_step(theta)
 
     # --- the network ---------------------------------------------------------------------------------------------
 

@@ -179,7 +179,7 @@ class _Stack:
 
     def _step_of_one(self, k, batch):
         estimator, (theta, gradient) = self.estimators[k], self.rows[k]
-        loss = estimator.batch_loss(self.nets[k].module_, batch)
+        loss = estimator._batch_loss(self.nets[k].module_, batch)
         grads = torch.autograd.grad(loss, self.params[k], materialize_grads=True)
         torch.cat([g.reshape(-1) for g in grads], out=gradient)
         estimator._change_gradient(theta, gradient)

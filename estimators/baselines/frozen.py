@@ -26,7 +26,7 @@ class Frozen(NetworkStrategy):
         self.net_.freeze_features()
 
     @property
-    def fixes_statistics(self):
+    def _fixes_statistics(self):
         """Whether the features stand still in this call, and so the statistics of batch normalisation."""
         return self.pretrained or self.n_experiences_ > 1
 

@@ -195,7 +195,7 @@ class HATClassifier(PerTaskClassifier):
         return module
 
     @property
-    def fixes_statistics(self):
+    def _fixes_statistics(self):
         """Batch statistics are learned with the first experience, like all that belongs to no unit."""
         return self.n_experiences_ > 1
 

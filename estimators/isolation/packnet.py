@@ -72,7 +72,7 @@ class PackNetClassifier(PerTaskClassifier):
         self.random_state = random_state
 
     @property
-    def fixes_statistics(self):
+    def _fixes_statistics(self):
         """Batch statistics are learned with the first experience, like all that is not pruned."""
         return self.n_experiences_ > 1
 

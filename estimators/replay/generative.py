@@ -135,7 +135,7 @@ class _GeneratorLearning(PlainLearning):
         super().__init__(net)
         self.old, self.weight, self.generator = old, weight, generator
 
-    def batch_loss(self, module, batch):
+    def _batch_loss(self, module, batch):
         x = batch[0]
         if self.old is None:
             return self._loss(module, x)
