@@ -396,6 +396,8 @@ class FastLoop(NeuralNet):
         ------
         FloatingPointError
             If the loss or a weight is no longer a finite number.
+        RuntimeError
+            If a callback freezes or unfreezes parameters.
         """
         data, held_out = self.get_split_datasets(rows[0], rows[1])
         train = valid = None
@@ -411,6 +413,7 @@ class FastLoop(NeuralNet):
         for epoch, n_batches in enumerate(self._epochs(len(batches), epochs)):
             strategy._new_epoch(epoch, n_batches)
             self.notify("on_epoch_begin", dataset_train=data, dataset_valid=held_out)
+            step.check_parameters()
             self.history.record("train_loss", self._run_batches(itertools.islice(batches, n_batches), step))
             self.history.record("train_batch_count", n_batches)
             if valid is not None:
@@ -559,6 +562,14 @@ class _Step:
         self.params = net.trainable()
         self.gradient = torch.empty_like(self.theta)
         self.steps = stepper([net.optimizer_], [self.params], [self.theta])
+
+    def check_parameters(self):
+        """Raise if a callback has changed which parameters are trained: what a strategy remembers is about these."""
+        if list(map(id, self.net.trainable())) != list(map(id, self.params)):
+            raise RuntimeError(
+                "A callback has frozen, unfrozen or replaced parameters (skorch's Freezer, perhaps), which a strategy "
+                "against forgetting cannot follow; give the net a module whose parameters have requires_grad=False."
+            )
 
     def __call__(self, batch, announce):
         return self.strategy._learn_batch(self.theta, batch, lambda rows: self.descend(rows, announce)).detach()
