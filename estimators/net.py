@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from .modules import batch_norm_layers, fixed_statistics, head_of, is_frozen
 from .optimizer import stepper
+from .passes import passes_of
 
 _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
@@ -71,10 +72,10 @@ class PlainLearning:
     def __init__(self, net):
         self.net = net
 
-    def _batch_loss(self, module, batch):
+    def _batch_loss(self, forward, batch):
         """Loss of the batch under the net's criterion."""
         x, y = batch
-        return self.net.get_loss(module(x), y, X=x, training=True)
+        return self.net.get_loss(forward(x), y, X=x, training=True)
 
     _fixes_statistics = False
 
@@ -405,7 +406,7 @@ class FastLoop(NeuralNet):
             train, valid = ([t[torch.as_tensor(part.indices)] for t in rows] for part in (data, held_out))
         norms = batch_norm_layers(self.module_)
         batches = Batches(tuple(train or rows), self.batch_size, generator, min_last=2 if norms else 1)
-        step = _Step(self, strategy)
+        step = _Step(self, strategy, rows[0])
         self.module_.train()
         for layer in norms:  # one row has no variance: use the statistics so far
             if batches.n_rows == 1 or strategy._fixes_statistics or is_frozen(layer):
@@ -555,12 +556,12 @@ def check_finite(value, what):
 class _Step:
     """One step of learning: loss, gradient, the strategy's change of the gradient, optimiser, what follows a step."""
 
-    def __init__(self, net, strategy):
+    def __init__(self, net, strategy, x):
         self.net, self.strategy = net, strategy
-        self.module = net.module_
         self.theta = net.flatten()
         self.params = net.trainable()
         self.gradient = torch.empty_like(self.theta)
+        self.passes = passes_of(net, self.gradient, x)
         self.steps = stepper([net.optimizer_], [self.params], [self.theta])
 
     def check_parameters(self):
@@ -582,9 +583,8 @@ class _Step:
 
     def evaluate(self, batch, announce):
         """Loss of the batch; its gradient, as the strategy wants it, is then in ``self.gradient``."""
-        loss = self.strategy._batch_loss(self.module, batch)
-        grads = torch.autograd.grad(loss, self.params, materialize_grads=True)
-        torch.cat([g.reshape(-1) for g in grads], out=self.gradient)
+        loss = self.strategy._batch_loss(self.passes, batch)
+        self.passes.backward(loss)
         self.strategy._change_gradient(self.theta, self.gradient)
         if announce:
             for p, view in zip(self.params, self.net.unflatten(self.gradient), strict=True):

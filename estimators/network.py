@@ -11,8 +11,9 @@ from torch import nn
 
 from ._compat import one_of
 from .base import ContinualClassifier, ContinualEstimator, ContinualRegressor
-from .modules import MLP, features_and_outputs, fixed_statistics, head_of, tensor_bytes
+from .modules import MLP, fixed_statistics, tensor_bytes
 from .net import ContinualNet, ContinualRegressionNet
+from .passes import passes_of
 
 # Rows per forward pass when nothing is learned; bounds memory, and is large enough that the loop costs nothing.
 _PREDICT_ROWS = 16384
@@ -66,7 +67,7 @@ class NetworkStrategy(ContinualEstimator):
         return batch
 
     def _loss(self, forward, batch):
-        """Loss of the batch; `forward` maps inputs to outputs."""
+        """Loss of the batch; `forward` maps inputs to outputs, ``forward.features_and_outputs`` to both."""
         x, y = batch[:2]
         return self._task_loss(forward(x), y)
 
@@ -89,22 +90,11 @@ class NetworkStrategy(ContinualEstimator):
         """Whether batch normalisation uses the statistics so far, in training too, and leaves them as they are."""
         return False
 
-    def _batch_loss(self, module, batch):
+    def _batch_loss(self, passes, batch):
         """Loss of a batch of new data, mixed as the strategy wants it."""
-        loss, outputs = self._loss_and_outputs(module, self._mix(batch))
-        self._observe(batch, outputs)
+        loss = self._loss(passes, self._mix(batch))
+        self._observe(batch, passes.outputs[0].detach())
         return loss
-
-    def _loss_and_outputs(self, module, batch):
-        """The loss, and the outputs of the first forward pass that it took."""
-        outputs = []
-
-        def forward(x):
-            outputs.append(module(x))
-            return outputs[-1]
-
-        loss = self._loss(forward, batch)
-        return loss, outputs[0].detach()
 
     def _validation_loss(self, module, rows):
         """Plain loss of held-out rows."""
@@ -210,15 +200,14 @@ class NetworkStrategy(ContinualEstimator):
         with fixed_statistics(self.net_.module_ if module is None else module) as module:
             return torch.cat([module(x) for x in X.split(_PREDICT_ROWS)])[:n_rows]
 
-    def _features_and_outputs(self, forward, x):
-        """What enters the head and what leaves the network; `forward` is that of :meth:`_loss`."""
-        return features_and_outputs(forward, x, head_of(self.net_.module_))
-
-    def _gradient_of(self, loss):
-        """Gradient of a loss as one vector, in the order of ``theta``; parameters that play no part have zeros."""
+    def _gradient_on(self, x, y, groups=None):
+        """Gradient of the loss of some rows, as one vector; dropout is off and batch statistics stand still."""
         params = self.net_.trainable()
-        grads = torch.autograd.grad(loss, params, materialize_grads=True)
-        return torch.cat([g.reshape(-1) for g in grads])
+        gradient = params[0].new_empty(sum(p.numel() for p in params))
+        with fixed_statistics(self.net_.module_):
+            passes = passes_of(self.net_, gradient, x)
+            passes.backward(self._task_loss(passes(x), y, groups))
+        return gradient
 
     def _memory(self):
         return network_bytes(self.net_)

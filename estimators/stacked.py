@@ -13,12 +13,12 @@ from contextlib import ExitStack
 
 import torch
 from torch import nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 from torch.nn import functional as F
 
-from .modules import MLP
 from .net import Batches, check_finite
 from .optimizer import stepper
+from .passes import passes_of, stacked_passes_of
 
 
 def partial_fit_together(estimators, calls):
@@ -56,7 +56,7 @@ def partial_fit_together(estimators, calls):
             transactions.enter_context(estimator._all_or_nothing())
         ready = [e._ready(*e._read(**call)) for e, call in zip(estimators, calls, strict=True)]
         rows = [e._open(*tensors) for e, tensors in zip(estimators, ready, strict=True)]
-        if not (_can_be_stacked(estimators) and _Stack(estimators).learn(rows)):
+        if not (_can_be_stacked(estimators) and _Stack(estimators, rows[0][0]).learn(rows)):
             for estimator, tensors in zip(estimators, rows, strict=True):
                 estimator._run_loop(tensors)
         for estimator, tensors in zip(estimators, ready, strict=True):
@@ -91,7 +91,7 @@ def _same(a, b):
 class _Stack:
     """The loop of :meth:`FastLoop.learn` for several estimators at once."""
 
-    def __init__(self, estimators):
+    def __init__(self, estimators, x):
         self.estimators = estimators
         self.nets = [e.net_ for e in estimators]
         self.params = [net.trainable() for net in self.nets]
@@ -109,14 +109,9 @@ class _Stack:
             setattr(self.together, name, matrix)
             for e, row in zip(estimators, matrix, strict=True):
                 setattr(e, name, row)
-        net = self.nets[0]
-        sizes = [shape.numel() for shape in net.shapes()]
-        self.leaves = [
-            part.unflatten(1, shape).detach().requires_grad_()
-            for part, shape in zip(self.theta.split(sizes, dim=1), net.shapes(), strict=True)
-        ]
-        self.forward = stacked_forward(net, self.leaves)
-        self.together._criterion = stacked_criterion(net.criterion_)
+        self.passes = stacked_passes_of(self.nets[0], self.theta, self.gradient, x)
+        self.passes_of_one = [passes_of(net, g, x) for net, g in zip(self.nets, self.gradient, strict=True)]
+        self.together._criterion = stacked_criterion(self.nets[0].criterion_)
 
     def _is_vector(self, value):
         return torch.is_tensor(value) and value.shape == self.theta[0].shape
@@ -167,11 +162,10 @@ class _Stack:
     def _step_of_all(self, batches):
         mixed = [e._mix(batch) for e, batch in zip(self.estimators, batches, strict=True)]
         batch = tuple(torch.stack(field) for field in zip(*mixed, strict=True))
-        losses, outputs = self.together._loss_and_outputs(self.forward, batch)
-        for e, batch, own in zip(self.estimators, batches, outputs, strict=True):
-            e._observe(batch, own)
-        grads = torch.autograd.grad(losses.sum(), self.leaves, materialize_grads=True)
-        torch.cat([g.flatten(1) for g in grads], dim=1, out=self.gradient)
+        losses = self.together._loss(self.passes, batch)
+        for e, batch, outputs in zip(self.estimators, batches, self.passes.outputs[0].detach(), strict=True):
+            e._observe(batch, outputs)
+        self.passes.backward(losses.sum())
         self.together._change_gradient(self.theta, self.gradient)
         self.steps.update([g for _, g in self.rows])
         self.together._after_step(self.theta)
@@ -179,63 +173,12 @@ class _Stack:
 
     def _step_of_one(self, k, batch):
         estimator, (theta, gradient) = self.estimators[k], self.rows[k]
-        loss = estimator._batch_loss(self.nets[k].module_, batch)
-        grads = torch.autograd.grad(loss, self.params[k], materialize_grads=True)
-        torch.cat([g.reshape(-1) for g in grads], out=gradient)
+        loss = estimator._batch_loss(self.passes_of_one[k], batch)
+        self.passes_of_one[k].backward(loss)
         estimator._change_gradient(theta, gradient)
         self.steps.update([gradient], slice(k, k + 1))
         estimator._after_step(theta)
         return loss.detach()
-
-
-# Containers whose forward pass is a chain of their layers, and layers that work on each element.
-_CHAINS = (nn.Sequential, MLP)
-_ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Identity)
-
-
-def stacked_forward(net, leaves):
-    """Forward pass of all seeds: chains of linear and elementwise layers by batched products, others by ``vmap``.
-
-    Parameters
-    ----------
-    net : ContinualNet
-        Of one of the seeds.
-    leaves : list of torch.Tensor of shape (n_seeds, ...)
-        The stacked parameters, in the order of ``net.trainable()``.
-
-    Returns
-    -------
-    callable
-        From inputs (n_seeds, n_rows, n_features) to outputs (n_seeds, n_rows, n_outputs).
-    """
-    module = net.module_
-    names = [name for name, p in module.named_parameters() if p.requires_grad]
-    stacked = dict(zip(net.trainable(), leaves, strict=True))
-    if not all(type(layer) in (*_CHAINS, *_ELEMENTWISE, nn.Linear) for layer in module.modules()) or len(
-        stacked
-    ) != sum(1 for _ in module.parameters()):
-        forward = vmap(lambda weights, x: functional_call(module, weights, (x,)))
-        weights = dict(zip(names, leaves, strict=True))
-        return lambda x: forward(weights, x)
-    twins = {
-        id(layer): _StackedLinear(stacked[layer.weight], None if layer.bias is None else stacked[layer.bias])
-        for layer in module.modules()
-        if isinstance(layer, nn.Linear)
-    }
-    return copy.deepcopy(module, twins)  # deepcopy takes the twins for copies that it has made already
-
-
-class _StackedLinear(nn.Module):
-    """Linear layers of all seeds."""
-
-    def __init__(self, weight, bias):
-        super().__init__()
-        self.weight, self.bias = weight, bias
-
-    def forward(self, x):
-        if self.bias is None:
-            return torch.bmm(x, self.weight.mT)
-        return torch.baddbmm(self.bias[:, None], x, self.weight.mT)
 
 
 def stacked_criterion(criterion):

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.func import functional_call, vmap
 from torch.nn import functional as F
 
 from forgetless.datasets import load_digits, split_stream
@@ -141,22 +140,6 @@ def test_features_move_less_with_strength():
         with torch.no_grad():
             drifts.append(float((clf.net_.module_.hidden(x) - taught(clf, x)).norm(dim=1).mean()))
     assert drifts == sorted(drifts, reverse=True) and drifts[-1] < drifts[0] / 3
-
-
-@pytest.mark.parametrize("cls", [FeatureDistillationClassifier, RelationDistillationClassifier])
-def test_loss_is_pure_so_that_seeds_can_be_stacked(cls):
-    """The loss under vmap, of three sets of weights, is the loss of each."""
-    clf = cls(make_net(), random_state=0).partial_fit(X[OLD], Y[OLD]).partial_fit(X[NEW], Y[NEW])
-    module = clf.net_.module_
-    weights = {name: torch.stack([p.detach() * s for s in (0.5, 1.0, 2.0)]) for name, p in module.named_parameters()}
-    x, y = torch.as_tensor(X[:24]).view(3, 8, 64), torch.as_tensor(Y[:24]).view(3, 8)
-    h = taught(clf, x.view(24, 64)).view(3, 8, 20)
-
-    def loss(weights, *batch):
-        return clf._loss(lambda rows: functional_call(module, weights, (rows,)), batch)
-
-    each = [loss({name: w[k] for name, w in weights.items()}, x[k], y[k], h[k]) for k in range(3)]
-    torch.testing.assert_close(vmap(loss)(weights, x, y, h), torch.stack(each))
 
 
 # --- relations ---------------------------------------------------------------------------------------------------

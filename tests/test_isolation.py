@@ -17,6 +17,7 @@ from forgetless.estimators import (
     ProgressiveClassifier,
 )
 from forgetless.estimators.isolation.hat import GatedModule
+from forgetless.estimators.passes import passes_of
 
 DIGITS = load_digits()
 PER_TASK = [HATClassifier, PackNetClassifier, ProgressiveClassifier]
@@ -379,8 +380,10 @@ def test_hat_gradient_of_the_embedding_by_hand(s):
     clf._begin(X, y)
     module = clf.net_.module_
     module.s = s
-    gradient = clf._gradient_of(clf._loss(module, (X, y)))
     theta = clf.net_.flatten()
+    gradient = torch.empty_like(theta)
+    passes = passes_of(clf.net_, gradient, X)
+    passes.backward(clf._loss(passes, (X, y)))
     clf._change_gradient(theta, gradient)
     parameters = clf.net_.trainable()
     position = [p is module.embedding for p in parameters].index(True)

@@ -14,6 +14,7 @@ from forgetless.estimators import (
     DERClassifier,
     ERACEClassifier,
     EWCClassifier,
+    FeatureDistillationClassifier,
     ICaRLClassifier,
     LwFClassifier,
     MASClassifier,
@@ -41,6 +42,7 @@ STRATEGIES = {
     "der++": DERClassifier(buffer_size=60),
     "icarl": ICaRLClassifier(buffer_size=60),
     "lwf": LwFClassifier(),
+    "features": FeatureDistillationClassifier(),
 }
 
 

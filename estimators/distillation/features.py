@@ -8,6 +8,7 @@ from .teacher import FeatureTeacher
 class FeatureDistillation(FeatureTeacher):
     """L + ½ λ ‖h(x; θ*) − h(x; θ)‖², a mean over rows."""
 
+    _stacks = True
     _source = "Romero et al. 2015 (FitNets); Jung et al. 2016 (LFL)"
     _constraints = {"strength": [at_least(0)]}
 
@@ -18,7 +19,7 @@ class FeatureDistillation(FeatureTeacher):
         self.random_state = random_state
 
     def _distillation(self, features, taught):
-        return self.strength / 2 * (taught - features).square().sum(1).mean()
+        return self.strength / 2 * (taught - features).square().sum(-1).mean(-1)
 
 
 class FeatureDistillationClassifier(FeatureDistillation, NetworkClassifier):

@@ -27,8 +27,6 @@ class Teacher(NetworkStrategy):
 class FeatureTeacher(Teacher):
     """L + D(features of the student, features of the teacher); features are what enters the head."""
 
-    _stacks = True
-
     def _taught(self, X):
         return self._outputs(X, Features(self.teacher_))
 
@@ -36,8 +34,8 @@ class FeatureTeacher(Teacher):
         if len(batch) == 2:  # no teacher yet
             return super()._loss(forward, batch)
         x, y, taught = batch
-        features, outputs = self._features_and_outputs(forward, x)
-        return self._task_loss(outputs, y) + self._distillation(features.flatten(1), taught.flatten(1))
+        features, outputs = forward.features_and_outputs(x)
+        return self._task_loss(outputs, y) + self._distillation(features, taught)
 
     def _distillation(self, features, taught):
         """D, with its weight."""

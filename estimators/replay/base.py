@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from .._compat import Integral, at_least
 from ..memory import ReplayMemory
-from ..modules import Features, fixed_statistics
+from ..modules import Features
 from ..network import NetworkStrategy
 
 
@@ -39,11 +39,6 @@ class Remembering(NetworkStrategy):
     def _drawn(self, batch):
         """Rows drawn from memory, by default as many as the batch has."""
         return self.memory_.sample(self.replay_batch_size or len(batch[0]), self._generator_)
-
-    def _gradient_on(self, x, y, groups):
-        """Gradient of the loss of rows from memory, as one vector; dropout is off and batch statistics stand still."""
-        with fixed_statistics(self.net_.module_) as module:
-            return self._gradient_of(self._task_loss(module(x), y, groups))
 
     def _memory(self):
         return super()._memory() | {"replay": self.memory_.nbytes() if hasattr(self, "memory_") else 0}

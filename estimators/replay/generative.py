@@ -135,16 +135,17 @@ class _GeneratorLearning(PlainLearning):
         super().__init__(net)
         self.old, self.weight, self.generator = old, weight, generator
 
-    def _batch_loss(self, module, batch):
+    def _batch_loss(self, passes, batch):
         x = batch[0]
         if self.old is None:
-            return self._loss(module, x)
-        old = self._loss(module, self.old.sample(len(x), self.generator))
-        return (1 - self.weight) * self._loss(module, x) + self.weight * old
+            return self._loss(x)
+        old = self._loss(self.old.sample(len(x), self.generator))
+        return (1 - self.weight) * self._loss(x) + self.weight * old
 
-    def _loss(self, module, x):
-        noise = torch.randn(len(x), module.latent_size, generator=self.generator).to(x)
-        return -module.evidence_bound(x, noise).mean() / x.shape[1]
+    def _loss(self, x):
+        vae = self.net.module_
+        noise = torch.randn(len(x), vae.latent_size, generator=self.generator).to(x)
+        return -vae.evidence_bound(x, noise).mean() / x.shape[1]
 
 
 class GenerativeReplay(NetworkStrategy):

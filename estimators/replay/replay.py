@@ -2,8 +2,9 @@
 
 import torch
 from torch import nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 from torch.nn import functional as F
+from torch.nn.utils import parameters_to_vector
 
 from .._compat import Integral, at_least, between, one_of
 from ..memory import POLICIES
@@ -77,14 +78,11 @@ class Replay(Remembering):
         candidates = self.memory_.sample(n_candidates, self._generator_, replacement=False)
         x, y, groups = candidates
         lr = self.net_.optimizer_.param_groups[0]["lr"]
-        with fixed_statistics(self.net_.module_) as module:
-            trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
-            loss = self._task_loss(module(batch[0]), batch[1])
-            gradients = torch.autograd.grad(loss, list(trained.values()), materialize_grads=True)
-            with torch.no_grad():
-                stepped = {name: p - lr * g for (name, p), g in zip(trained.items(), gradients, strict=True)}
-                after, before = functional_call(module, stepped, (x,)), module(x)
-                rise = self._row_losses(after, y, groups) - self._row_losses(before, y, groups)
+        gradient = self._gradient_on(*batch)
+        with fixed_statistics(self.net_.module_) as module, torch.no_grad():
+            stepped = parameters_to_vector(self.net_.trainable()).sub_(gradient, alpha=lr)
+            after, before = self.net_.functional()(stepped, x), module(x)
+            rise = self._row_losses(after, y, groups) - self._row_losses(before, y, groups)
         most = rise.topk(min(n_rows, len(x))).indices
         return tuple(t.index_select(0, most) for t in candidates)
 

@@ -1,0 +1,250 @@
+"""The passes of a step: forward through a network, and back into one vector of gradients.
+
+Of any module, autograd keeps the graph. Of a chain of linear and elementwise layers, such as :class:`MLP`, the backward
+pass is written here: it needs no graph, and each product goes straight to its place in the vector. In both cases a loss
+is any differentiable function of the outputs, and several networks of one architecture, stacked, are passed at once.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.func import functional_call, vmap
+
+from .modules import MLP, features_and_outputs, head_of
+
+# Elementwise layers whose derivative follows from their outputs: forward, and backward from gradient and outputs.
+_ELEMENTWISE = {
+    nn.ReLU: (torch.relu, lambda gradient, outputs: torch.ops.aten.threshold_backward(gradient, outputs, 0)),
+    nn.Tanh: (torch.tanh, torch.ops.aten.tanh_backward),
+    nn.Sigmoid: (torch.sigmoid, torch.ops.aten.sigmoid_backward),
+}
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def passes_of(net, gradient, x):
+    """How to pass rows through a net, and back.
+
+    Parameters
+    ----------
+    net : ContinualNet
+    gradient : torch.Tensor of shape (n_parameters,)
+        Where gradients go, in the order of ``net.flatten()``.
+    x : torch.Tensor
+        Rows like those to come.
+
+    Returns
+    -------
+    ChainPasses or AutogradPasses
+    """
+    params = net.trainable()
+    layers = _chain(net, x)
+    if layers is not None:
+        return ChainPasses(layers, dict(zip(params, [p.detach() for p in params], strict=True)), gradient)
+    module, head = net.module_, head_of(net.module_)
+    return AutogradPasses(module, lambda x: features_and_outputs(module, x, head), params, gradient)
+
+
+def stacked_passes_of(net, theta, gradient, x):
+    """How to pass rows through several nets that differ in their weights only, and back.
+
+    Parameters
+    ----------
+    net : ContinualNet
+        One of them.
+    theta, gradient : torch.Tensor of shape (n_nets, n_parameters)
+    x : torch.Tensor
+        Rows of one net like those to come; :meth:`__call__` takes (n_nets, n_rows, n_features).
+
+    Returns
+    -------
+    ChainPasses or AutogradPasses
+    """
+    params = net.trainable()
+    parts = theta.split([p.numel() for p in params], dim=1)
+    weights = [part.unflatten(1, p.shape).detach() for part, p in zip(parts, params, strict=True)]
+    layers = _chain(net, x)
+    if layers is not None:
+        return ChainPasses(layers, dict(zip(params, weights, strict=True)), gradient)
+    module, head = net.module_, head_of(net.module_)
+    leaves = {
+        name: weight.requires_grad_()
+        for (name, _), weight in zip(
+            ((name, p) for name, p in module.named_parameters() if p.requires_grad), weights, strict=True
+        )
+    }
+
+    def outputs(weights, x):
+        return functional_call(module, weights, (x,))
+
+    def both(weights, x):
+        return features_and_outputs(lambda x: outputs(weights, x), x, head)
+
+    return AutogradPasses(
+        lambda x: vmap(outputs)(leaves, x), lambda x: vmap(both)(leaves, x), list(leaves.values()), gradient
+    )
+
+
+class AutogradPasses:
+    """Passes of which autograd keeps the graph.
+
+    Parameters
+    ----------
+    forward : callable
+        From rows to outputs.
+    both : callable
+        From rows to features (what enters the head) and outputs.
+    leaves : list of torch.Tensor
+    gradient : torch.Tensor of shape (..., n_parameters)
+        Where the gradients of the leaves go, one after another.
+    """
+
+    def __init__(self, forward, both, leaves, gradient):
+        self.forward, self.both, self.leaves, self.gradient = forward, both, leaves, gradient
+        self.outputs: list[torch.Tensor] = []
+
+    def __call__(self, x):
+        """Outputs for rows."""
+        self.outputs.append(self.forward(x))
+        return self.outputs[-1]
+
+    def features_and_outputs(self, x):
+        """What enters the head, and the outputs."""
+        features, outputs = self.both(x)
+        self.outputs.append(outputs)
+        return features, outputs
+
+    def backward(self, loss):
+        """Write the gradient of a loss of what was passed since the last time."""
+        self.outputs.clear()
+        gradients = torch.autograd.grad(loss, self.leaves, materialize_grads=True)
+        torch.cat([g.flatten(self.gradient.ndim - 1) for g in gradients], dim=-1, out=self.gradient)
+
+
+class _Layer(NamedTuple):
+    """A linear layer of one network or of a stack, and the elementwise one that follows it."""
+
+    weight: torch.Tensor
+    transposed: torch.Tensor
+    bias: torch.Tensor | None
+    to_weight: torch.Tensor
+    to_bias: torch.Tensor | None
+    elementwise: tuple | None
+
+
+class ChainPasses:
+    """Passes through a chain of layers; of outputs and features alone does autograd know.
+
+    Parameters
+    ----------
+    layers : list of (torch.nn.Linear, tuple or None)
+        Linear layers and the elementwise functions that follow them.
+    values : dict of torch.nn.Parameter to torch.Tensor
+        Their parameters, of one network or of a stack.
+    gradient : torch.Tensor of shape (..., n_parameters)
+        Where gradients go, in the order of `values`.
+    """
+
+    def __init__(self, layers, values, gradient):
+        self.gradient = gradient
+        parts = gradient.split([p.numel() for p in values], dim=-1)
+        places = {p: part.unflatten(-1, p.shape) for p, part in zip(values, parts, strict=True)}
+        is_stack = gradient.ndim == 2
+        self.layers = []
+        for linear, elementwise in layers:
+            weight, bias = values[linear.weight], None if linear.bias is None else values[linear.bias]
+            if is_stack and bias is not None:
+                bias = bias[:, None]
+            to_bias = None if bias is None else places[linear.bias]
+            self.layers.append(_Layer(weight, weight.mT, bias, places[linear.weight], to_bias, elementwise))
+        self.product, self.sum_of_products = (torch.bmm, torch.baddbmm) if is_stack else (torch.mm, torch.addmm)
+        # Of each pass what entered each layer, and the leaves whose gradients are wanted.
+        self.entered: list[list[torch.Tensor]] = []
+        self.outputs: list[torch.Tensor] = []
+        self.features: list[torch.Tensor | None] = []
+
+    def __call__(self, x):
+        """Outputs for rows."""
+        entered = []
+        for layer in self.layers:
+            entered.append(x)
+            if layer.bias is None:
+                x = self.product(x, layer.transposed)
+            else:
+                x = self.sum_of_products(layer.bias, x, layer.transposed)
+            if layer.elementwise is not None:
+                x = layer.elementwise[0](x)
+        outputs = x.requires_grad_()
+        self.entered.append(entered)
+        self.outputs.append(outputs)
+        self.features.append(None)
+        return outputs
+
+    def features_and_outputs(self, x):
+        """What enters the head, and the outputs."""
+        outputs = self(x)
+        self.features[-1] = features = self.entered[-1][-1].detach().requires_grad_()
+        return features, outputs
+
+    def backward(self, loss):
+        """Write the gradient of a loss of what was passed since the last time."""
+        features = [leaf for leaf in self.features if leaf is not None]
+        gradients = torch.autograd.grad(loss, [*self.outputs, *features], materialize_grads=True)
+        of_features = iter(gradients[len(self.outputs) :])
+        for k, (entered, leaf) in enumerate(zip(self.entered, self.features, strict=True)):
+            self._back(gradients[k], None if leaf is None else next(of_features), entered, is_first=k == 0)
+        self.entered.clear()
+        self.outputs.clear()
+        self.features.clear()
+
+    def _back(self, delta, of_features, entered, is_first):
+        """The backward pass of one forward pass; the first writes, others add."""
+        for k in reversed(range(len(self.layers))):
+            layer, x = self.layers[k], entered[k]
+            if is_first:
+                self.product(delta.mT, x, out=layer.to_weight)
+            else:
+                layer.to_weight.add_(self.product(delta.mT, x))
+            if layer.to_bias is not None:
+                if is_first:
+                    torch.sum(delta, -2, out=layer.to_bias)
+                else:
+                    layer.to_bias.add_(delta.sum(-2))
+            if k:
+                delta = self.product(delta, layer.weight)
+                if of_features is not None:
+                    delta, of_features = delta + of_features, None
+                if self.layers[k - 1].elementwise is not None:
+                    delta = self.layers[k - 1].elementwise[1](delta, x)
+
+
+def _chain(net, x):
+    """The net's linear layers, each with the elementwise function that follows it; None where it is no such chain."""
+    module = net.module_
+    if x.ndim != 2 or any(getattr(layer, name) for layer in module.modules() for name in _HOOKS):
+        return None
+    chain: list[tuple[nn.Linear, tuple | None]] = []
+    for layer in _leaves(module):
+        if type(layer) is nn.Linear:
+            chain.append((layer, None))
+        elif type(layer) in _ELEMENTWISE and chain and chain[-1][1] is None:
+            chain[-1] = (chain[-1][0], _ELEMENTWISE[type(layer)])
+        elif type(layer) is not nn.Identity:
+            return None
+    owned = {p for layer, _ in chain for p in layer.parameters()}
+    is_whole = len({layer for layer, _ in chain}) == len(chain) and owned == set(net.trainable())
+    # Where something elementwise follows the head, what it is given is not what the strategy knows as the head's.
+    return chain if is_whole and chain[-1][1] is None and chain[-1][0] is head_of(module) else None
+
+
+def _leaves(module) -> Iterator[nn.Module]:
+    """Layers in the order of a forward pass; a module that is no container is its own only layer."""
+    if type(module) is nn.Sequential:
+        for child in module:
+            yield from _leaves(child)
+    elif type(module) is MLP:
+        yield from _leaves(module.hidden)
+        yield module.head
+    else:
+        yield module
