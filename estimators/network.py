@@ -8,6 +8,7 @@ from sklearn.base import clone
 from sklearn.utils.validation import validate_data
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from torch import nn
+from torch.nn.utils import parameters_to_vector
 
 from ._compat import one_of
 from .base import ContinualClassifier, ContinualEstimator, ContinualRegressor
@@ -42,6 +43,8 @@ class NetworkStrategy(ContinualEstimator):
     # loop are elementwise and change vectors in place. And what else `_loss` reads, which must then be equal.
     _stacks = False
     _loss_state: tuple[str, ...] = ("_inactive_", "_group_")
+    # During a loop, how rows other than the batch are passed for a gradient of their own.
+    _passes_aside_ = None
     # The net that has the fast loop, and skorch's own of the same kind, which is turned into it.
     _net_class: type[NeuralNet]
     _skorch_class: type[NeuralNet]
@@ -172,7 +175,7 @@ class NetworkStrategy(ContinualEstimator):
 
     def _open(self, X, y):
         """What comes before the loop; returns the rows that it trains on."""
-        self._generator_ = self._torch_generator("strategy")
+        self._generator_, self._passes_aside_ = self._torch_generator("strategy"), None
         with self._seeded("begin"):
             rows = (X, y, *self._begin(X, y))
             self.net_.notify("on_train_begin", X=X, y=y)
@@ -183,7 +186,7 @@ class NetworkStrategy(ContinualEstimator):
         with self._seeded("end"):
             self.net_.notify("on_train_end", X=X, y=y)
             self._end(X, y)
-        del self._generator_
+        del self._generator_, self._passes_aside_
 
     def _torch_generator(self, purpose):
         return torch.Generator().manual_seed(int(self._rng(purpose).integers(2**31)))
@@ -201,13 +204,15 @@ class NetworkStrategy(ContinualEstimator):
             return torch.cat([module(x) for x in X.split(_PREDICT_ROWS)])[:n_rows]
 
     def _gradient_on(self, x, y, groups=None):
-        """Gradient of the loss of some rows, as one vector; dropout is off and batch statistics stand still."""
-        params = self.net_.trainable()
-        gradient = params[0].new_empty(sum(p.numel() for p in params))
+        """Gradient of the loss of some rows, as one vector, which the next call overwrites.
+
+        For use within the loop. Dropout is off and batch statistics stand still.
+        """
+        if self._passes_aside_ is None:
+            self._passes_aside_ = passes_of(self.net_, parameters_to_vector(self.net_.trainable()).detach(), x)
         with fixed_statistics(self.net_.module_):
-            passes = passes_of(self.net_, gradient, x)
-            passes.backward(self._task_loss(passes(x), y, groups))
-        return gradient
+            self._passes_aside_.backward(self._task_loss(self._passes_aside_(x), y, groups))
+        return self._passes_aside_.gradient
 
     def _memory(self):
         return network_bytes(self.net_)

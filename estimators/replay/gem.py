@@ -72,7 +72,7 @@ class GEM(Remembering):
     def _change_gradient(self, theta, gradient):
         if not self._past_rows_:
             return
-        past = torch.stack([self._gradient_on(*rows) for rows in self._past_rows_])
+        past = torch.stack([self._gradient_on(*rows).clone() for rows in self._past_rows_])
         # The programme is solved on the host; for its few numbers the host waits for the device, once a step.
         numbers = (torch.cat([past, gradient[None]]) @ past.T).double().cpu().numpy()
         gram, products = numbers[:-1], numbers[-1]
