@@ -66,6 +66,14 @@ class Batches:
             yield from zip(*(t.split(sizes) for t in rows), strict=True)
 
 
+class _PrintLog(PrintLog):
+    """skorch's table of epochs, made only where it is shown."""
+
+    def on_epoch_end(self, net, **kwargs):
+        if net.verbose:
+            super().on_epoch_end(net, **kwargs)
+
+
 class PlainLearning:
     """The hooks of a net that learns alone: the net's own loss, nothing against forgetting."""
 
@@ -141,7 +149,7 @@ class FastLoop(NeuralNet):
             ("epoch_timer", EpochTimer()),
             ("train_loss", PassthroughScoring("train_loss", on_train=True)),
             ("valid_loss", PassthroughScoring("valid_loss")),
-            ("print_log", PrintLog()),
+            ("print_log", _PrintLog()),
         ]
 
     # --- building -----------------------------------------------------------------------------------------------
@@ -562,7 +570,7 @@ class _Step:
         self.params = net.trainable()
         self.gradient = torch.empty_like(self.theta)
         self.passes = passes_of(net, self.gradient, x)
-        self.steps = stepper([net.optimizer_], [self.params], [self.theta])
+        self.steps = stepper([net.optimizer_], [self.params], self.theta)
 
     def check_parameters(self):
         """Raise if a callback has changed which parameters are trained: what a strategy remembers is about these."""

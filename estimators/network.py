@@ -128,7 +128,11 @@ class NetworkStrategy(ContinualEstimator):
         """Torch's generators drawn from this call's seed inside, and as before outside."""
         devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(int(self._rng(purpose).integers(2**31)))
+            seed = int(self._rng(purpose).integers(2**31))
+            # Not torch.manual_seed: it notes the seed for devices that may never come, and takes a millisecond.
+            torch.default_generator.manual_seed(seed)
+            if devices:
+                torch.cuda.manual_seed_all(seed)
             yield
 
     def _new_net(self, n_outputs):

@@ -3,7 +3,7 @@
 import torch
 
 
-def stepper(optimizers, params, thetas):
+def stepper(optimizers, params, theta):
     """How to make steps of optimisers on vectors of which their parameters are views.
 
     Adam, AdamW and SGD with one group of parameters, as torch makes them by default, work elementwise; for them the
@@ -15,18 +15,18 @@ def stepper(optimizers, params, thetas):
         One, or one for each network that is trained at the same time.
     params : list of list of torch.nn.Parameter
         The trained parameters of each, in the order of its vector.
-    thetas : list of torch.Tensor of shape (n_parameters,)
+    theta : torch.Tensor of shape (n_parameters,), or (n_optimizers, n_parameters) for several
 
     Returns
     -------
     object with ``step(evaluate, gradient)`` and ``finish()``, or None if several cannot make their steps together
-        ``evaluate()`` returns the loss and leaves its gradient in the vector `gradient`; ``step`` returns the loss.
-        After ``finish()`` the optimisers' own states are up to date.
+        ``evaluate()`` returns the loss and leaves its gradient in `gradient`, of the shape of `theta`; ``step`` returns
+        the loss. After ``finish()`` the optimisers' own states are up to date.
     """
     kinds = {torch.optim.Adam: _FlatAdam, torch.optim.AdamW: _FlatAdam, torch.optim.SGD: _FlatSGD}
     kind = kinds.get(type(optimizers[0]))
     if kind is not None and all(map(_is_plain, optimizers, params)):
-        return kind(optimizers, params, thetas)
+        return kind(optimizers, params, theta)
     return _OwnSteps(optimizers[0], params[0]) if len(optimizers) == 1 else None
 
 
@@ -66,58 +66,70 @@ class _OwnSteps:
 
 
 class _FlatSteps:
-    """State of elementwise optimisers as vectors, of which their own state tensors are views."""
+    """State of elementwise optimisers as a matrix with a row for each, of which their own state tensors are views."""
 
-    def __init__(self, optimizers, params, thetas):
+    def __init__(self, optimizers, params, theta):
         self.group = optimizers[0].param_groups[0]
-        self.states = [[o.state[p] for p in own] for o, own in zip(optimizers, params, strict=True)]
-        self.thetas = thetas
         self.params = params
+        self.states = [[o.state[p] for p in own] for o, own in zip(optimizers, params, strict=True)]
+        self.theta = theta.view(len(optimizers), -1)
 
-    def _vectors(self, key):
-        """State `key` of each optimiser as a vector; zeros where there is none yet."""
-        vectors = []
-        for states, params in zip(self.states, self.params, strict=True):
-            parts = [torch.zeros_like(p) if s.get(key) is None else s[key] for s, p in zip(states, params, strict=True)]
-            vectors.append(torch.cat([t.reshape(-1) for t in parts]))
-            views = vectors[-1].split([p.numel() for p in params])
-            for state, p, view in zip(states, params, views, strict=True):
+    def _matrix(self, key):
+        """State `key` of all optimisers; zeros where there is none yet."""
+        matrix = torch.zeros_like(self.theta)
+        for row, states, params in zip(matrix, self.states, self.params, strict=True):
+            for state, p, view in zip(states, params, row.split([p.numel() for p in params]), strict=True):
+                if state.get(key) is not None:
+                    view.copy_(state[key].reshape(-1))
                 state[key] = view.view_as(p)
-        return vectors
+        return matrix
 
     def step(self, evaluate, gradient):
         loss = evaluate()
-        self.update([gradient])
+        self.update(gradient)
         return loss
 
-    def update(self, gradients, which=slice(None)):
-        """One step of those optimisers that `which` selects."""
+    def update(self, gradient, only=None):
+        """One step of all optimisers, or `only` of one, whose gradient is then given."""
+        # Alike in what is not a vector, they are one optimiser of one long vector.
+        pieces = [slice(k, k + 1) for k in range(len(self.theta))] if only is None else [slice(only, only + 1)]
+        if only is None and self._are_alike():
+            pieces = [slice(None)]
+        gradient = gradient.view(-1, self.theta.shape[1])
+        gradients = [gradient.view(-1)] if len(pieces) == 1 else list(gradient)
+        self._run(pieces, gradients)
+
+    def _are_alike(self):
+        raise NotImplementedError
+
+    def _run(self, pieces, gradients):
+        """A step on the rows of each piece, with the gradient of each."""
         raise NotImplementedError
 
 
 class _FlatAdam(_FlatSteps):
-    def __init__(self, optimizers, params, thetas):
-        super().__init__(optimizers, params, thetas)
+    def __init__(self, optimizers, params, theta):
+        super().__init__(optimizers, params, theta)
         decoupled = isinstance(optimizers[0], torch.optim.AdamW)
         self.kernel = torch._fused_adamw_ if decoupled else torch._fused_adam_
-        steps = [states[0].get("step") for states in self.states]
-        self.n_steps = [
-            torch.zeros((), device=t.device) if n is None else n.clone() for n, t in zip(steps, thetas, strict=True)
-        ]
-        self.exp_avg, self.exp_avg_sq = self._vectors("exp_avg"), self._vectors("exp_avg_sq")
+        self.n_steps = [int(states[0].get("step", 0)) for states in self.states]
+        self.exp_avg, self.exp_avg_sq = self._matrix("exp_avg"), self._matrix("exp_avg_sq")
 
-    def update(self, gradients, which=slice(None)):
+    def _are_alike(self):
+        return len(set(self.n_steps)) == 1
+
+    def _run(self, pieces, gradients):
         group = self.group
         beta1, beta2 = group["betas"]
-        n_steps = self.n_steps[which]
-        torch._foreach_add_(n_steps, 1)
+        for piece in pieces:
+            self.n_steps[piece] = [n + 1 for n in self.n_steps[piece]]
         self.kernel(
-            self.thetas[which],
+            [self.theta[piece].view(-1) for piece in pieces],
             gradients,
-            self.exp_avg[which],
-            self.exp_avg_sq[which],
+            [self.exp_avg[piece].view(-1) for piece in pieces],
+            [self.exp_avg_sq[piece].view(-1) for piece in pieces],
             [],
-            n_steps,
+            [self._count(self.n_steps[piece][0]) for piece in pieces],
             lr=group["lr"],
             beta1=beta1,
             beta2=beta2,
@@ -127,34 +139,42 @@ class _FlatAdam(_FlatSteps):
             maximize=False,
         )
 
+    def _count(self, n):
+        return torch.full((), float(n), device=self.theta.device)
+
     def finish(self):
-        for states, n_steps in zip(self.states, self.n_steps, strict=True):
+        for states, n in zip(self.states, self.n_steps, strict=True):
             for state in states:
-                state["step"] = n_steps.clone()
+                state["step"] = self._count(n)
 
 
 class _FlatSGD(_FlatSteps):
-    def __init__(self, optimizers, params, thetas):
-        super().__init__(optimizers, params, thetas)
+    def __init__(self, optimizers, params, theta):
+        super().__init__(optimizers, params, theta)
         self.is_first_step = [states[0].get("momentum_buffer") is None for states in self.states]
-        self.momentum_buffer = self._vectors("momentum_buffer") if self.group["momentum"] else []
+        self.momentum_buffer = self._matrix("momentum_buffer") if self.group["momentum"] else None
 
-    def update(self, gradients, which=slice(None)):
-        group = self.group
-        # A first step fills the buffer with the gradient itself; seeds of a stack have made the same number of calls.
+    def _are_alike(self):
+        return True  # seeds of a stack have made the same number of calls
+
+    def _run(self, pieces, gradients):
+        group, buffer = self.group, self.momentum_buffer
+        # A first step fills the buffer with the gradient itself.
+        is_first = all(all(self.is_first_step[piece]) for piece in pieces)
         torch._fused_sgd_(
-            self.thetas[which],
+            [self.theta[piece].view(-1) for piece in pieces],
             gradients,
-            self.momentum_buffer[which],
+            [] if buffer is None else [buffer[piece].view(-1) for piece in pieces],
             weight_decay=group["weight_decay"],
             momentum=group["momentum"],
             lr=group["lr"],
             dampening=group["dampening"],
             nesterov=group["nesterov"],
             maximize=False,
-            is_first_step=all(self.is_first_step[which]),
+            is_first_step=is_first,
         )
-        self.is_first_step[which] = [False] * len(gradients)
+        for piece in pieces:
+            self.is_first_step[piece] = [False] * len(self.is_first_step[piece])
 
     def finish(self):
         """Everything is in place."""

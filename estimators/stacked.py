@@ -99,7 +99,7 @@ class _Stack:
         self.gradient = torch.empty_like(self.theta)
         self.rows = [(net.adopt(theta), g) for net, theta, g in zip(self.nets, self.theta, self.gradient, strict=True)]
         optimizers = [net.optimizer_ for net in self.nets]
-        self.steps = stepper(optimizers, self.params, [theta for theta, _ in self.rows])
+        self.steps = stepper(optimizers, self.params, self.theta)
         # The estimators as one: where each has a vector over the parameters, this one has the matrix, of which theirs
         # are the rows.
         self.together = copy.copy(estimators[0])
@@ -167,7 +167,7 @@ class _Stack:
             e._observe(batch, outputs)
         self.passes.backward(losses.sum())
         self.together._change_gradient(self.theta, self.gradient)
-        self.steps.update([g for _, g in self.rows])
+        self.steps.update(self.gradient)
         self.together._after_step(self.theta)
         return losses.detach()
 
@@ -176,7 +176,7 @@ class _Stack:
         loss = estimator._batch_loss(self.passes_of_one[k], batch)
         self.passes_of_one[k].backward(loss)
         estimator._change_gradient(theta, gradient)
-        self.steps.update([gradient], slice(k, k + 1))
+        self.steps.update(gradient, only=k)
         estimator._after_step(theta)
         return loss.detach()
 

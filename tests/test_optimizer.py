@@ -52,7 +52,7 @@ def test_steps_equal_those_of_torch_across_calls(name):
     net = ContinualNet(MLP, module__hidden_units=(20,), optimizer=kind, max_epochs=4, batch_size=-1, **params)
     clf = NaiveClassifier(net, random_state=0).initialize(X.numpy(), np.arange(10))
     expected = by_torch(clf, kind, options, 8)
-    chosen = stepper([clf.net_.optimizer_], [clf.net_.trainable()], [clf.net_.flatten()])
+    chosen = stepper([clf.net_.optimizer_], [clf.net_.trainable()], clf.net_.flatten())
     assert type(chosen) is expected_kind
     clf.partial_fit(X.numpy(), Y.numpy())
     if name != "LBFGS":  # which torch itself cannot use after a pickle

@@ -306,9 +306,10 @@ def test_most_interfered_rows_are_those_whose_error_rises_most():
 def test_der_loss_equals_the_formula():
     reg = learned(DERRegressor(make_net(), buffer_size=30, alpha=0.4, beta=0.2, random_state=0))
     x, y = torch.from_numpy(X[:20]), torch.from_numpy(Y[:20]).float()
-    first, second = (tuple(t[rows] for t in reg.memory_.stored()) for rows in (slice(0, 15), slice(15, 30)))
+    stored = reg.memory_.stored()
+    first, second = (tuple(t[rows] for t in stored) for rows in (slice(0, 15), slice(15, 30)))
     module = reg.net_.module_
-    loss = reg._loss(module, (x, y, *first, *second))
+    loss = reg._loss(module, (x, y, *stored))
     x_matched, _, _, z = first
     x_labelled, y_labelled, _, _ = second
     expected = (

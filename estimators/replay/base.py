@@ -37,8 +37,12 @@ class Remembering(NetworkStrategy):
         return F.normalize(self._outputs(X, Features(self.net_.module_)))
 
     def _drawn(self, batch):
-        """Rows drawn from memory, by default as many as the batch has."""
-        return self.memory_.sample(self.replay_batch_size or len(batch[0]), self._generator_)
+        """Rows drawn from memory."""
+        return self.memory_.sample(self._n_replayed(batch), self._generator_)
+
+    def _n_replayed(self, batch):
+        """Rows to draw from memory for a batch, by default as many as it has."""
+        return self.replay_batch_size or len(batch[0])
 
     def _memory(self):
         return super()._memory() | {"replay": self.memory_.nbytes() if hasattr(self, "memory_") else 0}

@@ -50,26 +50,27 @@ class DER(Remembering):
         n_batches = bool(self.alpha) + bool(self.beta)
         if not n_batches or not len(self.memory_):
             return batch
-        n_rows = self.replay_batch_size or len(batch[0])
-        drawn = self.memory_.sample(n_batches * n_rows, self._generator_)  # one draw is cheaper than two
-        return *batch, *(t for rows in zip(*(t.split(n_rows) for t in drawn), strict=True) for t in rows)
+        # One draw is cheaper than two: first come the rows whose logits are matched, then those with labels.
+        return *batch, *self.memory_.sample(n_batches * self._n_replayed(batch), self._generator_)
 
     def _loss(self, forward, batch):
         if len(batch) == 2:  # nothing to replay yet
             return super()._loss(forward, batch)
-        x, y, *memory = batch
-        matched = memory[:4] if self.alpha else []
-        labelled = memory[-4:] if self.beta else []
-        new, *old = forward_together(forward, x, *matched[:1], *labelled[:1])
+        x, y, x_memory, y_memory, groups, z = batch
+        new, old = forward_together(forward, x, x_memory)
         loss = self._task_loss(new, y)
-        if matched:
-            answers, z = self._answers(old[0]), matched[_LOGITS]
+        n_rows, row = groups.shape[-1], groups.ndim - 1
+        n_matched = n_rows // 2 if self.alpha and self.beta else n_rows * bool(self.alpha)
+        (matched, labelled), (z, _), (_, y_memory), (_, groups) = (
+            t.split([n_matched, n_rows - n_matched], dim=row) for t in (old, z, y_memory, groups)
+        )
+        if self.alpha:
+            answers = self._answers(matched)
             # Columns that came later than the row were not stored; they are NaN, and count as equal.
             distance = (answers - torch.where(z.isnan(), answers.detach(), z)).square().sum(-1)
             loss = loss + self.alpha * distance.mean(-1)
-        if labelled:
-            _, y_memory, groups, _ = labelled
-            loss = loss + self.beta * self._task_loss(old[-1], y_memory, groups)
+        if self.beta:
+            loss = loss + self.beta * self._task_loss(labelled, y_memory, groups)
         return loss
 
     def _observe(self, batch, outputs):
