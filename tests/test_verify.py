@@ -99,7 +99,7 @@ def test_the_published_tables_are_there():
         for method in ("naive", "EWC", "SI", "LwF", "replay", "generative-replay", "joint"):
             assert f"vandeven2022/{method}/{scenario}" in names
         for method in ("LwF", "generative-replay"):
-            assert f"hsu2018/{method}/{scenario}-28" in names
+            assert f"hsu2018/{method}/{scenario}-pairs" in names
     assert names["vandeven2022/iCaRL/class"].bounds == (90.5, 94.5)
     assert names["hsu2018/L2/domain"].bounds == pytest.approx((62.27, 69.73))
     assert names["usernumbers/replay/class"].bounds == (85, math.inf)
