@@ -1,5 +1,7 @@
 """A step of the optimiser on the vector of all parameters: one fused kernel instead of a walk over tensors."""
 
+import itertools
+
 import torch
 
 
@@ -99,6 +101,12 @@ class _FlatSteps:
         gradients = [gradient.view(-1)] if len(pieces) == 1 else list(gradient)
         self._run(pieces, gradients)
 
+    def finish(self):
+        """Bring the optimisers' own states up to date; those of a stack no longer share memory."""
+        if len(self.theta) > 1:
+            for state in itertools.chain.from_iterable(self.states):
+                state.update({key: value.clone() for key, value in state.items() if torch.is_tensor(value)})
+
     def _are_alike(self):
         raise NotImplementedError
 
@@ -146,6 +154,7 @@ class _FlatAdam(_FlatSteps):
         for states, n in zip(self.states, self.n_steps, strict=True):
             for state in states:
                 state["step"] = self._count(n)
+        super().finish()
 
 
 class _FlatSGD(_FlatSteps):
@@ -175,6 +184,3 @@ class _FlatSGD(_FlatSteps):
         )
         for piece in pieces:
             self.is_first_step[piece] = [False] * len(self.is_first_step[piece])
-
-    def finish(self):
-        """Everything is in place."""
