@@ -1,7 +1,6 @@
 """ContinualNet and ContinualRegressionNet: skorch nets whose in-memory loop asks a strategy at each step."""
 
 import inspect
-import itertools
 import math
 
 import torch
@@ -51,11 +50,20 @@ class Batches:
         return self.n_batches
 
     def __iter__(self):
+        return self.epoch(self.n_batches)
+
+    def epoch(self, n_batches):
+        """Iterate over the first `n_batches` batches in a new order."""
+        for rows, sizes in self.chunks(n_batches):
+            yield from zip(*(t.split(sizes) for t in rows), strict=True)
+
+    def chunks(self, n_batches):
+        """The same, several batches at once: yields rows, and the number of rows of each batch."""
         order = None if self.generator is None else torch.randperm(self.n_rows, generator=self.generator)
         row_bytes = sum(t[:1].numel() * t.element_size() for t in self.rows)
         per_chunk = max(1, self.chunk_bytes // (row_bytes * self.batch_size))
-        for first in range(0, self.n_batches, per_chunk):
-            last = min(first + per_chunk, self.n_batches)
+        for first in range(0, n_batches, per_chunk):
+            last = min(first + per_chunk, n_batches)
             chunk = slice(first * self.batch_size, self.n_rows if last == self.n_batches else last * self.batch_size)
             if order is None:
                 rows = tuple(t[chunk] for t in self.rows)
@@ -63,7 +71,7 @@ class Batches:
                 rows = tuple(t.index_select(0, order[chunk].to(t.device)) for t in self.rows)
             sizes = [self.batch_size] * (last - first)
             sizes[-1] = len(rows[0]) - self.batch_size * (len(sizes) - 1)
-            yield from zip(*(t.split(sizes) for t in rows), strict=True)
+            yield rows, sizes
 
 
 class _PrintLog(PrintLog):
@@ -423,7 +431,7 @@ class FastLoop(NeuralNet):
             strategy._new_epoch(epoch, n_batches)
             self.notify("on_epoch_begin", dataset_train=data, dataset_valid=held_out)
             step.check_parameters()
-            self.history.record("train_loss", self._run_batches(itertools.islice(batches, n_batches), step))
+            self.history.record("train_loss", self._run_batches(batches.epoch(n_batches), step))
             self.history.record("train_batch_count", n_batches)
             if valid is not None:
                 self.history.record("valid_loss", self._validate(valid, strategy))

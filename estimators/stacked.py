@@ -17,6 +17,7 @@ from torch.func import vmap
 from torch.nn import functional as F
 
 from .net import Batches, check_finite
+from .network import NetworkStrategy
 from .optimizer import stepper
 from .passes import passes_of, stacked_passes_of
 
@@ -112,6 +113,9 @@ class _Stack:
         self.passes = stacked_passes_of(self.nets[0], self.theta, self.gradient, x)
         self.passes_of_one = [passes_of(net, g, x) for net, g in zip(self.nets, self.gradient, strict=True)]
         self.together._criterion = stacked_criterion(self.nets[0].criterion_)
+        # What each seed does by itself, if it does it at all.
+        self.mixes = type(estimators[0])._mix is not NetworkStrategy._mix
+        self.observes = type(estimators[0])._observe is not NetworkStrategy._observe
 
     def _is_vector(self, value):
         return torch.is_tensor(value) and value.shape == self.theta[0].shape
@@ -128,7 +132,7 @@ class _Stack:
         for net in self.nets:
             net.module_.train()
         for counts in itertools.zip_longest(*lengths, fillvalue=0):
-            self._epoch([itertools.islice(b, count) for b, count in zip(batches, counts, strict=True)], counts)
+            self._epoch(batches, counts)
         self.steps.finish()
         check_finite(float(self.theta.abs().max()), "a weight")
         for e in self.estimators:
@@ -143,15 +147,19 @@ class _Stack:
         for net in taking_part:
             net.notify("on_epoch_begin", dataset_train=None, dataset_valid=None)
         totals, n_rows = torch.zeros(len(self.nets), device=self.theta.device), [0] * len(self.nets)
-        for group in itertools.zip_longest(*batches):
-            sizes = [0 if batch is None else len(batch[0]) for batch in group]
-            n_rows = [n + size for n, size in zip(n_rows, sizes, strict=True)]
-            if len(set(sizes)) == 1:
-                totals.add_(self._step_of_all(group), alpha=sizes[0])
-            else:  # experiences of different sizes end in batches of different sizes
-                for k, size in enumerate(sizes):
-                    if size:
-                        totals[k].add_(self._step_of_one(k, group[k]), alpha=size)
+        chunks = itertools.zip_longest(*map(Batches.chunks, batches, counts), fillvalue=((), []))
+        for rows, sizes in (zip(*each, strict=True) for each in chunks):
+            n_rows = [n + sum(own) for n, own in zip(n_rows, sizes, strict=True)]
+            alike = [n for n, *others in zip(*sizes, strict=False) if set(others) <= {n}]
+            if alike:
+                fields = [torch.stack([t[: sum(alike)] for t in field]) for field in zip(*rows, strict=True)]
+                for batch in zip(*(field.split(alike, dim=1) for field in fields), strict=True):
+                    totals.add_(self._step_of_all(batch), alpha=batch[0].shape[1])
+            # Experiences of different sizes end in batches of different sizes.
+            for k, (own, own_sizes) in enumerate(zip(rows, sizes, strict=True)):
+                rest = (t[sum(alike) :].split(own_sizes[len(alike) :]) for t in own)
+                for batch in zip(*rest, strict=True):
+                    totals[k].add_(self._step_of_one(k, batch), alpha=len(batch[0]))
         for net, count, total, n in zip(self.nets, counts, totals.tolist(), n_rows, strict=True):
             if count:
                 check_finite(total / n, "the loss")
@@ -159,12 +167,16 @@ class _Stack:
                 net.history.record("train_batch_count", count)
                 net.notify("on_epoch_end", dataset_train=None, dataset_valid=None)
 
-    def _step_of_all(self, batches):
-        mixed = [e._mix(batch) for e, batch in zip(self.estimators, batches, strict=True)]
-        batch = tuple(torch.stack(field) for field in zip(*mixed, strict=True))
-        losses = self.together._loss(self.passes, batch)
-        for e, batch, outputs in zip(self.estimators, batches, self.passes.outputs[0].detach(), strict=True):
-            e._observe(batch, outputs)
+    def _step_of_all(self, batch):
+        mixed = batch
+        if self.mixes:
+            each = [e._mix(own) for e, own in zip(self.estimators, zip(*batch, strict=True), strict=True)]
+            mixed = tuple(torch.stack(field) for field in zip(*each, strict=True))
+        losses = self.together._loss(self.passes, mixed)
+        if self.observes:
+            outputs = self.passes.outputs[0].detach()
+            for e, own, own_outputs in zip(self.estimators, zip(*batch, strict=True), outputs, strict=True):
+                e._observe(own, own_outputs)
         self.passes.backward(losses.sum())
         self.together._change_gradient(self.theta, self.gradient)
         self.steps.update(self.gradient)
