@@ -112,6 +112,8 @@ class Source(_Table):
         What the page says about it.
     tolerance : float
         How far a measured mean may be from a published one, in points, if the published spread is not larger.
+    notes : dict of str to str
+        What was found out about numbers that do not come out, by a name that numbers give as their note.
     net : Net
         The network of all methods that have one.
     streams : list of ClaimStream
@@ -122,6 +124,7 @@ class Source(_Table):
     reference: str
     settings: str
     tolerance: PositiveFloat = 2.0
+    notes: dict[str, str] = {}
     net: Net = Net()
     streams: Annotated[list[ClaimStream], AfterValidator(_unique)]
     methods: Annotated[list[Method], AfterValidator(_unique)]
@@ -262,6 +265,11 @@ class Claim:
         [stream] = (each for each in self.source.streams if each.name == self.number.stream)
         params = stream.model_dump(exclude={"name", "dataset", "builder"}, exclude_none=True)
         return StreamSpec(stream.dataset, stream.builder, params, data_home)
+
+    @property
+    def note(self) -> str:
+        """Why the number does not come out, as far as that is known."""
+        return self.source.notes.get(self.number.note, self.number.note)
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -458,7 +466,7 @@ class Outcome:
     @property
     def holds(self) -> bool:
         """Whether it passed, or why it does not is known and written down."""
-        return self.verdict == "pass" or (self.verdict == "fail" and bool(self.claim.number.note))
+        return self.verdict == "pass" or (self.verdict == "fail" and bool(self.claim.note))
 
     @property
     def measured(self) -> str:
@@ -607,9 +615,9 @@ def _section(found: list[Outcome]) -> list[str]:
         "| method | stream | published | accepted | measured | seeds | verdict |",
         "|---|---|---:|---:|---:|---:|---|",
     ]
-    notes = list(dict.fromkeys(each.claim.number.note for each in found if each.claim.number.note))
+    notes = list(dict.fromkeys(each.claim.note for each in found if each.claim.note))
     for each in found:
-        claim, note = each.claim, each.claim.number.note
+        claim, note = each.claim, each.claim.note
         verdict = each.verdict if each.verdict in ("pass", "not run") else f"**{each.verdict}**"
         cells = [claim.method.name, claim.number.stream, claim.target, claim.accepted]
         cells += [each.measured if each.n_seeds else "–", str(each.n_seeds)]
