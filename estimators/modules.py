@@ -4,6 +4,7 @@ import copy
 
 import torch
 from torch import nn
+from torch.func import functional_call
 
 
 class MLP(nn.Module):
@@ -93,26 +94,27 @@ class ConvNet(nn.Module):
 def head_of(module):
     """Return the head of a module: its attribute ``head`` if that is linear, else its last linear layer.
 
-    The features of a network are, by this convention, what enters the head.
+        The features of a network are, by this convention, what enters the head.
 
     Parameters
     ----------
-    module : torch.nn.Module
+        module : torch.nn.Module
 
     Returns
     -------
-    torch.nn.Linear
+        torch.nn.Linear
 
     Raises
     ------
-    TypeError
-        If the module has no linear layer.
+        TypeError
+            If the module has no linear layer.
 
     Examples
     --------
-    >>> from torch import nn
-    >>> head_of(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))).in_features
-    8
+        >>> from torch import nn
+    from torch.func import functional_call
+        >>> head_of(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))).in_features
+        8
     """
     head = getattr(module, "head", None)
     if not isinstance(head, nn.Linear):
@@ -186,6 +188,25 @@ def features_and_outputs(module, x, head=None):
     finally:
         handle.remove()
     return caught[-1], outputs
+
+
+def call_with(module, weights, x):
+    """Outputs of a module with other weights, for the rows ``x``.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    weights : dict of str to torch.Tensor
+        By name of the parameter.
+    x : torch.Tensor
+
+    Returns
+    -------
+    torch.Tensor
+    """
+    # Where one layer stands in two places, torch would follow the tie from one to the other, and not find back.
+    stands_twice = sum(1 for _ in module.named_modules(remove_duplicate=False)) > sum(1 for _ in module.modules())
+    return functional_call(module, weights, (x,), tie_weights=not stands_twice)
 
 
 class Features(nn.Module):

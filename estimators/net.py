@@ -7,7 +7,6 @@ import torch
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import Callback, EpochTimer, PassthroughScoring, PrintLog
 from torch import nn
-from torch.func import functional_call
 from torch.utils.data import Dataset
 
 from .modules import batch_norm_layers, fixed_statistics, head_of, is_frozen
@@ -313,21 +312,6 @@ class FastLoop(NeuralNet):
         """Views of a vector in the shapes of the trained parameters, as a list."""
         params = self.trainable()
         return [v.view_as(p) for v, p in zip(vector.split([p.numel() for p in params]), params, strict=True)]
-
-    def functional(self):
-        """Return the network as a function ``f(theta, x)``, differentiable in both.
-
-        `theta` is a vector in the order of :meth:`flatten`, `x` are rows, and the value is what the module gives.
-        """
-        module, shapes = self.module_, self.shapes()
-        names = [name for name, p in module.named_parameters() if p.requires_grad]
-        sizes = [shape.numel() for shape in shapes]
-
-        def outputs(theta, x):
-            parts = [part.view(shape) for part, shape in zip(theta.split(sizes), shapes, strict=True)]
-            return functional_call(module, dict(zip(names, parts, strict=True)), (x,))
-
-        return outputs
 
     # --- undoing ------------------------------------------------------------------------------------------------
 

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
+from torch.nn import functional as F
 
-from .modules import MLP, features_and_outputs, head_of
+from .modules import MLP, call_with, features_and_outputs, head_of
 
 # Elementwise layers whose derivative follows from their outputs: forward, and backward from gradient and outputs.
 _ELEMENTWISE = {
@@ -39,8 +40,8 @@ def passes_of(net, gradient, x):
     ChainPasses or AutogradPasses
     """
     params = net.trainable()
-    layers = _chain(net, x)
-    if layers is not None:
+    layers = _chain(net)
+    if layers is not None and x.ndim == 2:
         return ChainPasses(layers, dict(zip(params, [p.detach() for p in params], strict=True)), gradient)
     module, head = net.module_, head_of(net.module_)
     return AutogradPasses(module, lambda x: features_and_outputs(module, x, head), params, gradient)
@@ -64,8 +65,8 @@ def stacked_passes_of(net, theta, gradient, x):
     params = net.trainable()
     parts = theta.split([p.numel() for p in params], dim=1)
     weights = [part.unflatten(1, p.shape).detach() for part, p in zip(parts, params, strict=True)]
-    layers = _chain(net, x)
-    if layers is not None:
+    layers = _chain(net)
+    if layers is not None and x.ndim == 2:
         return ChainPasses(layers, dict(zip(params, weights, strict=True)), gradient)
     module, head = net.module_, head_of(net.module_)
     leaves = {
@@ -76,7 +77,7 @@ def stacked_passes_of(net, theta, gradient, x):
     }
 
     def outputs(weights, x):
-        return functional_call(module, weights, (x,))
+        return call_with(module, weights, x)
 
     def both(weights, x):
         return features_and_outputs(lambda x: outputs(weights, x), x, head)
@@ -84,6 +85,30 @@ def stacked_passes_of(net, theta, gradient, x):
     return AutogradPasses(
         lambda x: vmap(outputs)(leaves, x), lambda x: vmap(both)(leaves, x), list(leaves.values()), gradient
     )
+
+
+def function_of(net):
+    """Return the network as a function ``f(theta, x)``, differentiable in both.
+
+    `theta` is a vector in the order of ``net.flatten()``, `x` are rows, and the value is what the module gives.
+    """
+    module, params = net.module_, net.trainable()
+    sizes, shapes = [p.numel() for p in params], [p.shape for p in params]
+    names = [name for name, p in module.named_parameters() if p.requires_grad]
+    layers = _chain(net)
+
+    def outputs(theta, x):
+        parts = [part.view(shape) for part, shape in zip(theta.split(sizes), shapes, strict=True)]
+        if layers is None or x.ndim != 2:
+            return call_with(module, dict(zip(names, parts, strict=True)), x)
+        values = dict(zip(params, parts, strict=True))
+        for linear, elementwise in layers:
+            x = F.linear(x, values[linear.weight], values.get(linear.bias))
+            if elementwise is not None:
+                x = elementwise[0](x)
+        return x
+
+    return outputs
 
 
 class AutogradPasses:
@@ -219,10 +244,10 @@ class ChainPasses:
                     delta = self.layers[k - 1].elementwise[1](delta, x)
 
 
-def _chain(net, x):
+def _chain(net):
     """The net's linear layers, each with the elementwise function that follows it; None where it is no such chain."""
     module = net.module_
-    if x.ndim != 2 or any(getattr(layer, name) for layer in module.modules() for name in _HOOKS):
+    if any(getattr(layer, name) for layer in module.modules() for name in _HOOKS):
         return None
     chain: list[tuple[nn.Linear, tuple | None]] = []
     for layer in _leaves(module):

@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.func import functional_call, grad, vmap
+from torch.func import grad, vmap
 
-from .modules import fixed_statistics, is_frozen
+from .modules import call_with, fixed_statistics, is_frozen
 
 # Elements of a chunk of per-sample gradients in the general path.
 _CHUNK_ELEMENTS = 1 << 25
@@ -95,7 +95,7 @@ def _by_rows(net, module, terms, X, fields, power):
     trained = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
 
     def function(parameters, k, x, *row_fields):
-        outputs = functional_call(module, parameters, (x[None],))
+        outputs = call_with(module, parameters, x[None])
         return terms(outputs, *(f[None] for f in row_fields))[k][0]
 
     with torch.no_grad():

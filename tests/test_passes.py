@@ -9,7 +9,7 @@ from torch.func import functional_call
 
 from forgetless.estimators import MLP, ContinualNet
 from forgetless.estimators.modules import features_and_outputs
-from forgetless.estimators.passes import AutogradPasses, ChainPasses, passes_of, stacked_passes_of
+from forgetless.estimators.passes import AutogradPasses, ChainPasses, function_of, passes_of, stacked_passes_of
 
 CHAINS = {
     "MLP": MLP(5, 3, hidden_units=(8, 7)),
@@ -97,6 +97,22 @@ def test_stacked_gradient_is_that_of_each(name):
         expected = loss_of(forward, lambda x, f=forward, head=head: features_and_outputs(f, x, head), x[k])
         grads = torch.autograd.grad(expected, leaves)
         torch.testing.assert_close(gradient[k], torch.cat([g.flatten() for g in grads]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [*CHAINS, *OTHERS])
+def test_function_of_a_net_is_its_module(name):
+    net = make_net({**CHAINS, **OTHERS}[name])
+    module, x = net.module_.eval(), rows(9)
+    theta = (net.flatten() * 0.7).requires_grad_()
+    outputs = function_of(net)(theta, x)
+    (gradient,) = torch.autograd.grad(outputs.sin().sum(), theta, create_graph=True)
+    (second,) = torch.autograd.grad(gradient.square().sum(), theta)
+    net.flatten().mul_(0.7)
+    torch.testing.assert_close(outputs, module(x))
+    grads = torch.autograd.grad(module(x).sin().sum(), net.trainable(), create_graph=True)
+    torch.testing.assert_close(gradient, torch.cat([g.flatten() for g in grads]))
+    seconds = torch.autograd.grad(sum(g.square().sum() for g in grads), net.trainable())
+    torch.testing.assert_close(second, torch.cat([g.flatten() for g in seconds]))
 
 
 def test_outputs_that_play_no_part_have_no_gradient():

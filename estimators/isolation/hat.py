@@ -4,11 +4,10 @@ from itertools import pairwise
 
 import torch
 from torch import nn
-from torch.func import functional_call
 from torch.nn import functional as F
 
 from .._compat import at_least
-from ..modules import head_of
+from ..modules import call_with, head_of
 from .per_task import PerTaskClassifier
 
 # As in the authors' code: e stays where the sigmoid has a slope, and cosh where it is finite.
@@ -49,7 +48,7 @@ class GatedModule(nn.Module):
         gates = F.threshold(torch.sigmoid(self.s * self.embedding), _CLOSED, 0.0).split(self.widths)
         readers = {name: self.module.get_submodule(name).weight for name in self.layers[1:]}
         gated = {_weight(n): w * read_by(w, gate) for (n, w), gate in zip(readers.items(), gates, strict=True)}
-        return functional_call(self.module, gated, (x,))
+        return call_with(self.module, gated, x)
 
 
 def read_by(weight, gates):

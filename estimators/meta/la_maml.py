@@ -5,6 +5,7 @@ import torch
 from .._compat import Integral, Interval, Real, at_least
 from ..modules import batch_norm_layers, tensor_bytes
 from ..network import NetworkClassifier
+from ..passes import function_of
 from ..replay.base import Remembering
 
 
@@ -76,7 +77,7 @@ class LaMAML(Remembering):
 
     def _meta_gradients(self, theta, alpha, new, rows):
         """M, the mean over inner steps on parts of `new` of the loss on `rows` after the step, and its gradients."""
-        network = self.net_.functional()
+        network = function_of(self.net_)
 
         def loss(theta, rows):
             return self._loss(lambda x: network(theta, x), rows)

@@ -10,6 +10,7 @@ from .._compat import Integral, at_least, between, one_of
 from ..memory import POLICIES
 from ..modules import fixed_statistics
 from ..network import NetworkClassifier, NetworkRegressor
+from ..passes import function_of
 from .base import Remembering, forward_together
 
 # Candidates of maximal interference for each row that is replayed: 50 for 10 in the paper.
@@ -81,7 +82,7 @@ class Replay(Remembering):
         gradient = self._gradient_on(*batch)
         with fixed_statistics(self.net_.module_) as module, torch.no_grad():
             stepped = parameters_to_vector(self.net_.trainable()).sub_(gradient, alpha=lr)
-            after, before = self.net_.functional()(stepped, x), module(x)
+            after, before = function_of(self.net_)(stepped, x), module(x)
             rise = self._row_losses(after, y, groups) - self._row_losses(before, y, groups)
         most = rise.topk(min(n_rows, len(x))).indices
         return tuple(t.index_select(0, most) for t in candidates)
