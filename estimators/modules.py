@@ -94,27 +94,26 @@ class ConvNet(nn.Module):
 def head_of(module):
     """Return the head of a module: its attribute ``head`` if that is linear, else its last linear layer.
 
-        The features of a network are, by this convention, what enters the head.
+    The features of a network are, by this convention, what enters the head.
 
     Parameters
     ----------
-        module : torch.nn.Module
+    module : torch.nn.Module
 
     Returns
     -------
-        torch.nn.Linear
+    torch.nn.Linear
 
     Raises
     ------
-        TypeError
-            If the module has no linear layer.
+    TypeError
+        If the module has no linear layer.
 
     Examples
     --------
-        >>> from torch import nn
-    from torch.func import functional_call
-        >>> head_of(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))).in_features
-        8
+    >>> from torch import nn
+    >>> head_of(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))).in_features
+    8
     """
     head = getattr(module, "head", None)
     if not isinstance(head, nn.Linear):
