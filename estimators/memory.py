@@ -186,6 +186,47 @@ class ReplayMemory:
         return restore
 
 
+class MemoryStack:
+    """Memories of several networks as one: what they store are views of common tensors, so that one draw serves all.
+
+    Parameters
+    ----------
+    memories : sequence of ReplayMemory
+        Of one capacity, and none of them empty.
+    """
+
+    def __init__(self, memories):
+        self.memories = memories
+        self.rows = tuple(torch.stack(field) for field in zip(*(m.rows for m in memories), strict=True))
+        for k, memory in enumerate(memories):
+            memory.rows = tuple(field[k] for field in self.rows)
+
+    def sample(self, n_rows, generators):
+        """Rows drawn uniformly from each, with replacement, as :meth:`ReplayMemory.sample` draws them.
+
+        Parameters
+        ----------
+        n_rows : int
+        generators : sequence of torch.Generator
+
+        Returns
+        -------
+        tuple of torch.Tensor of shape (n_memories, n_rows, ...)
+        """
+        draws = [
+            torch.randint(len(memory), (n_rows,), generator=generator)
+            for memory, generator in zip(self.memories, generators, strict=True)
+        ]
+        first = self.memories[0].capacity * torch.arange(len(draws))[:, None]
+        index = (torch.stack(draws) + first).flatten().to(self.rows[0].device, non_blocking=True)
+        return tuple(t.flatten(0, 1).index_select(0, index).unflatten(0, (len(draws), n_rows)) for t in self.rows)
+
+    def release(self):
+        """Let each memory have tensors of its own again."""
+        for memory in self.memories:
+            memory.rows = tuple(t.clone() for t in memory.rows)
+
+
 def smallest_keys(keys, pools, capacity):
     """Which rows stay if each pool keeps those with its smallest keys, within a fair share of the capacity.
 

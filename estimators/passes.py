@@ -5,7 +5,7 @@ pass is written here: it needs no graph, and each product goes straight to its p
 is any differentiable function of the outputs, and several networks of one architecture, stacked, are passed at once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -15,11 +15,19 @@ from torch.nn import functional as F
 
 from .modules import MLP, call_with, features_and_outputs, head_of
 
-# Elementwise layers whose derivative follows from their outputs: forward, and backward from gradient and outputs.
+
+class _Elementwise(NamedTuple):
+    """A function of each element: forward, and back from the gradient and the outputs."""
+
+    forward: Callable[..., torch.Tensor]
+    backward: Callable[..., torch.Tensor]
+
+
+# Elementwise layers whose derivative follows from their outputs.
 _ELEMENTWISE = {
-    nn.ReLU: (torch.relu, lambda gradient, outputs: torch.ops.aten.threshold_backward(gradient, outputs, 0)),
-    nn.Tanh: (torch.tanh, torch.ops.aten.tanh_backward),
-    nn.Sigmoid: (torch.sigmoid, torch.ops.aten.sigmoid_backward),
+    nn.ReLU: _Elementwise(torch.relu, lambda gradient, y: torch.ops.aten.threshold_backward(gradient, y, 0)),
+    nn.Tanh: _Elementwise(torch.tanh, torch.ops.aten.tanh_backward),
+    nn.Sigmoid: _Elementwise(torch.sigmoid, torch.ops.aten.sigmoid_backward),
 }
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -105,7 +113,7 @@ def function_of(net):
         for linear, elementwise in layers:
             x = F.linear(x, values[linear.weight], values.get(linear.bias))
             if elementwise is not None:
-                x = elementwise[0](x)
+                x = elementwise.forward(x)
         return x
 
     return outputs
@@ -155,7 +163,7 @@ class _Layer(NamedTuple):
     bias: torch.Tensor | None
     to_weight: torch.Tensor
     to_bias: torch.Tensor | None
-    elementwise: tuple | None
+    elementwise: _Elementwise | None
 
 
 class ChainPasses:
@@ -163,7 +171,7 @@ class ChainPasses:
 
     Parameters
     ----------
-    layers : list of (torch.nn.Linear, tuple or None)
+    layers : list of (torch.nn.Linear, _Elementwise or None)
         Linear layers and the elementwise functions that follow them.
     values : dict of torch.nn.Parameter to torch.Tensor
         Their parameters, of one network or of a stack.
@@ -183,7 +191,8 @@ class ChainPasses:
                 bias = bias[:, None]
             to_bias = None if bias is None else places[linear.bias]
             self.layers.append(_Layer(weight, weight.mT, bias, places[linear.weight], to_bias, elementwise))
-        self.product, self.sum_of_products = (torch.bmm, torch.baddbmm) if is_stack else (torch.mm, torch.addmm)
+        self.product: Callable[..., torch.Tensor] = torch.bmm if is_stack else torch.mm
+        self.sum_of_products: Callable[..., torch.Tensor] = torch.baddbmm if is_stack else torch.addmm
         # Of each pass what entered each layer, and the leaves whose gradients are wanted.
         self.entered: list[list[torch.Tensor]] = []
         self.outputs: list[torch.Tensor] = []
@@ -199,7 +208,7 @@ class ChainPasses:
             else:
                 x = self.sum_of_products(layer.bias, x, layer.transposed)
             if layer.elementwise is not None:
-                x = layer.elementwise[0](x)
+                x = layer.elementwise.forward(x)
         outputs = x.requires_grad_()
         self.entered.append(entered)
         self.outputs.append(outputs)
@@ -240,8 +249,9 @@ class ChainPasses:
                 delta = self.product(delta, layer.weight)
                 if of_features is not None:
                     delta, of_features = delta + of_features, None
-                if self.layers[k - 1].elementwise is not None:
-                    delta = self.layers[k - 1].elementwise[1](delta, x)
+                before = self.layers[k - 1].elementwise
+                if before is not None:
+                    delta = before.backward(delta, x)
 
 
 def _chain(net):
@@ -249,7 +259,7 @@ def _chain(net):
     module = net.module_
     if any(getattr(layer, name) for layer in module.modules() for name in _HOOKS):
         return None
-    chain: list[tuple[nn.Linear, tuple | None]] = []
+    chain: list[tuple[nn.Linear, _Elementwise | None]] = []
     for layer in _leaves(module):
         if type(layer) is nn.Linear:
             chain.append((layer, None))

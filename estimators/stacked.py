@@ -16,10 +16,12 @@ from torch import nn
 from torch.func import vmap
 from torch.nn import functional as F
 
+from .memory import MemoryStack
 from .net import Batches, check_finite
 from .network import NetworkStrategy
 from .optimizer import stepper
 from .passes import passes_of, stacked_passes_of
+from .replay.base import Rehearsing
 
 
 def partial_fit_together(estimators, calls):
@@ -128,6 +130,9 @@ class _Stack:
             Batches(tensors, net.batch_size, e._torch_generator("order"))
             for e, net, tensors in zip(self.estimators, self.nets, rows, strict=True)
         ]
+        # But rows are drawn from all memories at once.
+        memories = [e.memory_ for e in self.estimators if isinstance(e, Rehearsing) and e._draws_uniformly]
+        self.memory = MemoryStack(memories) if memories and all(map(len, memories)) else None
         lengths = [net._epochs(len(b), None) for net, b in zip(self.nets, batches, strict=True)]
         for net in self.nets:
             net.module_.train()
@@ -139,6 +144,8 @@ class _Stack:
             e.net_.flatten()  # nobody keeps the others' weights alive
             for name in self.vectors:
                 setattr(e, name, getattr(e, name).clone())
+        if self.memory:
+            self.memory.release()
         return True
 
     def _epoch(self, batches, counts):
@@ -169,7 +176,10 @@ class _Stack:
 
     def _step_of_all(self, batch):
         mixed = batch
-        if self.mixes:
+        if self.memory:
+            if n_rows := self.estimators[0]._n_drawn([field[0] for field in batch]):
+                mixed = *batch, *self.memory.sample(n_rows, [e._generator_ for e in self.estimators])
+        elif self.mixes:
             each = [e._mix(own) for e, own in zip(self.estimators, zip(*batch, strict=True), strict=True)]
             mixed = tuple(torch.stack(field) for field in zip(*each, strict=True))
         losses = self.together._loss(self.passes, mixed)

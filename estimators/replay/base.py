@@ -37,15 +37,31 @@ class Remembering(NetworkStrategy):
         return F.normalize(self._outputs(X, Features(self.net_.module_)))
 
     def _drawn(self, batch):
-        """Rows drawn from memory."""
+        """Rows drawn from memory, by default as many as the batch has."""
         return self.memory_.sample(self._n_replayed(batch), self._generator_)
 
     def _n_replayed(self, batch):
-        """Rows to draw from memory for a batch, by default as many as it has."""
         return self.replay_batch_size or len(batch[0])
 
     def _memory(self):
         return super()._memory() | {"replay": self.memory_.nbytes() if hasattr(self, "memory_") else 0}
+
+
+class Rehearsing(Remembering):
+    """A strategy that learns rows drawn from memory beside every batch."""
+
+    @property
+    def _draws_uniformly(self):
+        """Whether what is drawn depends on nothing but chance."""
+        return True
+
+    def _n_drawn(self, batch):
+        """How many rows are drawn for a batch."""
+        return self._n_replayed(batch) if len(self.memory_) else 0
+
+    def _mix(self, batch):
+        n_rows = self._n_drawn(batch)
+        return (*batch, *self.memory_.sample(n_rows, self._generator_)) if n_rows else batch
 
 
 def forward_together(forward, *inputs):

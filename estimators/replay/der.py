@@ -4,13 +4,13 @@ import torch
 
 from .._compat import at_least
 from ..network import NetworkClassifier, NetworkRegressor
-from .base import Remembering, forward_together
+from .base import Rehearsing, forward_together
 
 # Position of the stored logits among what the memory is given.
 _LOGITS = 3
 
 
-class DER(Remembering):
+class DER(Rehearsing):
     """L + α ‖f(x′) − z′‖² + β L(x″, y″), with (x′, z′) and (x″, y″) drawn from memory independently."""
 
     _stacks = True
@@ -46,12 +46,9 @@ class DER(Remembering):
         self._offer_rng_ = self._rng("memory")
         return ()
 
-    def _mix(self, batch):
-        n_batches = bool(self.alpha) + bool(self.beta)
-        if not n_batches or not len(self.memory_):
-            return batch
+    def _n_drawn(self, batch):
         # One draw is cheaper than two: first come the rows whose logits are matched, then those with labels.
-        return *batch, *self.memory_.sample(n_batches * self._n_replayed(batch), self._generator_)
+        return super()._n_drawn(batch) * (bool(self.alpha) + bool(self.beta))
 
     def _loss(self, forward, batch):
         if len(batch) == 2:  # nothing to replay yet

@@ -3,10 +3,10 @@
 import torch
 
 from ..network import NetworkClassifier
-from .base import Remembering, forward_together
+from .base import Rehearsing, forward_together
 
 
-class ERACE(Remembering):
+class ERACE(Rehearsing):
     """L(batch, over the classes in it) + L(memory batch, over all classes)."""
 
     _stacks = True
@@ -24,9 +24,6 @@ class ERACE(Remembering):
         # Only the memory batch compares new classes with old ones, so it must have rows of both.
         self._remember(X, y)
         return ()
-
-    def _mix(self, batch):
-        return (*batch, *self._drawn(batch)) if len(self.memory_) else batch
 
     def _loss(self, forward, batch):
         if len(batch) == 2:  # no memory

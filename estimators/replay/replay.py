@@ -11,13 +11,13 @@ from ..memory import POLICIES
 from ..modules import fixed_statistics
 from ..network import NetworkClassifier, NetworkRegressor
 from ..passes import function_of
-from .base import Remembering, forward_together
+from .base import Rehearsing, forward_together
 
 # Candidates of maximal interference for each row that is replayed: 50 for 10 in the paper.
 _CANDIDATES_PER_ROW = 5
 
 
-class Replay(Remembering):
+class Replay(Rehearsing):
     """(1−w) L(batch) + w L(memory batch)."""
 
     _stacks = True
@@ -52,15 +52,19 @@ class Replay(Remembering):
         self.active_outputs = active_outputs
         self.random_state = random_state
 
+    @property
+    def _draws_uniformly(self):
+        return self.retrieval == "uniform"
+
     def _begin(self, X, y):
         k = self.n_experiences_
         self._w_ = (k - 1) / k if self.replay_weight == "balanced" else self.replay_weight
         return super()._begin(X, y)
 
     def _mix(self, batch):
-        if not len(self.memory_):
-            return batch
-        return *batch, *(self._most_interfered(batch) if self.retrieval == "mir" else self._drawn(batch))
+        if self._draws_uniformly or not len(self.memory_):
+            return super()._mix(batch)
+        return *batch, *self._most_interfered(batch)
 
     def _loss(self, forward, batch):
         if len(batch) == 2:  # nothing to replay yet
