@@ -27,7 +27,7 @@ from forgetless.estimators import (
     ReplayClassifier,
     all_estimators,
 )
-from forgetless.estimators.memory import POLICIES, ReplayMemory, herding_order
+from forgetless.estimators.memory import POLICIES, MemoryStack, ReplayMemory, herding_order
 from forgetless.estimators.replay.gem import solve_dual
 
 DIGITS = load_digits()
@@ -184,6 +184,19 @@ def test_sample_without_replacement():
     everything = memory.sample(99, generator, replacement=False)[0]
     assert sorted(everything.tolist()) == sorted(memory.stored()[0].tolist())
     assert len(memory.sample(4, generator, replacement=False)[0].unique()) == 4
+
+
+def test_a_stack_of_memories_draws_what_each_would():
+    memories = [fill(ReplayMemory(10, "reservoir"), np.zeros(n, dtype=np.int64), 5) for n in (30, 7)]
+    own = [memory.sample(20, torch.Generator().manual_seed(k)) for k, memory in enumerate(memories)]
+    stack = MemoryStack(memories)
+    drawn = stack.sample(20, [torch.Generator().manual_seed(k) for k in range(2)])
+    for k, fields in enumerate(own):
+        assert all(torch.equal(field, together[k]) for field, together in zip(fields, drawn, strict=True))
+    memories[0].rows[0].zero_()
+    assert not stack.rows[0][0].any() and stack.rows[0][1].any()  # still the memory's own rows
+    stack.release()
+    assert memories[0].rows[0].untyped_storage().nbytes() == memories[0].rows[0].nbytes
 
 
 @pytest.mark.parametrize("scenario", ["class", "task", "domain"])
