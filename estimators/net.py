@@ -9,6 +9,7 @@ from skorch.callbacks import Callback, EpochTimer, PassthroughScoring, PrintLog
 from torch import nn
 from torch.utils.data import Dataset
 
+from .graph import Recorded, can_record
 from .modules import batch_norm_layers, fixed_statistics, head_of, is_frozen
 from .optimizer import stepper
 from .passes import passes_of
@@ -87,12 +88,8 @@ class PlainLearning:
     def __init__(self, net):
         self.net = net
 
-    def _batch_loss(self, forward, batch):
-        """Loss of the batch under the net's criterion."""
-        x, y = batch
-        return self.net.get_loss(forward(x), y, X=x, training=True)
-
     _fixes_statistics = False
+    _pure_steps = False
 
     def _new_epoch(self, epoch, n_batches):
         """Nothing."""
@@ -100,6 +97,18 @@ class PlainLearning:
     def _learn_batch(self, theta, batch, descend):
         """One step of the optimiser."""
         return descend(batch)
+
+    def _mix(self, batch):
+        """The batch."""
+        return batch
+
+    def _loss(self, forward, batch):
+        """Loss of the batch under the net's criterion."""
+        x, y = batch
+        return self.net.get_loss(forward(x), y, X=x, training=True)
+
+    def _observe(self, batch, *outputs):
+        """Nothing."""
 
     def _change_gradient(self, theta, gradient):
         """Nothing."""
@@ -406,7 +415,7 @@ class FastLoop(NeuralNet):
             train, valid = ([t[torch.as_tensor(part.indices)] for t in rows] for part in (data, held_out))
         norms = batch_norm_layers(self.module_)
         batches = Batches(tuple(train or rows), self.batch_size, generator, min_last=2 if norms else 1)
-        step = _Step(self, strategy, rows[0])
+        step = _Step(self, strategy, rows[0], announce=self._has_batch_listeners())
         self.module_.train()
         for layer in norms:  # one row has no variance: use the statistics so far
             if batches.n_rows == 1 or strategy._fixes_statistics or is_frozen(layer):
@@ -435,15 +444,14 @@ class FastLoop(NeuralNet):
 
     def _run_batches(self, batches, step):
         """One epoch of steps; returns its mean loss per row, the only number read back from the device."""
-        announce = self._has_batch_listeners()
         total, n_rows = torch.zeros((), device=step.theta.device), 0
         for batch in batches:
-            if announce:
+            if step.announce:
                 self.notify("on_batch_begin", batch=batch[:2], training=True)
-            loss = step(batch, announce)
+            loss = step(batch)
             total.add_(loss, alpha=len(batch[0]))
             n_rows += len(batch[0])
-            if announce:
+            if step.announce:
                 self.history.record_batch("train_loss", loss.item())
                 self.history.record_batch("train_batch_size", len(batch[0]))
                 self.notify("on_batch_end", batch=batch[:2], training=True, loss=loss, y_pred=None)
@@ -556,13 +564,15 @@ def check_finite(value, what):
 class _Step:
     """One step of learning: loss, gradient, the strategy's change of the gradient, optimiser, what follows a step."""
 
-    def __init__(self, net, strategy, x):
-        self.net, self.strategy = net, strategy
+    def __init__(self, net, strategy, x, announce):
+        self.net, self.strategy, self.announce = net, strategy, announce
         self.theta = net.flatten()
         self.params = net.trainable()
         self.gradient = torch.empty_like(self.theta)
         self.passes = passes_of(net, self.gradient, x)
         self.steps = stepper([net.optimizer_], [self.params], self.theta)
+        is_recorded = strategy._pure_steps and not announce and can_record(self.theta, self.steps)
+        self.move = Recorded(self._move, self.steps.settings) if is_recorded else self._move
 
     def check_parameters(self):
         """Raise if a callback has changed which parameters are trained: what a strategy remembers is about these."""
@@ -572,23 +582,34 @@ class _Step:
                 "against forgetting cannot follow; give the net a module whose parameters have requires_grad=False."
             )
 
-    def __call__(self, batch, announce):
-        return self.strategy._learn_batch(self.theta, batch, lambda rows: self.descend(rows, announce)).detach()
+    def __call__(self, batch):
+        return self.strategy._learn_batch(self.theta, batch, self.descend)
 
-    def descend(self, batch, announce):
+    def descend(self, batch):
         """One step of the optimiser down the loss of a batch; returns the loss."""
-        loss = self.steps.step(lambda: self.evaluate(batch, announce), self.gradient)
-        self.strategy._after_step(self.theta)
+        loss, *outputs = self.move(*self.strategy._mix(batch))
+        self.strategy._observe(batch, *outputs)
         return loss
 
-    def evaluate(self, batch, announce):
-        """Loss of the batch; its gradient, as the strategy wants it, is then in ``self.gradient``."""
-        loss = self.strategy._batch_loss(self.passes, batch)
-        self.passes.backward(loss)
-        self.strategy._change_gradient(self.theta, self.gradient)
-        if announce:
-            for p, view in zip(self.params, self.net.unflatten(self.gradient), strict=True):
-                p.grad = view
-            named = self.net.get_all_learnable_params()
-            self.net.notify("on_grad_computed", named_parameters=named, batch=batch[:2], training=True)
-        return loss
+    def _move(self, *batch):
+        """One step on a mixed batch; returns the loss, and the outputs of the first forward pass if there was one."""
+        first: list[torch.Tensor] = []
+
+        def evaluate():
+            loss = self.strategy._loss(self.passes, batch)
+            first.extend(self.passes.outputs[:1])
+            self.passes.backward(loss)
+            self.strategy._change_gradient(self.theta, self.gradient)
+            if self.announce:
+                self._announce_gradient(batch)
+            return loss
+
+        loss = self.steps.step(evaluate, self.gradient)
+        self.strategy._after_step(self.theta)
+        return loss.detach(), *(outputs.detach() for outputs in first[:1])
+
+    def _announce_gradient(self, batch):
+        for p, view in zip(self.params, self.net.unflatten(self.gradient), strict=True):
+            p.grad = view
+        named = self.net.get_all_learnable_params()
+        self.net.notify("on_grad_computed", named_parameters=named, batch=batch[:2], training=True)

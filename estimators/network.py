@@ -26,7 +26,7 @@ class NetworkStrategy(ContinualEstimator):
     """The hooks of a method that trains a network; a method overrides a few of them.
 
     In the order of a call: :meth:`_new_experience`, :meth:`_begin`, then for each batch :meth:`_mix`, :meth:`_loss`,
-    :meth:`_observe`, :meth:`_change_gradient`, :meth:`_after_step`, and at the end of the call :meth:`_end`. Methods
+    :meth:`_change_gradient`, :meth:`_after_step`, :meth:`_observe`, and at the end of the call :meth:`_end`. Methods
     that count or anneal have :meth:`_new_epoch`, and methods that make other steps than one of the optimiser have
     :meth:`_learn_batch`.
 
@@ -39,9 +39,10 @@ class NetworkStrategy(ContinualEstimator):
     _constraints = {"net": [None, NeuralNet], "random_state": ["random_state"]}
     # Names of attributes that are vectors over the parameters; they grow with the head, by zeros.
     _vectors: tuple[str, ...] = ()
-    # Whether seeds can be stacked (stacked.py): `_loss` is a pure function of `forward` and the batch, and hooks in the
-    # loop are elementwise and change vectors in place. And what else `_loss` reads, which must then be equal.
-    _stacks = False
+    # Whether seeds can be stacked (stacked.py) and steps recorded (graph.py): `_loss` is a pure function of `forward`
+    # and the batch, `_change_gradient` and `_after_step` are elementwise and change vectors in place. And what else
+    # `_loss` reads: it stays as it is during a call, and must be equal where seeds are stacked.
+    _pure_steps = False
     _loss_state: tuple[str, ...] = ("_inactive_", "_group_")
     # During a loop, how rows other than the batch are passed for a gradient of their own.
     _passes_aside_ = None
@@ -74,14 +75,14 @@ class NetworkStrategy(ContinualEstimator):
         x, y = batch[:2]
         return self._task_loss(forward(x), y)
 
-    def _observe(self, batch, outputs):
-        """The loss of a batch of new rows is known; `outputs` are those of its first forward pass, new rows first."""
-
     def _change_gradient(self, theta, gradient):
         """Change the gradient in place: add a penalty's gradient, project, mask."""
 
     def _after_step(self, theta):
         """The optimiser has moved `theta`."""
+
+    def _observe(self, batch, outputs):
+        """A batch of new rows is learned; `outputs` are those of its first forward pass, new rows first."""
 
     def _end(self, X, y):
         """A call has trained on `X`, `y`."""
@@ -92,12 +93,6 @@ class NetworkStrategy(ContinualEstimator):
     def _fixes_statistics(self):
         """Whether batch normalisation uses the statistics so far, in training too, and leaves them as they are."""
         return False
-
-    def _batch_loss(self, passes, batch):
-        """Loss of a batch of new data, mixed as the strategy wants it."""
-        loss = self._loss(passes, self._mix(batch))
-        self._observe(batch, passes.outputs[0].detach())
-        return loss
 
     def _validation_loss(self, module, rows):
         """Plain loss of held-out rows."""
@@ -271,7 +266,10 @@ class NetworkClassifier(NetworkStrategy, ContinualClassifier):
 
     def _ready(self, X, y):
         self._note_group()
-        return super()._ready(X, y)
+        rows = super()._ready(X, y)
+        if self._inactive_ is not None:
+            self._inactive_ = self._inactive_.to(self.net_.device)
+        return rows
 
     # --- which outputs are active --------------------------------------------------------------------------------
 

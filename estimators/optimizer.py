@@ -21,9 +21,11 @@ def stepper(optimizers, params, theta):
 
     Returns
     -------
-    object with ``step(evaluate, gradient)`` and ``finish()``, or None if several cannot make their steps together
+    object with ``step(evaluate, gradient)``, ``settings()`` and ``finish()``; or None
+        None if several cannot make their steps together.
         ``evaluate()`` returns the loss and leaves its gradient in `gradient`, of the shape of `theta`; ``step`` returns
-        the loss. After ``finish()`` the optimisers' own states are up to date.
+        the loss. Steps with equal settings are the same work on a device; where steps are the optimiser's own, there
+        are none. After ``finish()`` the optimisers' own states are up to date.
     """
     kinds = {torch.optim.Adam: _FlatAdam, torch.optim.AdamW: _FlatAdam, torch.optim.SGD: _FlatSGD}
     kind = kinds.get(type(optimizers[0]))
@@ -53,6 +55,9 @@ class _OwnSteps:
         self.optimizer = optimizer
         self.params = params
 
+    def settings(self):
+        return None
+
     def step(self, evaluate, gradient):
         def closure():
             loss = evaluate()
@@ -69,6 +74,9 @@ class _OwnSteps:
 
 class _FlatSteps:
     """State of elementwise optimisers as a matrix with a row for each, of which their own state tensors are views."""
+
+    # What a step depends on, in a group of parameters.
+    names: tuple[str, ...] = ()
 
     def __init__(self, optimizers, params, theta):
         self.group = optimizers[0].param_groups[0]
@@ -93,10 +101,12 @@ class _FlatSteps:
 
     def update(self, gradient, only=None):
         """One step of all optimisers, or `only` of one, whose gradient is then given."""
-        # Alike in what is not a vector, they are one optimiser of one long vector.
-        pieces = [slice(k, k + 1) for k in range(len(self.theta))] if only is None else [slice(only, only + 1)]
-        if only is None and self._are_alike():
+        if only is not None:
+            pieces = [slice(only, only + 1)]
+        elif self._are_alike():  # they are one optimiser of one long vector
             pieces = [slice(None)]
+        else:
+            pieces = [slice(k, k + 1) for k in range(len(self.theta))]
         gradient = gradient.view(-1, self.theta.shape[1])
         gradients = [gradient.view(-1)] if len(pieces) == 1 else list(gradient)
         self._run(pieces, gradients)
@@ -107,7 +117,12 @@ class _FlatSteps:
             for state in itertools.chain.from_iterable(self.states):
                 state.update({key: value.clone() for key, value in state.items() if torch.is_tensor(value)})
 
+    def settings(self):
+        group = self.group
+        return self._are_alike(), *(group[name] for name in self.names)
+
     def _are_alike(self):
+        """Whether the optimisers are alike in what is not a vector."""
         raise NotImplementedError
 
     def _run(self, pieces, gradients):
@@ -116,28 +131,32 @@ class _FlatSteps:
 
 
 class _FlatAdam(_FlatSteps):
+    names = ("lr", "betas", "eps", "weight_decay")
+
     def __init__(self, optimizers, params, theta):
         super().__init__(optimizers, params, theta)
         decoupled = isinstance(optimizers[0], torch.optim.AdamW)
         self.kernel = torch._fused_adamw_ if decoupled else torch._fused_adam_
-        self.n_steps = [int(states[0].get("step", 0)) for states in self.states]
+        # Counted on the device, where a recorded step can count on; how far apart they are is known here, too.
+        self.lead = [int(states[0].get("step", 0)) for states in self.states]
+        self.n_steps = torch.tensor(self.lead, dtype=torch.float32, device=theta.device)
         self.exp_avg, self.exp_avg_sq = self._matrix("exp_avg"), self._matrix("exp_avg_sq")
 
     def _are_alike(self):
-        return len(set(self.n_steps)) == 1
+        return len(set(self.lead)) == 1
 
     def _run(self, pieces, gradients):
         group = self.group
         beta1, beta2 = group["betas"]
         for piece in pieces:
-            self.n_steps[piece] = [n + 1 for n in self.n_steps[piece]]
+            self.n_steps[piece].add_(1)
         self.kernel(
             [self.theta[piece].view(-1) for piece in pieces],
             gradients,
             [self.exp_avg[piece].view(-1) for piece in pieces],
             [self.exp_avg_sq[piece].view(-1) for piece in pieces],
             [],
-            [self._count(self.n_steps[piece][0]) for piece in pieces],
+            [self.n_steps[piece][0] for piece in pieces],
             lr=group["lr"],
             beta1=beta1,
             beta2=beta2,
@@ -147,17 +166,21 @@ class _FlatAdam(_FlatSteps):
             maximize=False,
         )
 
-    def _count(self, n):
-        return torch.full((), float(n), device=self.theta.device)
+    def update(self, gradient, only=None):
+        super().update(gradient, only)
+        if only is not None:
+            self.lead[only] += 1
 
     def finish(self):
         for states, n in zip(self.states, self.n_steps, strict=True):
             for state in states:
-                state["step"] = self._count(n)
+                state["step"] = n.clone()
         super().finish()
 
 
 class _FlatSGD(_FlatSteps):
+    names = ("lr", "momentum", "dampening", "weight_decay", "nesterov")
+
     def __init__(self, optimizers, params, theta):
         super().__init__(optimizers, params, theta)
         self.is_first_step = [states[0].get("momentum_buffer") is None for states in self.states]

@@ -16,6 +16,7 @@ from torch import nn
 from torch.func import vmap
 from torch.nn import functional as F
 
+from .graph import Recorded, can_record
 from .memory import MemoryStack
 from .net import Batches, check_finite
 from .network import NetworkStrategy
@@ -49,7 +50,7 @@ def partial_fit_together(estimators, calls):
     [True, True, True]
     """
     with ExitStack() as transactions:
-        if not all(getattr(estimator, "_stacks", False) for estimator in estimators):
+        if not all(getattr(estimator, "_pure_steps", False) for estimator in estimators):
             for estimator, call in zip(estimators, calls, strict=True):
                 if hasattr(estimator, "_all_or_nothing"):
                     transactions.enter_context(estimator._all_or_nothing())
@@ -115,6 +116,9 @@ class _Stack:
         self.passes = stacked_passes_of(self.nets[0], self.theta, self.gradient, x)
         self.passes_of_one = [passes_of(net, g, x) for net, g in zip(self.nets, self.gradient, strict=True)]
         self.together._criterion = stacked_criterion(self.nets[0].criterion_)
+        self.move = self._move_all
+        if self.steps and can_record(self.theta, self.steps):
+            self.move = Recorded(self._move_all, self.steps.settings)
         # What each seed does by itself, if it does it at all.
         self.mixes = type(estimators[0])._mix is not NetworkStrategy._mix
         self.observes = type(estimators[0])._observe is not NetworkStrategy._observe
@@ -182,25 +186,31 @@ class _Stack:
         elif self.mixes:
             each = [e._mix(own) for e, own in zip(self.estimators, zip(*batch, strict=True), strict=True)]
             mixed = tuple(torch.stack(field) for field in zip(*each, strict=True))
-        losses = self.together._loss(self.passes, mixed)
+        losses, outputs = self.move(*mixed)
         if self.observes:
-            outputs = self.passes.outputs[0].detach()
             for e, own, own_outputs in zip(self.estimators, zip(*batch, strict=True), outputs, strict=True):
                 e._observe(own, own_outputs)
-        self.passes.backward(losses.sum())
-        self.together._change_gradient(self.theta, self.gradient)
-        self.steps.update(self.gradient)
-        self.together._after_step(self.theta)
-        return losses.detach()
+        return losses
 
     def _step_of_one(self, k, batch):
-        estimator, (theta, gradient) = self.estimators[k], self.rows[k]
-        loss = estimator._batch_loss(self.passes_of_one[k], batch)
-        self.passes_of_one[k].backward(loss)
+        mixed = self.estimators[k]._mix(batch)
+        loss, outputs = self._move(self.estimators[k], self.passes_of_one[k], self.rows[k], mixed, only=k)
+        self.estimators[k]._observe(batch, outputs)
+        return loss
+
+    def _move_all(self, *batch):
+        return self._move(self.together, self.passes, (self.theta, self.gradient), batch)
+
+    def _move(self, estimator, passes, vectors, batch, only=None):
+        """One step on a mixed batch, of all seeds or `only` of one; returns losses and outputs."""
+        theta, gradient = vectors
+        losses = estimator._loss(passes, batch)
+        outputs = passes.outputs[0].detach()
+        passes.backward(losses.sum())
         estimator._change_gradient(theta, gradient)
-        self.steps.update(gradient, only=k)
+        self.steps.update(gradient, only=only)
         estimator._after_step(theta)
-        return loss.detach()
+        return losses.detach(), outputs
 
 
 def stacked_criterion(criterion):

@@ -7,7 +7,7 @@ class Naive(NetworkStrategy):
     """The rule of naive fine-tuning: the hooks' defaults."""
 
     _family = "baseline"
-    _stacks = True
+    _pure_steps = True
     _source = "lower bound: plain fine-tuning"
 
     def __init__(self, net=None, *, active_outputs="auto", random_state=None):

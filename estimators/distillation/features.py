@@ -8,7 +8,7 @@ from .teacher import FeatureTeacher
 class FeatureDistillation(FeatureTeacher):
     """L + ½ λ ‖h(x; θ*) − h(x; θ)‖², a mean over rows."""
 
-    _stacks = True
+    _pure_steps = True
     _source = "Romero et al. 2015 (FitNets); Jung et al. 2016 (LFL)"
     _constraints = {"strength": [at_least(0)]}
 

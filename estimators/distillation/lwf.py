@@ -36,7 +36,7 @@ def distillation_loss(student, teacher, temperature, columns=slice(None)):
 class LwF(Teacher):
     """α L + (1−α) T² KL(teacher ‖ student); the teacher is the network after the last experience."""
 
-    _stacks = True
+    _pure_steps = True
     _loss_state = (*Teacher._loss_state, "_old_outputs_")
     _source = "Li & Hoiem 2017; Hinton et al. 2015"
     _constraints = {
@@ -141,7 +141,7 @@ class LwFClassifier(LwF, NetworkClassifier):
         groups = [columns for columns in self._groups_.values() if columns is not None]
         all_active = self.distilled_outputs == "active" and self.active_outputs == "all"
         together = np.arange(len(self.classes_)) if all_active else self._seen_columns_
-        return [torch.from_numpy(columns) for columns in groups or [together]]
+        return [torch.from_numpy(columns).to(self.net_.device) for columns in groups or [together]]
 
     def _distillation(self, outputs, teacher):
         teacher = self._logits(teacher)

@@ -14,7 +14,7 @@ class Anchored(Quadratic):
     and 0 for the weights of outputs that are new.
     """
 
-    _stacks = True
+    _pure_steps = True
     _source = "L2-SP (Li et al. 2018); Hsu et al. 2018, 'L2'"
     _constraints = {
         "penalty": [one_of("l1", "l2", "elasticnet")],

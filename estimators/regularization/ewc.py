@@ -15,7 +15,7 @@ class EWC(Quadratic):
     c the mean of the θ*ₖ weighted by Fₖ. So the cost of a step does not grow with the number of experiences.
     """
 
-    _stacks = True
+    _pure_steps = True
     _source = "Kirkpatrick et al. 2017; online: Schwarz et al. 2018"
     _vectors = ("importance_", "anchor_", "fisher_")
     _constraints = {

@@ -9,7 +9,7 @@ from .quadratic import Quadratic
 class MAS(Quadratic):
     """L + λ Σₖ Σᵢ Ωₖᵢ (θᵢ − θ*ᵢ)²; Ωₖ is the mean over the rows of experience k of |∂‖f(x)‖² / ∂θ|."""
 
-    _stacks = True
+    _pure_steps = True
     _source = "Aljundi et al. 2018"
     _vectors = ("importance_", "anchor_", "sensitivity_")
     _constraints = {"mas_lambda": [at_least(0)]}

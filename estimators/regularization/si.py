@@ -10,7 +10,7 @@ from .quadratic import PathIntegral
 class SI(PathIntegral):
     """L + λ Σ Ω (θ−θ*)²; at the end of an experience Ω ← max(0, Ω + ω / (Δ² + ξ)), with ω = −∫ g dθ, Δ = ∫ dθ."""
 
-    _stacks = True
+    _pure_steps = True
     _source = "Zenke et al. 2017"
     _vectors = ("importance_", "anchor_", "omega_", "delta_")
     _constraints = {"si_lambda": [at_least(0)], "damping": [Interval(Real, 0, None, closed="neither")]}

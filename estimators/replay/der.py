@@ -13,7 +13,7 @@ _LOGITS = 3
 class DER(Rehearsing):
     """L + α ‖f(x′) − z′‖² + β L(x″, y″), with (x′, z′) and (x″, y″) drawn from memory independently."""
 
-    _stacks = True
+    _pure_steps = True
     _source = "Buzzega et al. 2020"
     _constraints = {"alpha": [at_least(0)], "beta": [at_least(0)]}
 

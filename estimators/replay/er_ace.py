@@ -9,7 +9,7 @@ from .base import Rehearsing, forward_together
 class ERACE(Rehearsing):
     """L(batch, over the classes in it) + L(memory batch, over all classes)."""
 
-    _stacks = True
+    _pure_steps = True
     _source = "Caccia et al. 2022"
 
     def __init__(self, net=None, *, buffer_size=200, replay_batch_size=None, active_outputs="auto", random_state=None):

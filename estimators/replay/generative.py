@@ -131,21 +131,27 @@ def _from_0_to_1(x):
 class _GeneratorLearning(PlainLearning):
     """−(1−w) bound(batch) − w bound(made-up rows), a mean over rows and features."""
 
+    _pure_steps = True
+
     def __init__(self, net, old, weight, generator):
         super().__init__(net)
         self.old, self.weight, self.generator = old, weight, generator
 
-    def _batch_loss(self, passes, batch):
-        x = batch[0]
-        if self.old is None:
-            return self._loss(x)
-        old = self._loss(self.old.sample(len(x), self.generator))
-        return (1 - self.weight) * self._loss(x) + self.weight * old
+    def _mix(self, batch):
+        """The rows, and as many made-up ones if there is an old generator; with the noise of their codes."""
+        made_up = () if self.old is None else self._with_noise(self.old.sample(len(batch[0]), self.generator))
+        return *self._with_noise(batch[0]), *made_up
 
-    def _loss(self, x):
-        vae = self.net.module_
-        noise = torch.randn(len(x), vae.latent_size, generator=self.generator).to(x)
-        return -vae.evidence_bound(x, noise).mean() / x.shape[1]
+    def _with_noise(self, x):
+        return x, torch.randn(len(x), self.net.module_.latent_size, generator=self.generator).to(x)
+
+    def _loss(self, forward, batch):
+        x, noise, *made_up = batch
+        loss = self._bound_loss(x, noise)
+        return (1 - self.weight) * loss + self.weight * self._bound_loss(*made_up) if made_up else loss
+
+    def _bound_loss(self, x, noise):
+        return -self.net.module_.evidence_bound(x, noise).mean() / x.shape[1]
 
 
 class GenerativeReplay(NetworkStrategy):
@@ -154,7 +160,7 @@ class GenerativeReplay(NetworkStrategy):
     _family = "replay"
     _source = "Shin et al. 2017; van de Ven et al. 2020"
     _keeps = "generator"
-    _stacks = True
+    _pure_steps = True
     _loss_state = (*NetworkStrategy._loss_state, "_old_groups_", "_old_columns_", "_w_")
     _constraints = {
         "targets": [one_of("hard", "soft")],

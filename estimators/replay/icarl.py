@@ -35,7 +35,7 @@ class NearestMean(nn.Module):
 class ICaRL(Remembering):
     """Binary cross-entropy with labels for the experience's classes and the old network's answers for the others."""
 
-    _stacks = True
+    _pure_steps = True
     _loss_state = (*Remembering._loss_state, "_outputs_to_learn_", "_distilled_")
     _source = "Rebuffi et al. 2017"
     _constraints = {"buffer_size": [at_least(1, Integral)]}

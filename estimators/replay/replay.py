@@ -20,7 +20,7 @@ _CANDIDATES_PER_ROW = 5
 class Replay(Rehearsing):
     """(1−w) L(batch) + w L(memory batch)."""
 
-    _stacks = True
+    _pure_steps = True
     _source = "Chaudhry et al. 2019 (tiny episodic memories); retrieval by interference: Aljundi et al. 2019"
     _constraints = {
         "policy": [one_of("reservoir")],

@@ -1,0 +1,201 @@
+"""Steps recorded as graphs against steps that are not.
+
+Where there is no GPU, a stand-in takes the place of CUDA's recording: it notes the operations of a step and does them
+again, in the same places of memory and without running any Python of the step, as a CUDA graph does.
+"""
+
+import copy
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import Callback
+from test_stacked import DIGITS, STRATEGIES, call, make_net, streams
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from forgetless.estimators import GenerativeReplayClassifier, NaiveClassifier, PackNetClassifier, partial_fit_together
+from forgetless.estimators import graph as graph_module
+from forgetless.estimators import net as net_module
+from forgetless.estimators import stacked as stacked_module
+
+RECORDED = {
+    **STRATEGIES,
+    "generative replay": GenerativeReplayClassifier(hidden_units=(20,), latent_size=5),
+    "batch norm": NaiveClassifier(),
+    "momentum": NaiveClassifier(),
+}
+NETS = {
+    "batch norm": {"module__batch_norm": True},
+    "momentum": {"optimizer": torch.optim.SGD, "optimizer__momentum": 0.9, "lr": 0.05},
+}
+
+
+aten = torch.ops.aten
+# What CUDA cannot record, as the host must wait for it or send what it alone knows.
+NOT_RECORDABLE = {aten._local_scalar_dense, aten.nonzero, aten.masked_select, aten.lift_fresh, aten.equal}
+
+
+class Tape(TorchDispatchMode):
+    """Notes operations while they are done."""
+
+    def __init__(self):
+        super().__init__()
+        self.done = []
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        packet = operation.overloadpacket
+        by_mask = packet is aten.index and any(t is not None and t.dtype == torch.bool for t in args[1])
+        if by_mask or packet in NOT_RECORDABLE:
+            raise AssertionError(f"{operation} cannot be recorded")
+        result = operation(*args, **(kwargs or {}))
+        self.done.append((operation, args, kwargs or {}, result))
+        return result
+
+    def replay(self):
+        """Do all again; results go to where they went."""
+        for operation, args, kwargs, result in self.done:
+            again = operation(*args, **kwargs)
+            for place, value in zip(tree_leaves(result), tree_leaves(again), strict=True):
+                if torch.is_tensor(place) and place.data_ptr() != value.data_ptr():
+                    place.copy_(value)
+
+
+class OnTape:
+    """Recording without a GPU. Here the work is done while it is recorded, so the first replay has nothing to do."""
+
+    n_made = n_replays = 0
+
+    def __init__(self, work, inputs):
+        type(self).n_made += 1
+        self.inputs, self.tape, self.is_first = [t.clone() for t in inputs], Tape(), True
+        with self.tape:
+            self.outputs = work(*self.inputs)
+
+    def __call__(self, inputs):
+        type(self).n_replays += 1
+        if not self.is_first:
+            with torch.no_grad():
+                for place, t in zip(self.inputs, inputs, strict=True):
+                    place.copy_(t)
+                self.tape.replay()
+        self.is_first = False
+        return self.outputs
+
+
+@pytest.fixture
+def tape(monkeypatch):
+    """Make the CPU a device that has graphs; returns the class that counts recordings."""
+    recording = type("Counted", (OnTape,), {})
+    monkeypatch.setattr(graph_module, "Recording", recording)
+    for module in (net_module, stacked_module):
+        monkeypatch.setattr(module, "can_record", lambda theta, steps: steps.settings() is not None)
+    return recording
+
+
+def learn(clf, scenario="class", n_experiences=3):
+    for e, _ in zip(streams(scenario)[0], range(n_experiences), strict=False):
+        clf.partial_fit(**call(e))
+    return clf
+
+
+def assert_alike(clf, twin):
+    torch.testing.assert_close(clf.net_.flatten(), twin.net_.flatten(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(clf.net_.history[:, "train_loss"], twin.net_.history[:, "train_loss"], rtol=1e-4)
+    for one, other in zip(clf.net_.optimizer_.state.values(), twin.net_.optimizer_.state.values(), strict=True):
+        assert one.keys() == other.keys()
+        for key in one:
+            torch.testing.assert_close(one[key], other[key], rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("scenario", ["class", "task"])
+@pytest.mark.parametrize("name", RECORDED)
+def test_recorded_steps_equal_others(name, scenario, request):
+    clf = copy.deepcopy(RECORDED[name]).set_params(net=make_net(**NETS.get(name, {})), random_state=0)
+    twin = learn(copy.deepcopy(clf), scenario)
+    tape = request.getfixturevalue("tape")
+    learn(clf, scenario)
+    assert tape.n_replays > 3 * tape.n_made > 0
+    assert_alike(clf, twin)
+
+
+@pytest.mark.parametrize("name", ["naive", "ewc", "replay", "der++"])
+def test_recorded_stacks_equal_others(name, request):
+    alone = [copy.deepcopy(STRATEGIES[name]).set_params(net=make_net(), random_state=s) for s in range(3)]
+    together = copy.deepcopy(alone)
+    experiences = list(zip(*streams("class"), strict=True))[:3]
+    for seeds in experiences:
+        partial_fit_together(alone, [call(e) for e in seeds])
+    tape = request.getfixturevalue("tape")
+    for seeds in experiences:
+        partial_fit_together(together, [call(e) for e in seeds])
+    assert tape.n_replays > 3 * tape.n_made > 0
+    for clf, twin in zip(together, alone, strict=True):
+        assert_alike(clf, twin)
+
+
+class Halving(Callback):
+    """Halves the rate after each epoch, without hearing of batches."""
+
+    def on_epoch_end(self, net, **kwargs):
+        net.optimizer_.param_groups[0]["lr"] /= 2
+
+
+def test_a_new_rate_is_recorded_anew(request):
+    clf = NaiveClassifier(make_net(callbacks=[("rate", Halving())]), random_state=0)
+    twin = learn(copy.deepcopy(clf), n_experiences=1)
+    tape = request.getfixturevalue("tape")
+    learn(clf, n_experiences=1)
+    assert tape.n_made == 3  # one for each epoch; the last, smaller batch comes once in each
+    assert_alike(clf, twin)
+
+
+class Listener(Callback):
+    """Hears of every batch."""
+
+    def on_batch_end(self, net, **kwargs):
+        self.n_batches = getattr(self, "n_batches", 0) + 1
+
+
+@pytest.mark.parametrize(
+    "clf",
+    [
+        PackNetClassifier(make_net()),
+        NaiveClassifier(make_net(optimizer=torch.optim.RMSprop)),
+        NaiveClassifier(make_net(callbacks=[("batches", Listener())])),
+    ],
+    ids=["steps are not pure", "the optimiser's own steps", "somebody looks at each batch"],
+)
+def test_other_steps_are_not_recorded(clf, tape):
+    learn(clf, "task", n_experiences=1)
+    assert tape.n_made == 0
+
+
+def test_what_cannot_be_recorded_is_done_as_it_is(tape, monkeypatch):
+    def refuse(work, inputs):
+        raise RuntimeError("operation not permitted when stream is capturing\nand so on")
+
+    clf = NaiveClassifier(make_net(), random_state=0)
+    twin = copy.deepcopy(clf)
+    monkeypatch.setattr(graph_module, "Recording", refuse)
+    with pytest.warns(UserWarning, match="without CUDA graphs, more slowly: operation not permitted"):
+        learn(clf, n_experiences=1)
+    monkeypatch.undo()
+    assert_alike(clf, learn(twin, n_experiences=1))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", RECORDED)
+def test_on_a_gpu(name, monkeypatch):
+    net = make_net(device="cuda", **NETS.get(name, {}))
+    clf = copy.deepcopy(RECORDED[name]).set_params(net=net, random_state=0)
+    twin = copy.deepcopy(clf)
+    with warnings.catch_warnings(action="error"):
+        learn(clf)
+    for module in (net_module, stacked_module):
+        monkeypatch.setattr(module, "can_record", lambda theta, steps: False)
+    learn(twin)
+    torch.testing.assert_close(clf.net_.flatten(), twin.net_.flatten(), rtol=1e-2, atol=1e-3)
+    assert np.mean(clf.predict(DIGITS.X_test) == twin.predict(DIGITS.X_test)) > 0.98
