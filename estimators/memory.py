@@ -80,22 +80,20 @@ class ReplayMemory:
         offered = (x, y, *fields)
         if not self.rows:
             self.rows = tuple(t.new_zeros((self.capacity, *t.shape[1:])) for t in offered)
+        _store(self.rows, offered, *self._admit(rng, y, pools, features))
+
+    def _admit(self, rng, y, pools=None, features=None):
+        """Note the keys of those who stay; returns which of the new rows come, and to which places."""
         if self.policy == "reservoir":
-            pools = np.zeros(len(x), dtype=np.int64)
+            pools = np.zeros(len(y), dtype=np.int64)
         elif pools is None:
             pools = y.cpu().numpy()
         keys = self._new_keys(rng, pools, features)
         few = self._few_candidates(keys)
-        indices = self._share_out(keys, pools) if few is None else self._displace(keys, few)
-        if not len(indices[0]):
-            return
-        # Without `non_blocking`, a copy to the device waits for all that runs there.
-        source, target = (torch.as_tensor(index).to(x.device, non_blocking=True) for index in indices)
-        for stored, t in zip(self.rows, offered, strict=True):
-            stored.index_copy_(0, target, t.index_select(0, source))
+        return self._share_out(keys, pools) if few is None else self._displace(keys, few)
 
     def _share_out(self, keys, pools):
-        """Decide who stays; returns which of the new rows come, and to which places."""
+        """As :meth:`_admit`, for rows with these keys."""
         n_old = len(self)
         keys, pools = np.concatenate([self.keys, keys]), np.concatenate([self.pools, pools])
         stays = smallest_keys(keys, pools, self.capacity)
@@ -186,6 +184,16 @@ class ReplayMemory:
         return restore
 
 
+def _store(stored, offered, source, target):
+    """Copy the rows `source` of what is offered to the places `target` of what is stored."""
+    if not len(source):
+        return
+    # Without `non_blocking`, a copy to the device waits for all that runs there.
+    source, target = (torch.as_tensor(i).to(stored[0].device, non_blocking=True) for i in (source, target))
+    for place, rows in zip(stored, offered, strict=True):
+        place.index_copy_(0, target, rows.index_select(0, source))
+
+
 class MemoryStack:
     """Memories of several networks as one: what they store are views of common tensors, so that one draw serves all.
 
@@ -220,6 +228,20 @@ class MemoryStack:
         first = self.memories[0].capacity * torch.arange(len(draws))[:, None]
         index = (torch.stack(draws) + first).flatten().to(self.rows[0].device, non_blocking=True)
         return tuple(t.flatten(0, 1).index_select(0, index).unflatten(0, (len(draws), n_rows)) for t in self.rows)
+
+    def add(self, rngs, *fields):
+        """Offer rows to each, as :meth:`ReplayMemory.add` does.
+
+        Parameters
+        ----------
+        rngs : sequence of numpy.random.Generator
+        *fields : torch.Tensor of shape (n_memories, n_rows, ...)
+        """
+        capacity, n_rows = self.rows[0].shape[1], fields[0].shape[1]
+        each = [m._admit(rng, y) for m, rng, y in zip(self.memories, rngs, fields[1], strict=True)]
+        source = [k * n_rows + row for k, (rows, _) in enumerate(each) for row in rows]
+        target = [k * capacity + place for k, (_, places) in enumerate(each) for place in places]
+        _store([t.flatten(0, 1) for t in self.rows], [t.flatten(0, 1) for t in fields], source, target)
 
     def release(self):
         """Let each memory have tensors of its own again."""

@@ -296,7 +296,7 @@ class NetworkClassifier(NetworkStrategy, ContinualClassifier):
 
     def _row_groups(self, y):
         """The group of this call, for each row."""
-        return torch.full((len(y),), self._group_, device=y.device)
+        return torch.full_like(y, self._group_)
 
     def _active_logits(self, outputs, groups=None):
         """Logits with minus infinity where an output is not active; `groups` None: all rows are of this call."""
@@ -380,7 +380,7 @@ class NetworkRegressor(NetworkStrategy, ContinualRegressor):
 
     def _row_groups(self, y):
         """All rows are of one group: outputs are always active."""
-        return torch.zeros(len(y), dtype=torch.int64, device=y.device)
+        return torch.zeros(y.shape[:-1], dtype=torch.int64, device=y.device)
 
     def _task_loss(self, outputs, y, groups=None):
         return self._criterion(outputs, y)

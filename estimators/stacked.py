@@ -187,7 +187,10 @@ class _Stack:
             each = [e._mix(own) for e, own in zip(self.estimators, zip(*batch, strict=True), strict=True)]
             mixed = tuple(torch.stack(field) for field in zip(*each, strict=True))
         losses, outputs = self.move(*mixed)
-        if self.observes:
+        # Rows are offered to all memories at once, too.
+        if self.memory and (offered := self.together._offered(batch, outputs)):
+            self.memory.add([e._offer_rng_ for e in self.estimators], *offered)
+        elif self.observes:
             for e, own, own_outputs in zip(self.estimators, zip(*batch, strict=True), outputs, strict=True):
                 e._observe(own, own_outputs)
         return losses

@@ -89,6 +89,10 @@ def test_stacked_equals_one_by_one_up_to_rounding(name, scenario, monkeypatch):
         np.testing.assert_allclose(b.predict_proba(DIGITS.X_test), a.predict_proba(DIGITS.X_test), atol=5e-3)
         assert np.mean(a.predict(DIGITS.X_test) == b.predict(DIGITS.X_test)) > same
         assert a.memory_usage() == b.memory_usage()
+        if name in ("replay", "balanced replay", "er-ace", "der++"):
+            for one, other in zip(a.memory_.stored(), b.memory_.stored(), strict=True):
+                torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3, equal_nan=True)
+            np.testing.assert_array_equal(a.memory_.keys, b.memory_.keys)
         assert a.n_experiences_ == b.n_experiences_ == 5
         np.testing.assert_allclose(a.net_.history[:, "train_loss"], b.net_.history[:, "train_loss"], rtol=rtol)
     assert not torch.equal(together[0].net_.flatten(), together[1].net_.flatten())

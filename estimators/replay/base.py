@@ -59,6 +59,10 @@ class Rehearsing(Remembering):
         """How many rows are drawn for a batch."""
         return self._n_replayed(batch) if len(self.memory_) else 0
 
+    def _offered(self, batch, outputs):
+        """What a batch that was learned gives to the memory; nothing where rows are offered at the end of a call."""
+        return ()
+
     def _mix(self, batch):
         n_rows = self._n_drawn(batch)
         return (*batch, *self.memory_.sample(n_rows, self._generator_)) if n_rows else batch

@@ -71,9 +71,12 @@ class DER(Rehearsing):
         return loss
 
     def _observe(self, batch, outputs):
-        """Offer the rows to the memory with the logits that they had before the update."""
+        self.memory_.add(self._offer_rng_, *self._offered(batch, outputs))
+
+    def _offered(self, batch, outputs):
+        """The rows with the logits that they had before the update."""
         x, y = batch
-        self.memory_.add(self._offer_rng_, x, y, self._row_groups(y), self._answers(outputs[: len(x)]))
+        return x, y, self._row_groups(y), self._answers(outputs[..., : x.shape[-2], :])
 
     def _end(self, X, y):
         del self._offer_rng_
