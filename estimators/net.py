@@ -583,7 +583,7 @@ class _Step:
             )
 
     def __call__(self, batch):
-        return self.strategy._learn_batch(self.theta, batch, self.descend)
+        return self.strategy._learn_batch(self.theta, batch, self.descend).detach()
 
     def descend(self, batch):
         """One step of the optimiser down the loss of a batch; returns the loss."""
