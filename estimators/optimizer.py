@@ -99,17 +99,19 @@ class _FlatSteps:
         self.update(gradient)
         return loss
 
+    def _lay_out(self, *matrices):
+        """Note `theta` and states as what kernels take: lists of vectors, of all optimisers as one, and of each."""
+        self.as_one = [[matrix.view(-1)] for matrix in matrices]
+        self.of_each = [list(matrix) for matrix in matrices]
+
     def update(self, gradient, only=None):
         """One step of all optimisers, or `only` of one, whose gradient is then given."""
         if only is not None:
-            pieces = [slice(only, only + 1)]
+            self._run([[vectors[only]] for vectors in self.of_each], [gradient], only)
         elif self._are_alike():  # they are one optimiser of one long vector
-            pieces = [slice(None)]
+            self._run(self.as_one, [gradient.view(-1)])
         else:
-            pieces = [slice(k, k + 1) for k in range(len(self.theta))]
-        gradient = gradient.view(-1, self.theta.shape[1])
-        gradients = [gradient.view(-1)] if len(pieces) == 1 else list(gradient)
-        self._run(pieces, gradients)
+            self._run(self.of_each, list(gradient))
 
     def finish(self):
         """Bring the optimisers' own states up to date; those of a stack no longer share memory."""
@@ -125,8 +127,8 @@ class _FlatSteps:
         """Whether the optimisers are alike in what is not a vector."""
         raise NotImplementedError
 
-    def _run(self, pieces, gradients):
-        """A step on the rows of each piece, with the gradient of each."""
+    def _run(self, vectors, gradients, only=None):
+        """A step on vectors as :meth:`_lay_out` has them, with the gradient of each."""
         raise NotImplementedError
 
 
@@ -140,23 +142,29 @@ class _FlatAdam(_FlatSteps):
         # Counted on the device, where a recorded step can count on; how far apart they are is known here, too.
         self.lead = [int(states[0].get("step", 0)) for states in self.states]
         self.n_steps = torch.tensor(self.lead, dtype=torch.float32, device=theta.device)
-        self.exp_avg, self.exp_avg_sq = self._matrix("exp_avg"), self._matrix("exp_avg_sq")
+        self.counts = list(self.n_steps)
+        self._lay_out(self.theta, self._matrix("exp_avg"), self._matrix("exp_avg_sq"))
 
     def _are_alike(self):
         return len(set(self.lead)) == 1
 
-    def _run(self, pieces, gradients):
+    def _run(self, vectors, gradients, only=None):
         group = self.group
         beta1, beta2 = group["betas"]
-        for piece in pieces:
-            self.n_steps[piece].add_(1)
+        if only is None:
+            self.n_steps.add_(1)
+            counts = self.counts[: len(gradients)]
+        else:
+            counts = [self.counts[only].add_(1)]
+            self.lead[only] += 1
+        theta, exp_avg, exp_avg_sq = vectors
         self.kernel(
-            [self.theta[piece].view(-1) for piece in pieces],
+            theta,
             gradients,
-            [self.exp_avg[piece].view(-1) for piece in pieces],
-            [self.exp_avg_sq[piece].view(-1) for piece in pieces],
+            exp_avg,
+            exp_avg_sq,
             [],
-            [self.n_steps[piece][0] for piece in pieces],
+            counts,
             lr=group["lr"],
             beta1=beta1,
             beta2=beta2,
@@ -166,13 +174,8 @@ class _FlatAdam(_FlatSteps):
             maximize=False,
         )
 
-    def update(self, gradient, only=None):
-        super().update(gradient, only)
-        if only is not None:
-            self.lead[only] += 1
-
     def finish(self):
-        for states, n in zip(self.states, self.n_steps, strict=True):
+        for states, n in zip(self.states, self.counts, strict=True):
             for state in states:
                 state["step"] = n.clone()
         super().finish()
@@ -184,26 +187,26 @@ class _FlatSGD(_FlatSteps):
     def __init__(self, optimizers, params, theta):
         super().__init__(optimizers, params, theta)
         self.is_first_step = [states[0].get("momentum_buffer") is None for states in self.states]
-        self.momentum_buffer = self._matrix("momentum_buffer") if self.group["momentum"] else None
+        self._lay_out(self.theta, *([self._matrix("momentum_buffer")] if self.group["momentum"] else []))
 
     def _are_alike(self):
         return True  # seeds of a stack have made the same number of calls
 
-    def _run(self, pieces, gradients):
-        group, buffer = self.group, self.momentum_buffer
-        # A first step fills the buffer with the gradient itself.
-        is_first = all(all(self.is_first_step[piece]) for piece in pieces)
+    def _run(self, vectors, gradients, only=None):
+        group = self.group
+        taking_part = slice(None) if only is None else slice(only, only + 1)
+        theta, *buffers = vectors
         torch._fused_sgd_(
-            [self.theta[piece].view(-1) for piece in pieces],
+            theta,
             gradients,
-            [] if buffer is None else [buffer[piece].view(-1) for piece in pieces],
+            *(buffers or [[]]),
             weight_decay=group["weight_decay"],
             momentum=group["momentum"],
             lr=group["lr"],
             dampening=group["dampening"],
             nesterov=group["nesterov"],
             maximize=False,
-            is_first_step=is_first,
+            # A first step fills the buffer with the gradient itself.
+            is_first_step=all(self.is_first_step[taking_part]),
         )
-        for piece in pieces:
-            self.is_first_step[piece] = [False] * len(self.is_first_step[piece])
+        self.is_first_step[taking_part] = [False] * len(self.is_first_step[taking_part])

@@ -450,4 +450,5 @@ def test_published_numbers_on_mnist(mnist):
 @pytest.mark.slow
 @pytest.mark.parametrize(("n_features", "least"), [(2000, 0.95), (5000, 0.97)])
 def test_random_projection_on_mnist(mnist, n_features, least):
-    assert score(RandomProjectionClassifier(n_features, random_state=0), mnist) > least
+    seeds = [RandomProjectionClassifier(n_features, random_state=seed) for seed in range(3)]
+    assert np.mean([score(clf, mnist) for clf in seeds]) > least

@@ -12,7 +12,7 @@ from ..base import ContinualClassifier, ContinualEstimator, ContinualRegressor
 from ..modules import Features, frozen_copy, tensor_bytes
 
 # Bytes of features that are held at once.
-_CHUNK_BYTES = 1 << 27
+_CHUNK_BYTES = 1 << 28
 # Rows at once through a module, whose inner layers may be much wider than its features.
 _MODULE_ROWS = 1024
 # BLAS has other kernels for a handful of rows; filled up, a row gets the same bits alone and in company.
