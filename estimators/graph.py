@@ -7,8 +7,9 @@ import warnings
 
 import torch
 
-# So many calls run as they are before one is recorded: libraries make their plans and workspaces in them.
-_WARM_UP = 2
+# So many calls run as they are before one is recorded. Libraries make their plans and workspaces in the first of them;
+# and as recording takes as long as many steps, a short call should not pay for it.
+_WARM_UP = 10
 
 
 def can_record(theta, steps):
