@@ -17,17 +17,24 @@ from .modules import MLP, call_with, features_and_outputs, head_of
 
 
 class _Elementwise(NamedTuple):
-    """A function of each element: forward, and back from the gradient and the outputs."""
+    """A function of each element, in place: of its argument forward, of the gradient, given the outputs, back."""
 
     forward: Callable[..., torch.Tensor]
     backward: Callable[..., torch.Tensor]
 
 
+aten = torch.ops.aten
 # Elementwise layers whose derivative follows from their outputs.
 _ELEMENTWISE = {
-    nn.ReLU: _Elementwise(torch.relu, lambda gradient, y: torch.ops.aten.threshold_backward(gradient, y, 0)),
-    nn.Tanh: _Elementwise(torch.tanh, torch.ops.aten.tanh_backward),
-    nn.Sigmoid: _Elementwise(torch.sigmoid, torch.ops.aten.sigmoid_backward),
+    nn.ReLU: _Elementwise(
+        torch.relu_, lambda gradient, y: aten.threshold_backward.grad_input(gradient, y, 0, grad_input=gradient)
+    ),
+    nn.Tanh: _Elementwise(
+        torch.tanh_, lambda gradient, y: aten.tanh_backward.grad_input(gradient, y, grad_input=gradient)
+    ),
+    nn.Sigmoid: _Elementwise(
+        torch.sigmoid_, lambda gradient, y: aten.sigmoid_backward.grad_input(gradient, y, grad_input=gradient)
+    ),
 }
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 

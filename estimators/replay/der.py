@@ -58,15 +58,15 @@ class DER(Rehearsing):
         loss = self._task_loss(new, y)
         n_rows, row = groups.shape[-1], groups.ndim - 1
         n_matched = n_rows // 2 if self.alpha and self.beta else n_rows * bool(self.alpha)
-        (matched, labelled), (z, _), (_, y_memory), (_, groups) = (
-            t.split([n_matched, n_rows - n_matched], dim=row) for t in (old, z, y_memory, groups)
-        )
+        n_labelled = n_rows - n_matched
+        matched, labelled = old.split([n_matched, n_labelled], dim=row)
         if self.alpha:
-            answers = self._answers(matched)
+            answers, z = self._answers(matched), z.narrow(row, 0, n_matched)
             # Columns that came later than the row were not stored; they are NaN, and count as equal.
             distance = (answers - torch.where(z.isnan(), answers.detach(), z)).square().sum(-1)
             loss = loss + self.alpha * distance.mean(-1)
         if self.beta:
+            y_memory, groups = (t.narrow(row, n_matched, n_labelled) for t in (y_memory, groups))
             loss = loss + self.beta * self._task_loss(labelled, y_memory, groups)
         return loss
 
