@@ -236,6 +236,8 @@ class NetworkClassifier(NetworkStrategy, ContinualClassifier):
     _net_class = ContinualNet
     _skorch_class = NeuralNetClassifier
     active_outputs: str
+    # Outputs that are not active, for each group of rows; None: all are active in all groups.
+    _inactive_: torch.Tensor | None
 
     def initialize(self, X, classes):
         """Build the untrained network, so that it can answer before it has learned anything.
