@@ -17,6 +17,11 @@ def can_record(theta, steps):
     return theta.is_cuda and steps.settings() is not None
 
 
+def recorded(work, theta, steps):
+    """`work`, a step that moves `theta`, as it is or :class:`Recorded`."""
+    return Recorded(work, steps.settings) if can_record(theta, steps) else work
+
+
 class Recorded:
     """A function of tensors that is recorded for each shape of its inputs and replayed from then on.
 

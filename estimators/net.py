@@ -9,7 +9,7 @@ from skorch.callbacks import Callback, EpochTimer, PassthroughScoring, PrintLog
 from torch import nn
 from torch.utils.data import Dataset
 
-from .graph import Recorded, can_record
+from .graph import recorded
 from .modules import batch_norm_layers, fixed_statistics, head_of, is_frozen
 from .optimizer import stepper
 from .passes import passes_of
@@ -571,8 +571,8 @@ class _Step:
         self.gradient = torch.empty_like(self.theta)
         self.passes = passes_of(net, self.gradient, x)
         self.steps = stepper([net.optimizer_], [self.params], self.theta)
-        is_recorded = strategy._pure_steps and not announce and can_record(self.theta, self.steps)
-        self.move = Recorded(self._move, self.steps.settings) if is_recorded else self._move
+        is_pure = strategy._pure_steps and not announce
+        self.move = recorded(self._move, self.theta, self.steps) if is_pure else self._move
 
     def check_parameters(self):
         """Raise if a callback has changed which parameters are trained: what a strategy remembers is about these."""

@@ -23,18 +23,16 @@ class _Elementwise(NamedTuple):
     backward: Callable[..., torch.Tensor]
 
 
+def _in_place(backward, *arguments):
+    return lambda gradient, y: backward.grad_input(gradient, y, *arguments, grad_input=gradient)
+
+
 aten = torch.ops.aten
 # Elementwise layers whose derivative follows from their outputs.
 _ELEMENTWISE = {
-    nn.ReLU: _Elementwise(
-        torch.relu_, lambda gradient, y: aten.threshold_backward.grad_input(gradient, y, 0, grad_input=gradient)
-    ),
-    nn.Tanh: _Elementwise(
-        torch.tanh_, lambda gradient, y: aten.tanh_backward.grad_input(gradient, y, grad_input=gradient)
-    ),
-    nn.Sigmoid: _Elementwise(
-        torch.sigmoid_, lambda gradient, y: aten.sigmoid_backward.grad_input(gradient, y, grad_input=gradient)
-    ),
+    nn.ReLU: _Elementwise(torch.relu_, _in_place(aten.threshold_backward, 0)),
+    nn.Tanh: _Elementwise(torch.tanh_, _in_place(aten.tanh_backward)),
+    nn.Sigmoid: _Elementwise(torch.sigmoid_, _in_place(aten.sigmoid_backward)),
 }
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 

@@ -16,7 +16,7 @@ from torch import nn
 from torch.func import vmap
 from torch.nn import functional as F
 
-from .graph import Recorded, can_record
+from .graph import recorded
 from .memory import MemoryStack
 from .net import Batches, check_finite
 from .network import NetworkStrategy
@@ -116,9 +116,6 @@ class _Stack:
         self.passes = stacked_passes_of(self.nets[0], self.theta, self.gradient, x)
         self.passes_of_one = [passes_of(net, g, x) for net, g in zip(self.nets, self.gradient, strict=True)]
         self.together._criterion = stacked_criterion(self.nets[0].criterion_)
-        self.move = self._move_all
-        if self.steps and can_record(self.theta, self.steps):
-            self.move = Recorded(self._move_all, self.steps.settings)
         # What each seed does by itself, if it does it at all.
         self.mixes = type(estimators[0])._mix is not NetworkStrategy._mix
         self.observes = type(estimators[0])._observe is not NetworkStrategy._observe
@@ -130,6 +127,7 @@ class _Stack:
         """Train all on their rows; returns False, and has done nothing, if their optimisers cannot step together."""
         if self.steps is None:
             return False
+        self.move = recorded(self._move_all, self.theta, self.steps)
         batches = [
             Batches(tensors, net.batch_size, e._torch_generator("order"))
             for e, net, tensors in zip(self.estimators, self.nets, rows, strict=True)

@@ -149,6 +149,16 @@ def products(task, n_batches=1):
     return lambda: multiply
 
 
+def columns(title, time_of):
+    """The cells of times: of the other library, under its title, of the products, and of ours."""
+    return {
+        title: milliseconds(time_of["other"]),
+        "products alone": milliseconds(time_of["products"]),
+        "estimator": milliseconds(time_of["ours"]),
+        "at most": f"{time_of['other'] / time_of['products']:.2f}",
+    }
+
+
 @pytest.mark.parametrize("data", ["digits", "MNIST"])
 @pytest.mark.parametrize("name", AVALANCHE)
 def test_against_avalanche_on_tensors(benchmark, section, rounds, tasks, name, data, n_threads):
@@ -159,7 +169,7 @@ def test_against_avalanche_on_tensors(benchmark, section, rounds, tasks, name, d
         benchmark,
         rounds,
         ours(name, task),
-        avalanche=theirs(name, task, experiences, EvaluationPlugin),
+        other=theirs(name, task, experiences, EvaluationPlugin),
         products=products(task, BATCHES[name]),
     )
     section.row(
@@ -173,10 +183,8 @@ def test_against_avalanche_on_tensors(benchmark, section, rounds, tasks, name, d
         strategy=name,
         network=data,
         on=n_threads,
-        **{"Avalanche": milliseconds(time_of["avalanche"]), "products alone": milliseconds(time_of["products"])},
-        estimator=milliseconds(time_of["ours"]),
-        **{"at most": f"{time_of['avalanche'] / time_of['products']:.2f}"},
-        **verdict(time_of["avalanche"] / time_of["ours"], TARGETS[name][data], larger_is_better=True),
+        **columns("Avalanche", time_of),
+        **verdict(time_of["other"] / time_of["ours"], TARGETS[name][data], larger_is_better=True),
     )
 
 
@@ -224,15 +232,6 @@ def test_against_avalanche_as_documented(benchmark, section, rounds, tasks, spli
     )
 
 
-def alone(time_of):
-    return {
-        "takes": milliseconds(time_of["other"]),
-        "products alone": milliseconds(time_of["products"]),
-        "estimator": milliseconds(time_of["ours"]),
-        "at most": f"{time_of['other'] / time_of['products']:.2f}",
-    }
-
-
 @pytest.mark.parametrize("data", ["digits", "MNIST"])
 def test_against_scikit_learn(benchmark, section, rounds, tasks, data, n_threads):
     task = tasks[data]
@@ -256,7 +255,7 @@ def test_against_scikit_learn(benchmark, section, rounds, tasks, data, n_threads
         other="MLPClassifier",
         network=data,
         on=n_threads,
-        **alone(time_of),
+        **columns("takes", time_of),
         **verdict(time_of["other"] / time_of["ours"], {"MNIST": 2.0, "digits": 1.0}[data], larger_is_better=True),
     )
 
@@ -290,6 +289,6 @@ def test_against_skorch(benchmark, section, rounds, tasks, data, n_threads):
         other="skorch",
         network=data,
         on=n_threads,
-        **alone(time_of),
+        **columns("takes", time_of),
         **verdict(time_of["other"] / time_of["ours"], None),
     )
