@@ -298,13 +298,14 @@ def _strategies() -> Iterator[tuple[str, str]]:
     import ast
 
     from .. import estimators
+    from ..estimators.registry import strategy_modules
     from .specs import short_name, strategy_names
 
-    folder = Path(estimators.__file__).parent
+    folder, modules = Path(estimators.__file__).parent, strategy_modules()
     for name in strategy_names():
         what = ""
-        if name in estimators._ESTIMATORS:  # read, not imported: torch takes seconds
-            source = folder.joinpath(*estimators._ESTIMATORS[name].split(".")).with_suffix(".py").read_text("utf-8")
+        if name in modules:  # read, not imported: torch takes seconds
+            source = folder.joinpath(*modules[name].split(".")).with_suffix(".py").read_text("utf-8")
             [cls] = (node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name == name)
             what = (ast.get_docstring(cls) or "").partition("\n")[0].partition(" :math:")[0]
         yield short_name(name), what

@@ -50,10 +50,10 @@ def strategy_names() -> list[str]:
     >>> "EWCClassifier" in strategy_names()
     True
     """
-    from ..estimators import _ESTIMATORS
+    from ..estimators.registry import strategy_modules
 
     # Scores are accuracies, so regressors have no place in a benchmark.
-    ours = [name for name in _ESTIMATORS if name.endswith("Classifier")]
+    ours = [name for name in strategy_modules() if name.endswith("Classifier")]
     return [*ours, *sorted(importlib.metadata.entry_points(group=ENTRY_POINTS).names)]
 
 
@@ -105,9 +105,10 @@ def load_class(name: str, *, any_module: bool = False, known: Collection[str] = 
     'GaussianNB'
     """
     from .. import estimators
+    from ..estimators.registry import strategy_modules
 
     for candidate in (name, f"{name}Classifier"):
-        if candidate in estimators._ESTIMATORS and candidate in strategy_names():
+        if candidate in strategy_modules() and candidate in strategy_names():
             return getattr(estimators, candidate)
     for entry_point in importlib.metadata.entry_points(group=ENTRY_POINTS, name=name):
         return entry_point.load()
