@@ -1,0 +1,101 @@
+"""Rows: tensors with one row for each sample, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+
+class Rows:
+    """Tensors that have the same number of rows, each under its name: ``rows.x``, ``rows.y``, what a method adds.
+
+    A batch is such rows, and so is what a memory stores. A name that is set to None is a field that is not there.
+
+    Parameters
+    ----------
+    **fields : torch.Tensor or None
+        Fields that are read but were not given here are None if they are among the attributes below.
+
+    Attributes
+    ----------
+    x, y : torch.Tensor
+        Inputs and targets.
+    groups : torch.Tensor of int, or None
+        For rows of earlier calls, the group of outputs that is active for each.
+    memory : Rows or None
+        In a batch: the rows that are replayed beside it.
+    outputs : torch.Tensor or None
+        In a batch that was learned: what the network gave in the step's first forward pass, before it moved.
+
+    Examples
+    --------
+    >>> rows = Rows(x=torch.zeros(5, 2), y=torch.arange(5), taught=None)
+    >>> [len(part) for part in rows.split([3, 2])], rows.memory
+    ([3, 2], None)
+    """
+
+    groups: torch.Tensor | None = None
+    memory: Any = None
+    outputs: torch.Tensor | None = None
+
+    def __init__(self, **fields: Any) -> None:
+        self.__dict__.update(fields)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    # For fields that methods add: checkers cannot know them.
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"there is no field {name!r} in these rows, only {', '.join(self.names())}")
+
+    def names(self) -> list[str]:
+        """Names of the fields that are tensors."""
+        return [name for name, value in vars(self).items() if torch.is_tensor(value)]
+
+    def tensors(self) -> list[torch.Tensor]:
+        """The fields that are tensors, and then those of the rows in `memory`."""
+        own = [value for value in vars(self).values() if torch.is_tensor(value)]
+        return own if self.memory is None else own + self.memory.tensors()
+
+    def shape(self) -> tuple[Any, ...]:
+        """What must be equal for two batches to be the same work: names, shapes, types, and those of `memory`."""
+        own = tuple((name, t.shape, t.dtype) for name, t in vars(self).items() if torch.is_tensor(t))
+        return own if self.memory is None else (*own, self.memory.shape())
+
+    def like(self, tensors: Sequence[torch.Tensor]) -> Rows:
+        """Rows of the same names with other tensors, in the order of :meth:`tensors`."""
+        return self._filled(iter(tensors))
+
+    def _filled(self, tensors: Iterator[torch.Tensor]) -> Rows:
+        filled = Rows(
+            **{name: next(tensors) if torch.is_tensor(v) else v for name, v in vars(self).items() if name != "memory"}
+        )
+        if self.memory is not None:
+            filled.memory = self.memory._filled(tensors)
+        return filled
+
+    def map(self, function: Any) -> Rows:
+        """Rows with `function` of each tensor."""
+        return Rows(**{name: function(v) if torch.is_tensor(v) else v for name, v in vars(self).items()})
+
+    def take(self, index: torch.Tensor) -> Rows:
+        """The rows at `index`, which is on their device."""
+        return self.map(lambda t: t.index_select(0, index))
+
+    def split(self, sizes: Sequence[int], dim: int = 0) -> Iterator[Rows]:
+        """Parts with so many rows each."""
+        names, rest = self.names(), {name: v for name, v in vars(self).items() if not torch.is_tensor(v)}
+        for parts in zip(*(getattr(self, name).split(sizes, dim) for name in names), strict=True):
+            yield Rows(**dict(zip(names, parts, strict=True)), **rest)
+
+    def joined(self, other: Rows) -> Rows:
+        """These rows and then `other`, in the fields that these have."""
+        return Rows(**{name: torch.cat([getattr(self, name), getattr(other, name)]) for name in self.names()})
+
+
+def stacked(each: Sequence[Rows]) -> Rows:
+    """Rows of several networks as one, with a new first dimension."""
+    tensors = zip(*(rows.tensors() for rows in each), strict=True)
+    return each[0].like([torch.stack(field) for field in tensors])
