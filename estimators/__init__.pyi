@@ -7,6 +7,7 @@ from .analytic.random_projection import (
 )
 from .analytic.slda import SLDAClassifier as SLDAClassifier
 from .base import ContinualClassifier as ContinualClassifier
+from .base import ContinualEstimator as ContinualEstimator
 from .base import ContinualRegressor as ContinualRegressor
 from .baselines.cumulative import CumulativeClassifier as CumulativeClassifier
 from .baselines.frozen import FrozenClassifier as FrozenClassifier
@@ -18,6 +19,27 @@ from .distillation.features import FeatureDistillationClassifier as FeatureDisti
 from .distillation.lwf import LwFClassifier as LwFClassifier
 from .distillation.lwf import LwFRegressor as LwFRegressor
 from .distillation.relations import RelationDistillationClassifier as RelationDistillationClassifier
+from .engine.call import Call as Call
+from .engine.loop import Descend as Descend
+from .engine.memory import Drawn as Drawn
+from .engine.memory import ReplayMemory as ReplayMemory
+from .engine.modules import MLP as MLP
+from .engine.modules import ConvNet as ConvNet
+from .engine.modules import Features as Features
+from .engine.modules import features_and_outputs as features_and_outputs
+from .engine.modules import frozen_copy as frozen_copy
+from .engine.net import ContinualNet as ContinualNet
+from .engine.net import ContinualRegressionNet as ContinualRegressionNet
+from .engine.objective import Objective as Objective
+from .engine.objective import with_groups as with_groups
+from .engine.passes import Passes as Passes
+from .engine.passes import forward_together as forward_together
+from .engine.penalties import add_quadratic_gradient as add_quadratic_gradient
+from .engine.penalties import combined_mean as combined_mean
+from .engine.penalties import distillation_loss as distillation_loss
+from .engine.per_sample import sum_over_samples as sum_over_samples
+from .engine.rows import Rows as Rows
+from .engine.stacking import partial_fit_together as partial_fit_together
 from .isolation.hat import HATClassifier as HATClassifier
 from .isolation.independent import (
     IndependentClassifier as IndependentClassifier,
@@ -29,12 +51,10 @@ from .isolation.packnet import PackNetClassifier as PackNetClassifier
 from .isolation.progressive import ProgressiveClassifier as ProgressiveClassifier
 from .meta.la_maml import LaMAMLClassifier as LaMAMLClassifier
 from .meta.mer import MERClassifier as MERClassifier
-from .modules import MLP as MLP
-from .modules import ConvNet as ConvNet
-from .net import ContinualNet as ContinualNet
-from .net import ContinualRegressionNet as ContinualRegressionNet
-from .network import NetworkClassifier as NetworkClassifier
-from .network import NetworkRegressor as NetworkRegressor
+from .parameters import above as above
+from .parameters import at_least as at_least
+from .parameters import between as between
+from .parameters import one_of as one_of
 from .pipeline import IncrementalPipeline as IncrementalPipeline
 from .pipeline import make_incremental_pipeline as make_incremental_pipeline
 from .registry import all_estimators as all_estimators
@@ -58,4 +78,6 @@ from .replay.generative import GenerativeReplayClassifier as GenerativeReplayCla
 from .replay.icarl import ICaRLClassifier as ICaRLClassifier
 from .replay.replay import ReplayClassifier as ReplayClassifier
 from .replay.replay import ReplayRegressor as ReplayRegressor
-from .stacked import partial_fit_together as partial_fit_together
+from .strategy import NetworkClassifier as NetworkClassifier
+from .strategy import NetworkRegressor as NetworkRegressor
+from .strategy import NetworkStrategy as NetworkStrategy

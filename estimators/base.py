@@ -1,37 +1,68 @@
 """The contract of every estimator: experiences, classes that appear at any time, task ids, all-or-nothing calls."""
 
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
+from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils import Tags, check_consistent_length, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._compat import check_parameters
-
-KEEPS = ("nothing", "statistics", "features", "generator", "samples")
+from .engine.call import Call
+from .engine.modules import bytes_of
+from .parameters import check_parameters
 
 
 class ContinualEstimator(BaseEstimator):
     """What all estimators share: validation, experiences and tasks, transactions, information.
 
-    A strategy declares `_family`, `_source`, `_keeps` and `_needs_task_id`, and writes ``_learn(X, y)``. State is
-    *replaced*, never changed in place, except in objects that have a ``snapshot()`` method returning a function that
-    restores them (nets, memories); this is what makes a failed call harmless.
+    A strategy declares the class attributes below and writes ``learn(call)``.
+
+    State that outlasts a call is in attributes whose names end with an underscore. A failed call brings them back:
+    tensors may be replaced or changed in place, and so may objects with a ``snapshot()`` method that returns a function
+    which restores them (nets, memories); everything else is *replaced*, never changed inside.
+
+    Attributes
+    ----------
+    family : str
+        The folder that the method is in.
+    source : str
+        The paper.
+    keeps : {"nothing", "statistics", "features", "generator", "samples"}
+        What is carried of the data from call to call.
+    needs_task_id : bool
+        Whether predictions need one.
+    parameter_constraints : dict of str to list
+        What each parameter may be, see :mod:`forgetless.estimators.parameters`; those of bases are inherited.
+    carries : dict of str to str
+        Attributes whose bytes :meth:`memory_usage` counts, each with the kind that it counts as; those of bases are
+        inherited.
+    input_dtype : tuple of dtype
+        Types of `X` that are taken as they are; others are converted to the first.
     """
 
-    _constraints: dict[str, list]
-    _family: str
-    _source: str
-    _keeps: str = "nothing"
-    _needs_task_id: bool = False
-    _dtype: tuple = (np.float32,)
+    family: str
+    source: str
+    keeps: str = "nothing"
+    needs_task_id: bool = False
+    parameter_constraints: ClassVar[dict[str, list[Any]]] = {}
+    carries: ClassVar[dict[str, str]] = {}
+    input_dtype: ClassVar[tuple[type, ...]] = (np.float32,)
+
+    n_features_in_: int
+    n_experiences_: int
+    tasks_: dict[Hashable, NDArray[np.int64]]
 
     # --- what users ask ------------------------------------------------------------------------------------------
 
-    def strategy_info(self):
+    def strategy_info(self) -> dict[str, Any]:
         """What kind of method this is.
 
         Returns
@@ -42,13 +73,13 @@ class ContinualEstimator(BaseEstimator):
             "samples".
         """
         return {
-            "family": self._family,
-            "source": self._source,
-            "needs_task_id": self._needs_task_id,
-            "keeps": self._keeps,
+            "family": self.family,
+            "source": self.source,
+            "needs_task_id": self.needs_task_id,
+            "keeps": self.keeps,
         }
 
-    def memory_usage(self):
+    def memory_usage(self) -> dict[str, int]:
         """Bytes that the estimator carries from one call to the next, by kind.
 
         Returns
@@ -62,41 +93,46 @@ class ContinualEstimator(BaseEstimator):
         sklearn.exceptions.NotFittedError
         """
         check_is_fitted(self)
-        return {kind: n_bytes for kind, n_bytes in self._memory().items() if n_bytes}
+        usage: dict[str, int] = {}
+        for kind, thing in self.carried():
+            usage[kind] = usage.get(kind, 0) + bytes_of(thing)
+        return {kind: n_bytes for kind, n_bytes in usage.items() if n_bytes}
 
-    def _memory(self):
-        raise NotImplementedError
+    def carried(self) -> Iterator[tuple[str, Any]]:
+        """What is carried from one call to the next: pairs of a kind, as in :meth:`memory_usage`, and an object."""
+        for cls in reversed(type(self).__mro__):
+            for name, kind in cls.__dict__.get("carries", {}).items():
+                yield kind, getattr(self, name, None)
 
     # --- one call = one transaction ------------------------------------------------------------------------------
 
-    def __sklearn_is_fitted__(self):
+    def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "n_experiences_")
 
-    def _mutable_parts(self):
-        """Objects whose insides change during a call; each has ``snapshot()``."""
-        return [part for name, part in vars(self).items() if name.endswith("_") and hasattr(part, "snapshot")]
-
     @contextmanager
-    def _all_or_nothing(self):
-        """Whatever fails inside leaves the estimator as it was."""
+    def transaction(self) -> Iterator[None]:
+        """Whatever fails inside leaves the estimator as it was, an interrupt included."""
         before = vars(self).copy()
-        restore = [part.snapshot() for part in self._mutable_parts()]
+        fitted = {name: value for name, value in before.items() if name.endswith("_")}
+        restore = [value.snapshot() for value in fitted.values() if hasattr(value, "snapshot")]
+        before.update((name, value.clone()) for name, value in fitted.items() if torch.is_tensor(value))
         try:
             yield
-        except BaseException:  # an interrupt, too
+        except BaseException:
             self.__dict__.clear()
             self.__dict__.update(before)
             for undo in restore:
                 undo()
             raise
 
-    def _forget_everything(self):
+    def forget(self) -> None:
+        """Remove all that was learned."""
         for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("__")]:
             delattr(self, name)
 
     # --- experiences ---------------------------------------------------------------------------------------------
 
-    def fit(self, X, y):
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Forget everything and learn `X`, `y` as the first experience.
 
         Parameters
@@ -108,41 +144,47 @@ class ContinualEstimator(BaseEstimator):
         -------
         self
         """
-        with self._all_or_nothing():
-            self._forget_everything()
-            self._learn_call(X, y)
+        with self.transaction():
+            self.forget()
+            self.learn(self.open_call(X, y))
         return self
 
-    def _learn_call(self, X, y, *, task_id=None):
+    def open_call(self, X: ArrayLike, y: ArrayLike, *, task_id: Hashable = None) -> Call:
+        """Check the rows of a call, and note what is new in it."""
         raise NotImplementedError
 
-    def _start_call(self, task_id):
+    def learn(self, call: Call) -> None:
+        """Learn the rows of a call."""
+        raise NotImplementedError
+
+    def start_call(self, task_id: Hashable) -> Call:
         """Note the task, and whether this call opens an experience; a call with the running task's id continues it."""
         check_parameters(self)
         if not self.__sklearn_is_fitted__():
-            self.n_experiences_ = 0
-            self.tasks_: dict = {}
-            self._running_task_ = None
-            self._n_calls_ = 0
+            self.n_experiences_, self._n_calls_ = 0, 0
+            self.tasks_, self._running_task_ = {}, None
             self._entropy_ = self._draw_entropy()
-        self._opens_experience_ = task_id is None or task_id != self._running_task_ or self.n_experiences_ == 0
+        opens_experience = task_id is None or task_id != self._running_task_ or self.n_experiences_ == 0
         if task_id is not None and task_id not in self.tasks_:
             self.tasks_ = {**self.tasks_, task_id: np.empty(0, dtype=np.int64)}
         self._running_task_ = task_id
-        self.n_experiences_ += self._opens_experience_
+        self.n_experiences_ += opens_experience
         self._n_calls_ += 1
+        return Call(
+            experience=self.n_experiences_,
+            opens_experience=opens_experience,
+            task_id=task_id,
+            entropy=(self._entropy_, self._n_calls_),
+        )
 
-    def _draw_entropy(self):
+    def _draw_entropy(self) -> int:
         random_state = getattr(self, "random_state", None)
         if random_state is None:  # fresh entropy, not NumPy's global generator
             return int(np.random.SeedSequence().generate_state(1)[0])
         return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
-    def _rng(self, purpose):
-        """A NumPy generator of this call for one purpose; purposes do not disturb each other's draws."""
-        return np.random.default_rng([self._entropy_, self._n_calls_, *purpose.encode()])
-
-    def _known_task(self, task_id):
+    def known_task(self, task_id: Hashable) -> NDArray[np.int64]:
+        """Outputs of a task's classes; raises ValueError if the task was never learned."""
         try:
             return self.tasks_[task_id]
         except (KeyError, TypeError):
@@ -153,19 +195,32 @@ class ContinualEstimator(BaseEstimator):
 class ContinualClassifier(ClassifierMixin, ContinualEstimator):
     """A classifier that learns one experience after another, and new classes whenever they come.
 
-    Within a strategy a class is a *column*: classes get columns in the order of their first appearance, so that nothing
-    already learned moves when a class arrives. Users see ``classes_``, sorted, and columns in that order.
+    Within a strategy a class is the number of an *output*: classes get outputs in the order of their first appearance,
+    so that nothing already learned moves when a class arrives. Users see ``classes_``, sorted, and columns in that
+    order.
 
-    Strategies write ``_learn(X, y)``, with `y` as columns, and ``_scores(X)``: an array (n_rows, n_columns), larger
-    where a class is more likely; where scores are logits, ``predict_proba`` is their softmax.
+    Strategies write ``learn(call)``, where ``call.y`` are numbers of outputs, and ``output_scores(X)``: an array
+    (n_rows, n_outputs), larger where a class is more likely; where scores are logits, ``predict_proba`` is their
+    softmax.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Classes seen or announced, sorted.
+    class_outputs_ : ndarray of int, shape (n_classes,)
+        The output of each.
+    seen_outputs_, experience_outputs_ : ndarray of int
+        Outputs of classes of which there were rows: at all, and in the running experience; sorted.
     """
 
-    classes_: np.ndarray
-    _columns_: np.ndarray
-    _seen_columns_: np.ndarray
-    _experience_columns_: np.ndarray
+    classes_: NDArray[Any]
+    class_outputs_: NDArray[np.int64]
+    seen_outputs_: NDArray[np.int64]
+    experience_outputs_: NDArray[np.int64]
 
-    def partial_fit(self, X, y, classes=None, *, task_id=None):
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None, *, task_id: Hashable = None
+    ) -> Self:
         """Learn one experience.
 
         Parameters
@@ -189,35 +244,32 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
             If the input is not finite, empty, not two-dimensional, or has another number of features than before.
             The estimator is then as it was before the call.
         """
-        with self._all_or_nothing():
-            self._learn_call(X, y, classes=classes, task_id=task_id)
+        with self.transaction():
+            self.learn(self.open_call(X, y, classes=classes, task_id=task_id))
         return self
 
-    def _learn_call(self, X, y, *, classes=None, task_id=None):
-        self._learn(*self._read(X, y, classes=classes, task_id=task_id))
-
-    def _read(self, X, y, *, classes=None, task_id=None):
-        """Check the rows of a call and note what is new in it; returns the rows, with classes as columns."""
+    def open_call(
+        self, X: ArrayLike, y: ArrayLike, *, classes: ArrayLike | None = None, task_id: Hashable = None
+    ) -> Call:
+        """Check the rows of a call, and note what is new in it; ``call.y`` are the numbers of outputs."""
         first = not self.__sklearn_is_fitted__()
-        X, y = validate_data(self, X, y, dtype=self._dtype, order="C", reset=first)
+        X, y = validate_data(self, X, y, dtype=self.input_dtype, order="C", reset=first)
         check_classification_targets(y)
-        self._start_call(task_id)
-        self._meet_classes(y if classes is None else np.concatenate([_labels_like(y, classes), y]))
-        y = self._columns_[np.searchsorted(self.classes_, y)]
-        columns = np.unique(y)
-        self._experience_columns_ = (
-            columns if self._opens_experience_ else np.union1d(self._experience_columns_, columns)
-        )
-        self._seen_columns_ = columns if first else np.union1d(self._seen_columns_, columns)
+        call = self.start_call(task_id)
+        self.meet_classes(y if classes is None else np.concatenate([_labels_like(y, classes), y]))
+        call.X, call.y = X, self.class_outputs_[np.searchsorted(self.classes_, y)]
+        outputs = np.unique(call.y)
+        self.experience_outputs_ = outputs if call.opens_experience else np.union1d(self.experience_outputs_, outputs)
+        self.seen_outputs_ = outputs if first else np.union1d(self.seen_outputs_, outputs)
         if task_id is not None:
-            self.tasks_ = {**self.tasks_, task_id: np.union1d(self.tasks_[task_id], columns)}
-        return X, y
+            self.tasks_ = {**self.tasks_, task_id: np.union1d(self.tasks_[task_id], outputs)}
+        return call
 
-    def _meet_classes(self, labels):
-        """Give new labels the next columns; `classes_` stays sorted."""
+    def meet_classes(self, labels: NDArray[Any]) -> None:
+        """Give new labels the next outputs; `classes_` stays sorted."""
         labels = np.unique(labels)
         if not hasattr(self, "classes_"):
-            self.classes_, self._columns_ = labels, np.arange(len(labels))
+            self.classes_, self.class_outputs_ = labels, np.arange(len(labels))
             return
         if (labels.dtype.kind in "OUS") != (self.classes_.dtype.kind in "OUS"):
             raise ValueError(
@@ -226,33 +278,30 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
             )
         new = np.setdiff1d(labels, self.classes_)
         if len(new):
-            together = np.concatenate([self.classes_, new])
-            columns = np.concatenate([self._columns_, len(self.classes_) + np.arange(len(new))])
-            order = np.argsort(together)
-            self.classes_, self._columns_ = together[order], columns[order]
+            classes = np.concatenate([self.classes_, new])
+            outputs = np.concatenate([self.class_outputs_, len(self.classes_) + np.arange(len(new))])
+            order = np.argsort(classes)
+            self.classes_, self.class_outputs_ = classes[order], outputs[order]
 
-    def _learn(self, X, y):
+    def output_scores(self, X: NDArray[Any]) -> NDArray[Any]:
+        """Scores of checked rows, shape (n_rows, n_outputs)."""
         raise NotImplementedError
 
-    def _scores(self, X):
-        raise NotImplementedError
+    def task_output_scores(self, X: NDArray[Any], task_id: Hashable) -> NDArray[Any]:
+        """Scores where the task is known; the mask over the task's classes comes on top."""
+        return self.output_scores(X)
 
     # --- predictions ---------------------------------------------------------------------------------------------
 
-    def _class_scores(self, X, task_id):
+    def _class_scores(self, X: ArrayLike, task_id: Hashable) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Scores in the order of `classes_`, and which classes are possible answers."""
         check_is_fitted(self)
-        columns = None if task_id is None else self._known_task(task_id)
-        X = validate_data(self, X, dtype=self._dtype, order="C", reset=False)
-        scores = (self._scores(X) if task_id is None else self._task_scores(X, task_id))[:, self._columns_]
-        possible = np.isin(self._columns_, self._seen_columns_ if columns is None else columns)
-        return scores, possible
+        outputs = self.seen_outputs_ if task_id is None else self.known_task(task_id)
+        X = validate_data(self, X, dtype=self.input_dtype, order="C", reset=False)
+        scores = self.output_scores(X) if task_id is None else self.task_output_scores(X, task_id)
+        return scores[:, self.class_outputs_], np.isin(self.class_outputs_, outputs)
 
-    def _task_scores(self, X, task_id):
-        """Scores where the task is known; the mask over the task's classes comes on top."""
-        return self._scores(X)
-
-    def predict(self, X, task_id=None):
+    def predict(self, X: ArrayLike, task_id: Hashable = None) -> NDArray[Any]:
         """Predict labels.
 
         Parameters
@@ -273,7 +322,7 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
         scores, possible = self._class_scores(X, task_id)
         return self.classes_[np.where(possible, scores, -np.inf).argmax(axis=1)]
 
-    def predict_proba(self, X, task_id=None):
+    def predict_proba(self, X: ArrayLike, task_id: Hashable = None) -> NDArray[np.float64]:
         """Probability of each class.
 
         Parameters
@@ -292,7 +341,7 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
         scores = np.exp(scores - scores.max(axis=1, keepdims=True))
         return scores / scores.sum(axis=1, keepdims=True)
 
-    def decision_function(self, X, task_id=None):
+    def decision_function(self, X: ArrayLike, task_id: Hashable = None) -> NDArray[np.float64]:
         """Score of each class: logits or what the method has instead.
 
         Parameters
@@ -310,7 +359,9 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
         scores = np.where(possible, scores.astype(np.float64), -np.inf)
         return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
-    def score(self, X, y, sample_weight=None, task_id=None):
+    def score(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, task_id: Hashable = None
+    ) -> float:
         """Mean accuracy on `X`, `y`.
 
         Parameters
@@ -331,16 +382,18 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
 class ContinualRegressor(RegressorMixin, ContinualEstimator):
     """A regressor that learns one experience after another.
 
-    Strategies write ``_learn(X, y)`` and ``_predictions(X)``; there, targets are float64 of shape (n_rows, n_outputs),
+    Strategies write ``learn(call)`` and ``predictions(X)``; there, targets are float64 of shape (n_rows, n_outputs),
     whatever the shape of the user's `y`.
     """
 
-    def __sklearn_tags__(self):
+    n_outputs_: int
+
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
 
-    def partial_fit(self, X, y, *, task_id=None):
+    def partial_fit(self, X: ArrayLike, y: ArrayLike, *, task_id: Hashable = None) -> Self:
         """Learn one experience.
 
         Parameters
@@ -361,27 +414,25 @@ class ContinualRegressor(RegressorMixin, ContinualEstimator):
             If the input is not finite, empty, not two-dimensional, or has another number of features or outputs than
             before. The estimator is then as it was before the call.
         """
-        with self._all_or_nothing():
-            self._learn_call(X, y, task_id=task_id)
+        with self.transaction():
+            self.learn(self.open_call(X, y, task_id=task_id))
         return self
 
-    def _learn_call(self, X, y, *, task_id=None):
-        self._learn(*self._read(X, y, task_id=task_id))
+    def open_call(self, X: ArrayLike, y: ArrayLike, *, task_id: Hashable = None) -> Call:
+        """Check the rows of a call, and note what is new in it; ``call.y`` are targets (n_rows, n_outputs)."""
+        X, y = self.check_rows(X, y, first=not self.__sklearn_is_fitted__())
+        call = self.start_call(task_id)
+        call.X, call.y = X, y
+        return call
 
-    def _read(self, X, y, *, task_id=None):
-        """Check the rows of a call and note what is new in it; returns the rows and their targets."""
-        X, y = self._validate(X, y, first=not self.__sklearn_is_fitted__())
-        self._start_call(task_id)
-        return X, y
-
-    def _validate(self, X, y, first):
+    def check_rows(self, X: ArrayLike, y: ArrayLike, first: bool) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """Rows and targets as strategies see them; the shape of `y` is noted at the first call, and then demanded."""
         X, y = validate_data(
             self,
             X,
             y,
             validate_separately=(
-                {"dtype": self._dtype, "order": "C"},
+                {"dtype": self.input_dtype, "order": "C"},
                 {"dtype": np.float64, "ensure_2d": False},
             ),
             reset=first,
@@ -396,17 +447,15 @@ class ContinualRegressor(RegressorMixin, ContinualEstimator):
             )
         return X, y.reshape(len(y), self.n_outputs_)
 
-    def _learn(self, X, y):
+    def predictions(self, X: NDArray[Any]) -> NDArray[Any]:
+        """Predictions for checked rows, shape (n_rows, n_outputs)."""
         raise NotImplementedError
 
-    def _predictions(self, X):
-        raise NotImplementedError
-
-    def _task_predictions(self, X, task_id):
+    def task_predictions(self, X: NDArray[Any], task_id: Hashable) -> NDArray[Any]:
         """Predictions where the task is known."""
-        return self._predictions(X)
+        return self.predictions(X)
 
-    def predict(self, X, task_id=None):
+    def predict(self, X: ArrayLike, task_id: Hashable = None) -> NDArray[Any]:
         """Predict targets.
 
         Parameters
@@ -427,12 +476,14 @@ class ContinualRegressor(RegressorMixin, ContinualEstimator):
         """
         check_is_fitted(self)
         if task_id is not None:
-            self._known_task(task_id)
-        X = validate_data(self, X, dtype=self._dtype, order="C", reset=False)
-        predictions = self._predictions(X) if task_id is None else self._task_predictions(X, task_id)
+            self.known_task(task_id)
+        X = validate_data(self, X, dtype=self.input_dtype, order="C", reset=False)
+        predictions = self.predictions(X) if task_id is None else self.task_predictions(X, task_id)
         return predictions.astype(np.float64).reshape(len(X), *self._target_shape_)
 
-    def score(self, X, y, sample_weight=None, task_id=None):
+    def score(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, task_id: Hashable = None
+    ) -> float:
         """Coefficient of determination R² on `X`, `y`; the mean over outputs if there are several.
 
         Parameters
@@ -450,7 +501,7 @@ class ContinualRegressor(RegressorMixin, ContinualEstimator):
         return float(r2_score(y, self.predict(X, task_id=task_id), sample_weight=sample_weight))
 
 
-def _labels_like(y, classes):
+def _labels_like(y: NDArray[Any], classes: ArrayLike) -> NDArray[Any]:
     """`classes` as an array that can stand in one array with `y`."""
     classes = np.unique(np.asarray(classes))
     if (classes.dtype.kind in "OUS") != (y.dtype.kind in "OUS"):

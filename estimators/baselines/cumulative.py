@@ -1,44 +1,12 @@
 """Cumulative: keep everything, and go on training on all of it at each experience."""
 
-import torch
-
-from ..modules import tensor_bytes
-from ..network import NetworkClassifier, NetworkStrategy
-
-
-class Cumulative(NetworkStrategy):
-    """The rule of cumulative training: every call trains on all rows so far, from the weights that are there."""
-
-    _family = "baseline"
-    _source = "upper bound: cumulative training"
-    _keeps = "samples"
-
-    rows_: tuple[torch.Tensor, ...]
-
-    def __init__(self, net=None, *, active_outputs="auto", random_state=None):
-        self.net = net
-        self.active_outputs = active_outputs
-        self.random_state = random_state
-
-    def _train(self, X, y):
-        rows: tuple[torch.Tensor, ...] = (X, y, self._row_groups(y))
-        if hasattr(self, "rows_"):
-            rows = tuple(torch.cat(pair) for pair in zip(self.rows_, rows, strict=True))
-        self.rows_ = rows
-        super()._train(*rows[:2])
-
-    def _begin(self, X, y):
-        return self.rows_[2:]
-
-    def _loss(self, forward, batch):
-        x, y, groups = batch
-        return self._task_loss(forward(x), y, groups)
-
-    def _memory(self):
-        return super()._memory() | {"replay": tensor_bytes(*getattr(self, "rows_", ()))}
+from ..engine.call import Call
+from ..engine.objective import with_groups
+from ..engine.rows import Rows
+from ..strategy import NetworkClassifier
 
 
-class CumulativeClassifier(Cumulative, NetworkClassifier):
+class CumulativeClassifier(NetworkClassifier):
     """Keep all data and go on training on all of it at each call: an upper bound that never starts anew.
 
     Unlike :class:`JointClassifier` it starts each call from the current weights and optimiser state, so rows of early
@@ -70,3 +38,15 @@ class CumulativeClassifier(Cumulative, NetworkClassifier):
     >>> clf.memory_usage()["replay"] > 1437 * 64 * 4
     True
     """
+
+    family = "baselines"
+    source = "upper bound: cumulative training"
+    keeps = "samples"
+    carries = {"rows_": "replay"}
+
+    rows_: Rows
+
+    def before_training(self, call: Call) -> None:
+        """Every call trains on all rows so far, from the weights that are there."""
+        rows = with_groups(call.objective, call.rows)
+        self.rows_ = call.rows = self.rows_.joined(rows) if hasattr(self, "rows_") else rows

@@ -1,37 +1,15 @@
 """Frozen: features from the first experience or brought along; afterwards only the head learns."""
 
-from ..network import NetworkClassifier, NetworkStrategy
+from typing import Any
+
+from skorch import NeuralNet
+
+from ..engine.call import Call
+from ..engine.net import FastLoop
+from ..strategy import NetworkClassifier
 
 
-class Frozen(NetworkStrategy):
-    """L, as a function of the head's weights only: everything before the head stands still."""
-
-    _family = "baseline"
-    _source = "baseline: frozen features, as in transfer learning"
-    _constraints = {"pretrained": ["boolean"]}
-
-    def __init__(self, net=None, *, pretrained=False, active_outputs="auto", random_state=None):
-        self.net = net
-        self.pretrained = pretrained
-        self.active_outputs = active_outputs
-        self.random_state = random_state
-
-    def _new_net(self, n_outputs):
-        net = super()._new_net(n_outputs)
-        if self.pretrained:
-            net.freeze_features()
-        return net
-
-    def _new_experience(self):
-        self.net_.freeze_features()
-
-    @property
-    def _fixes_statistics(self):
-        """Whether the features stand still in this call, and so the statistics of batch normalisation."""
-        return self.pretrained or self.n_experiences_ > 1
-
-
-class FrozenClassifier(Frozen, NetworkClassifier):
+class FrozenClassifier(NetworkClassifier):
     """Learn features in the first experience, or bring them along; afterwards train the head only.
 
     The baseline from transfer learning: features that do not move cannot be forgotten, so what is forgotten is
@@ -66,3 +44,34 @@ class FrozenClassifier(Frozen, NetworkClassifier):
     >>> bool((clf.net_.module_.hidden[0].weight == before).all()), clf.score(second.X_test, second.y_test) > 0.8
     (True, True)
     """
+
+    family = "baselines"
+    source = "baseline: frozen features, as in transfer learning"
+    parameter_constraints = {"pretrained": ["boolean"]}
+
+    def __init__(
+        self,
+        net: NeuralNet | None = None,
+        *,
+        pretrained: bool = False,
+        active_outputs: str = "auto",
+        random_state: Any = None,
+    ) -> None:
+        super().__init__(net, active_outputs=active_outputs, random_state=random_state)
+        self.pretrained = pretrained
+
+    def new_network(self, call: Call, n_outputs: int) -> FastLoop:
+        """A network whose features stand still from the start, if they are pretrained."""
+        net = super().new_network(call, n_outputs)
+        if self.pretrained:
+            net.freeze_features()
+        return net
+
+    def consolidate(self) -> None:
+        """L becomes a function of the head's weights only: everything before the head stands still."""
+        self.net_.freeze_features()
+
+    @property
+    def fixes_statistics(self) -> bool:
+        """Whether the features stand still in this call, and so the statistics of batch normalisation."""
+        return self.pretrained or self.n_experiences_ > 1

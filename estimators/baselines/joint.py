@@ -1,19 +1,42 @@
 """Joint: keep everything, and train from scratch on it at each experience."""
 
-from ..network import NetworkClassifier, NetworkRegressor
-from .cumulative import Cumulative
+from typing import Any
+
+from skorch import NeuralNet
+
+from ..base import ContinualClassifier, ContinualRegressor
+from ..engine.call import Call
+from ..engine.objective import with_groups
+from ..engine.rows import Rows
+from ..strategy import NetworkStrategy
 
 
-class Joint(Cumulative):
+class Joint(NetworkStrategy):
     """The rule of joint training: every call trains a new network on all rows so far."""
 
-    _source = "upper bound: joint training"
+    family = "baselines"
+    source = "upper bound: joint training"
+    keeps = "samples"
+    carries = {"rows_": "replay"}
 
-    def _ready_net(self):
-        self.net_ = self._new_net(self._n_outputs())
+    rows_: Rows
+
+    def __init__(self, net: NeuralNet | None = None, *, active_outputs: str = "auto", random_state: Any = None) -> None:
+        self.net = net
+        self.active_outputs = active_outputs
+        self.random_state = random_state
+
+    def ready_network(self, call: Call) -> None:
+        """Start anew."""
+        self.net_ = self.new_network(call, self.n_network_outputs())
+
+    def before_training(self, call: Call) -> None:
+        """Train on all rows so far, each with the active outputs of its own task."""
+        rows = with_groups(call.objective, call.rows)
+        self.rows_ = call.rows = self.rows_.joined(rows) if hasattr(self, "rows_") else rows
 
 
-class JointClassifier(Joint, NetworkClassifier):
+class JointClassifier(Joint, ContinualClassifier):
     """Keep all data and train from scratch on all of it at each call: the upper bound that strategies are held to.
 
     Parameters
@@ -43,7 +66,7 @@ class JointClassifier(Joint, NetworkClassifier):
     """
 
 
-class JointRegressor(Joint, NetworkRegressor):
+class JointRegressor(Joint, ContinualRegressor):
     """Keep all data and train from scratch on all of it at each call: the upper bound that strategies are held to.
 
     Parameters
@@ -70,5 +93,5 @@ class JointRegressor(Joint, NetworkRegressor):
     True
     """
 
-    def __init__(self, net=None, *, random_state=None):
+    def __init__(self, net: NeuralNet | None = None, *, random_state: Any = None) -> None:
         super().__init__(net, random_state=random_state)

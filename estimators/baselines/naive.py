@@ -1,22 +1,11 @@
 """Naive: go on training, do nothing against forgetting."""
 
-from ..network import NetworkClassifier, NetworkRegressor, NetworkStrategy
+from ..strategy import NetworkClassifier, NetworkRegressor
+
+_SOURCE = "lower bound: plain fine-tuning"
 
 
-class Naive(NetworkStrategy):
-    """The rule of naive fine-tuning: the hooks' defaults."""
-
-    _family = "baseline"
-    _pure_steps = True
-    _source = "lower bound: plain fine-tuning"
-
-    def __init__(self, net=None, *, active_outputs="auto", random_state=None):
-        self.net = net
-        self.active_outputs = active_outputs
-        self.random_state = random_state
-
-
-class NaiveClassifier(Naive, NetworkClassifier):
+class NaiveClassifier(NetworkClassifier):
     """Train on each experience as it comes: the lower bound that every strategy must beat.
 
     The loss is the net's own, L. Nothing is carried over but the weights and the state of the optimiser.
@@ -53,8 +42,12 @@ class NaiveClassifier(Naive, NetworkClassifier):
     (5, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
     """
 
+    family = "baselines"
+    source = _SOURCE
+    pure_steps = True
 
-class NaiveRegressor(Naive, NetworkRegressor):
+
+class NaiveRegressor(NetworkRegressor):
     """Train on each experience as it comes: the lower bound that every strategy must beat.
 
     The loss is the net's own, by default the squared error, a mean over rows and outputs. Targets are taken as they
@@ -89,5 +82,6 @@ class NaiveRegressor(Naive, NetworkRegressor):
     True
     """
 
-    def __init__(self, net=None, *, random_state=None):
-        super().__init__(net, random_state=random_state)
+    family = "baselines"
+    source = _SOURCE
+    pure_steps = True

@@ -1,10 +1,21 @@
 """Replay memory: a bounded sample of the rows seen so far."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
 import numpy as np
 import torch
 from torch.nn import functional as F
 
 from .modules import tensor_bytes
+from .rows import Rows, stacked
+
+Ints: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+Bools: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 
 # Up to so many rows a loop is faster than sorting.
 _FEW = 16
@@ -33,8 +44,8 @@ class ReplayMemory:
 
     Attributes
     ----------
-    rows : tuple of torch.Tensor
-        What is stored, with `capacity` rows each, of which the first ``len(memory)`` are in use.
+    rows : Rows
+        What is stored, `capacity` rows, of which the first ``len(memory)`` are in use.
     keys, pools : ndarray of shape (len(memory),)
         Key of each row, and the pool within which it competes.
 
@@ -48,41 +59,49 @@ class ReplayMemory:
     --------
     >>> import numpy as np, torch
     >>> memory = ReplayMemory(4, "class_balanced")
-    >>> memory.add(np.random.default_rng(0), torch.arange(10.0)[:, None], torch.tensor([0] * 8 + [1] * 2))
-    >>> memory.stored()[1].sort().values
+    >>> rows = Rows(x=torch.arange(10.0)[:, None], y=torch.tensor([0] * 8 + [1] * 2))
+    >>> memory.add(np.random.default_rng(0), rows)
+    >>> memory.stored().y.sort().values
     tensor([0, 0, 1, 1])
     """
 
-    def __init__(self, capacity, policy):
+    def __init__(self, capacity: int, policy: str = "reservoir") -> None:
         self.capacity = capacity
         self.policy = policy
-        self.rows: tuple[torch.Tensor, ...] = ()
-        self.keys = np.empty(0)
-        self.pools = np.empty(0, dtype=np.int64)
+        self.rows = Rows()
+        self.keys: Floats = np.empty(0)
+        self.pools: Ints = np.empty(0, dtype=np.int64)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.keys)
 
-    def add(self, rng, x, y, *fields, pools=None, features=None):
+    def add(
+        self, rng: np.random.Generator, rows: Rows, pools: Ints | None = None, features: torch.Tensor | None = None
+    ) -> None:
         """Offer rows; those whose keys are small enough stay.
 
         Parameters
         ----------
         rng : numpy.random.Generator
             Draws the keys.
-        x, y, *fields : torch.Tensor
-            With one row per sample.
+        rows : Rows
+            With the same fields each time.
         pools : ndarray of int, default=None
             Whom each row competes with, in place of its class `y`; not used by "reservoir".
         features : torch.Tensor of shape (n_rows, n_features), default=None
             Where "herding" measures distances.
         """
-        offered = (x, y, *fields)
-        if not self.rows:
-            self.rows = tuple(t.new_zeros((self.capacity, *t.shape[1:])) for t in offered)
-        _store(self.rows, offered, *self._admit(rng, y, pools, features))
+        if not self.rows.names():
+            self.rows = rows.map(lambda t: t.new_zeros((self.capacity, *t.shape[1:])))
+        store(self.rows.tensors(), rows.tensors(), *self.admit(rng, rows.y, pools, features))
 
-    def _admit(self, rng, y, pools=None, features=None):
+    def admit(
+        self,
+        rng: np.random.Generator,
+        y: torch.Tensor,
+        pools: Ints | None = None,
+        features: torch.Tensor | None = None,
+    ) -> tuple[Sequence[int] | Ints, Sequence[int] | Ints]:
         """Note the keys of those who stay; returns which of the new rows come, and to which places."""
         if self.policy == "reservoir":
             pools = np.zeros(len(y), dtype=np.int64)
@@ -92,8 +111,8 @@ class ReplayMemory:
         few = self._few_candidates(keys)
         return self._share_out(keys, pools) if few is None else self._displace(keys, few)
 
-    def _share_out(self, keys, pools):
-        """As :meth:`_admit`, for rows with these keys."""
+    def _share_out(self, keys: Floats, pools: Ints) -> tuple[Ints, Ints]:
+        """As :meth:`admit`, for rows with these keys."""
         n_old = len(self)
         keys, pools = np.concatenate([self.keys, keys]), np.concatenate([self.pools, pools])
         stays = smallest_keys(keys, pools, self.capacity)
@@ -106,14 +125,14 @@ class ReplayMemory:
         self.keys, self.pools = keys[sources], pools[sources]
         return coming - n_old, places
 
-    def _few_candidates(self, keys):
+    def _few_candidates(self, keys: Floats) -> Ints | None:
         """Rows that have a chance in a full reservoir; None where they are many, or where classes have shares."""
         if self.policy != "reservoir" or not 0 < self.capacity == len(self):
             return None
         candidates = (keys < self.keys.max()).nonzero()[0]
         return candidates if len(candidates) <= _FEW else None
 
-    def _displace(self, keys, candidates):
+    def _displace(self, keys: Floats, candidates: Ints) -> tuple[list[int], list[int]]:
         """As :meth:`_share_out`, for a few rows: one by one, each takes the place of the largest key."""
         self.keys, source_of = self.keys.copy(), {}
         for row in candidates.tolist():
@@ -123,20 +142,22 @@ class ReplayMemory:
                 source_of[place] = row
         return list(source_of.values()), list(source_of)
 
-    def _new_keys(self, rng, pools, features):
+    def _new_keys(self, rng: np.random.Generator, pools: Ints, features: torch.Tensor | None) -> Floats:
         if self.policy == "ring":
             n_before = -self.keys.min() if len(self) else 0.0
             return -(n_before + 1 + np.arange(len(pools)))
         if self.policy == "herding":
+            if features is None:
+                raise ValueError("policy 'herding' orders rows by their features; give `features`.")
             return herding_keys(features, pools, self.capacity)
         return rng.random(len(pools))
 
-    def stored(self):
-        """Views of the rows in use, as given to :meth:`add`."""
-        return tuple(t[: len(self)] for t in self.rows)
+    def stored(self) -> Rows:
+        """Views of the rows in use."""
+        return self.rows.map(lambda t: t[: len(self)])
 
-    def sample(self, n_rows, generator, replacement=True):
-        """Rows drawn uniformly.
+    def draw(self, n_rows: int, generator: torch.Generator, replacement: bool = True) -> Drawn:
+        """Draw rows uniformly, and gather them later: ``batch.memory`` may be such a draw.
 
         Parameters
         ----------
@@ -147,51 +168,80 @@ class ReplayMemory:
 
         Returns
         -------
-        tuple of torch.Tensor
-            As given to :meth:`add`.
+        Drawn
         """
         if replacement:
-            index = torch.randint(len(self), (n_rows,), generator=generator)
-        else:
-            index = torch.randperm(len(self), generator=generator)[:n_rows]
-        index = index.to(self.rows[0].device, non_blocking=True)
-        return tuple(t.index_select(0, index) for t in self.rows)
+            return Drawn(self, torch.randint(len(self), (n_rows,), generator=generator))
+        return Drawn(self, torch.randperm(len(self), generator=generator)[:n_rows])
 
-    def widen(self, field, n_columns):
+    def sample(self, n_rows: int, generator: torch.Generator, replacement: bool = True) -> Rows:
+        """Rows drawn uniformly, with the parameters of :meth:`draw`."""
+        return self.draw(n_rows, generator, replacement).rows()
+
+    def widen(self, name: str, n_outputs: int) -> None:
         """Give a field more columns, with NaN where nothing was stored.
 
         Parameters
         ----------
-        field : int
-            Position among what :meth:`add` is given.
-        n_columns : int
+        name : str
+        n_outputs : int
+            Columns that the field has then.
         """
-        if self.rows:
-            wider = F.pad(self.rows[field], (0, n_columns - self.rows[field].shape[1]), value=torch.nan)
-            self.rows = (*self.rows[:field], wider, *self.rows[field + 1 :])
+        if self.rows.names():
+            field = getattr(self.rows, name)
+            wider = F.pad(field, (0, n_outputs - field.shape[1]), value=torch.nan)
+            self.rows = Rows(**{**vars(self.rows), name: wider})
 
-    def nbytes(self):
+    def nbytes(self) -> int:
         """Bytes of what is stored."""
-        return tensor_bytes(*self.rows) + self.keys.nbytes + self.pools.nbytes
+        return tensor_bytes(*self.rows.tensors()) + self.keys.nbytes + self.pools.nbytes
 
-    def snapshot(self):
+    def snapshot(self) -> Callable[[], None]:
         """Note the contents; returns a function that brings them back."""
-        rows, keys, pools = tuple(t.clone() for t in self.rows), self.keys, self.pools
+        rows, keys, pools = self.rows.map(torch.clone), self.keys, self.pools
 
-        def restore():
+        def restore() -> None:
             self.rows, self.keys, self.pools = rows, keys, pools
 
         return restore
 
 
-def _store(stored, offered, source, target):
+@dataclass
+class Drawn:
+    """Places of a memory that were drawn.
+
+    Parameters
+    ----------
+    memory : ReplayMemory
+    index : torch.Tensor of int, shape (n_rows,)
+        On the CPU.
+    """
+
+    memory: ReplayMemory
+    index: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def rows(self) -> Rows:
+        """The rows, gathered."""
+        stored = self.memory.rows
+        return stored.take(self.index.to(stored.x.device, non_blocking=True))
+
+
+def store(
+    stored: Sequence[torch.Tensor],
+    offered: Sequence[torch.Tensor],
+    source: Sequence[int] | Ints,
+    target: Sequence[int] | Ints,
+) -> None:
     """Copy the rows `source` of what is offered to the places `target` of what is stored."""
     if not len(source):
         return
     # Without `non_blocking`, a copy to the device waits for all that runs there.
-    source, target = (torch.as_tensor(i).to(stored[0].device, non_blocking=True) for i in (source, target))
-    for place, rows in zip(stored, offered, strict=True):
-        place.index_copy_(0, target, rows.index_select(0, source))
+    origins, places = (torch.as_tensor(i).to(stored[0].device, non_blocking=True) for i in (source, target))
+    for kept, rows in zip(stored, offered, strict=True):
+        kept.index_copy_(0, places, rows.index_select(0, origins))
 
 
 class MemoryStack:
@@ -200,56 +250,67 @@ class MemoryStack:
     Parameters
     ----------
     memories : sequence of ReplayMemory
-        Of one capacity, and none of them empty.
+        Of one capacity.
     """
 
-    def __init__(self, memories):
+    def __init__(self, memories: Sequence[ReplayMemory]) -> None:
         self.memories = memories
-        self.rows = tuple(torch.stack(field) for field in zip(*(m.rows for m in memories), strict=True))
-        for k, memory in enumerate(memories):
-            memory.rows = tuple(field[k] for field in self.rows)
+        self._take_over()
 
-    def sample(self, n_rows, generators):
-        """Rows drawn uniformly from each, with replacement, as :meth:`ReplayMemory.sample` draws them.
+    def _take_over(self) -> None:
+        """Stack what is stored, if all store something."""
+        self.rows = Rows()
+        if all(memory.rows.names() for memory in self.memories):
+            self.rows = stacked([memory.rows for memory in self.memories])
+            for k, memory in enumerate(self.memories):
+                memory.rows = self.rows.map(lambda t, k=k: t[k])
+
+    def __len__(self) -> int:
+        return min(map(len, self.memories))
+
+    def gather(self, draws: Sequence[Drawn]) -> Rows:
+        """Rows drawn from each memory, equally many, gathered at once.
 
         Parameters
         ----------
-        n_rows : int
-        generators : sequence of torch.Generator
+        draws : sequence of Drawn
 
         Returns
         -------
-        tuple of torch.Tensor of shape (n_memories, n_rows, ...)
+        Rows of shape (n_memories, n_rows, ...)
         """
-        draws = [
-            torch.randint(len(memory), (n_rows,), generator=generator)
-            for memory, generator in zip(self.memories, generators, strict=True)
-        ]
         first = self.memories[0].capacity * torch.arange(len(draws))[:, None]
-        index = (torch.stack(draws) + first).flatten().to(self.rows[0].device, non_blocking=True)
-        return tuple(t.flatten(0, 1).index_select(0, index).unflatten(0, (len(draws), n_rows)) for t in self.rows)
+        index = (torch.stack([drawn.index for drawn in draws]) + first).flatten()
+        index = index.to(self.rows.x.device, non_blocking=True)
+        shape = (len(draws), len(draws[0]))
+        return self.rows.map(lambda t: t.flatten(0, 1).index_select(0, index).unflatten(0, shape))
 
-    def add(self, rngs, *fields):
+    def add(self, rngs: Sequence[np.random.Generator], rows: Rows) -> None:
         """Offer rows to each, as :meth:`ReplayMemory.add` does.
 
         Parameters
         ----------
         rngs : sequence of numpy.random.Generator
-        *fields : torch.Tensor of shape (n_memories, n_rows, ...)
+        rows : Rows of shape (n_memories, n_rows, ...)
         """
-        capacity, n_rows = self.rows[0].shape[1], fields[0].shape[1]
-        each = [m._admit(rng, y) for m, rng, y in zip(self.memories, rngs, fields[1], strict=True)]
-        source = [k * n_rows + row for k, (rows, _) in enumerate(each) for row in rows]
+        if not self.rows.names():
+            for k, (memory, rng) in enumerate(zip(self.memories, rngs, strict=True)):
+                memory.add(rng, rows.map(lambda t, k=k: t[k]))
+            self._take_over()
+            return
+        capacity, n_rows = self.memories[0].capacity, rows.x.shape[1]
+        each = [memory.admit(rng, y) for memory, rng, y in zip(self.memories, rngs, rows.y, strict=True)]
+        source = [k * n_rows + row for k, (coming, _) in enumerate(each) for row in coming]
         target = [k * capacity + place for k, (_, places) in enumerate(each) for place in places]
-        _store([t.flatten(0, 1) for t in self.rows], [t.flatten(0, 1) for t in fields], source, target)
+        store([t.flatten(0, 1) for t in self.rows.tensors()], [t.flatten(0, 1) for t in rows.tensors()], source, target)
 
-    def release(self):
+    def release(self) -> None:
         """Let each memory have tensors of its own again."""
         for memory in self.memories:
-            memory.rows = tuple(t.clone() for t in memory.rows)
+            memory.rows = memory.rows.map(torch.clone)
 
 
-def smallest_keys(keys, pools, capacity):
+def smallest_keys(keys: Floats, pools: Ints, capacity: int) -> Bools:
     """Which rows stay if each pool keeps those with its smallest keys, within a fair share of the capacity.
 
     Parameters
@@ -274,7 +335,7 @@ def smallest_keys(keys, pools, capacity):
     return rank < fair_shares(sizes, capacity)[pool]
 
 
-def fair_shares(sizes, capacity):
+def fair_shares(sizes: Ints, capacity: int) -> Ints:
     """Split a capacity equally among pools; what a small pool does not need, the others share.
 
     Parameters
@@ -299,7 +360,7 @@ def fair_shares(sizes, capacity):
     return shares
 
 
-def herding_keys(features, pools, capacity):
+def herding_keys(features: torch.Tensor, pools: Ints, capacity: int) -> Floats:
     """Place of each row in the herding order of its pool, as a share of the pool's rows: (place + ½) / rows.
 
     Parameters
@@ -324,7 +385,7 @@ def herding_keys(features, pools, capacity):
     return keys
 
 
-def herding_order(features, n_rows):
+def herding_order(features: torch.Tensor, n_rows: int) -> torch.Tensor:
     r"""Order rows so that the mean of the first k stays near the mean of all: iCaRL's herding.
 
     The k-th row is the one, of those not yet taken, with the least

@@ -1,6 +1,10 @@
 """Networks: :class:`MLP`, :class:`ConvNet`, and the one convention by which a strategy finds the head of any module."""
 
+from __future__ import annotations
+
 import copy
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -30,7 +34,14 @@ class MLP(nn.Module):
     torch.Size([3, 2])
     """
 
-    def __init__(self, n_inputs, n_outputs, hidden_units=(100,), dropout=0.0, batch_norm=False):
+    def __init__(
+        self,
+        n_inputs: int,
+        n_outputs: int,
+        hidden_units: Sequence[int] = (100,),
+        dropout: float = 0.0,
+        batch_norm: bool = False,
+    ) -> None:
         super().__init__()
         self.n_inputs = n_inputs
         layers: list[nn.Module] = []
@@ -46,7 +57,7 @@ class MLP(nn.Module):
         self.hidden = nn.Sequential(*layers)
         self.head = nn.Linear(width, n_outputs)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits, shape (n_rows, n_outputs), of the rows ``x``."""
         return self.head(self.hidden(x if x.shape[-1] == self.n_inputs else x.flatten(1)))
 
@@ -72,7 +83,13 @@ class ConvNet(nn.Module):
     torch.Size([3, 10])
     """
 
-    def __init__(self, n_outputs, image_shape=(1, 28, 28), channels=(32, 64), batch_norm=False):
+    def __init__(
+        self,
+        n_outputs: int,
+        image_shape: Sequence[int] = (1, 28, 28),
+        channels: Sequence[int] = (32, 64),
+        batch_norm: bool = False,
+    ) -> None:
         super().__init__()
         self.image_shape = tuple(image_shape)
         depth, height, width = self.image_shape
@@ -86,12 +103,12 @@ class ConvNet(nn.Module):
         self.hidden = nn.Sequential(*layers, nn.Flatten())
         self.head = nn.Linear(depth * height * width, n_outputs)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits, shape (n_rows, n_outputs), of the rows ``x``."""
         return self.head(self.hidden(x.reshape(-1, *self.image_shape)))
 
 
-def head_of(module):
+def head_of(module: nn.Module) -> nn.Linear:
     """Return the head of a module: its attribute ``head`` if that is linear, else its last linear layer.
 
     The features of a network are, by this convention, what enters the head.
@@ -129,12 +146,12 @@ def head_of(module):
     return head
 
 
-def batch_norm_layers(module):
+def batch_norm_layers(module: nn.Module) -> list[nn.Module]:
     """All batch normalisation layers of a module, as a list."""
     return [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
 
 
-def is_frozen(layer):
+def is_frozen(layer: nn.Module) -> bool:
     """Whether a layer has parameters, and none of them is trained."""
     trained = [p.requires_grad for p in layer.parameters()]
     return bool(trained) and not any(trained)
@@ -148,22 +165,24 @@ class fixed_statistics:
     module : torch.nn.Module
     """
 
-    def __init__(self, module):
+    def __init__(self, module: nn.Module) -> None:
         self.module = module
 
-    def __enter__(self):
+    def __enter__(self) -> nn.Module:
         # Once for each batch in some methods, so past Module.__setattr__, which takes longer than a small layer.
         self.in_training = [vars(layer) for layer in self.module.modules() if layer.training]
         for attributes in self.in_training:
             attributes["training"] = False
         return self.module
 
-    def __exit__(self, *exc_info):
+    def __exit__(self, *exc_info: object) -> None:
         for attributes in self.in_training:
             attributes["training"] = True
 
 
-def features_and_outputs(module, x, head=None):
+def features_and_outputs(
+    module: nn.Module | Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, head: nn.Linear | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return what enters the head and what leaves the module, for the rows ``x``, in one forward pass.
 
     Parameters
@@ -189,7 +208,7 @@ def features_and_outputs(module, x, head=None):
     return caught[-1], outputs
 
 
-def call_with(module, weights, x):
+def call_with(module: nn.Module, weights: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
     """Outputs of a module with other weights, for the rows ``x``.
 
     Parameters
@@ -216,21 +235,40 @@ class Features(nn.Module):
     module : torch.nn.Module
     """
 
-    def __init__(self, module):
+    def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Features, shape (n_rows, head.in_features), of the rows ``x``."""
         return features_and_outputs(self.module, x)[0]
 
 
-def tensor_bytes(*tensors):
+def tensor_bytes(*tensors: torch.Tensor | None) -> int:
     """Bytes of tensors' elements; None counts nothing."""
     return sum(t.numel() * t.element_size() for t in tensors if t is not None)
 
 
-def frozen_copy(module):
+def bytes_of(thing: Any) -> int:
+    """Bytes of what an estimator carries: tensors, arrays, modules, optimisers' states, and containers of them.
+
+    Whatever else has ``nbytes``, a number or a method, says it itself; numbers, text and None count nothing.
+    """
+    if torch.is_tensor(thing):
+        return tensor_bytes(thing)
+    if isinstance(thing, nn.Module):
+        return tensor_bytes(*thing.parameters(), *thing.buffers())
+    if isinstance(thing, torch.optim.Optimizer):
+        return sum(bytes_of(value) for entry in thing.state.values() for value in entry.values())
+    if isinstance(thing, dict):
+        return sum(map(bytes_of, thing.values()))
+    if isinstance(thing, list | tuple):
+        return sum(map(bytes_of, thing))
+    nbytes = getattr(thing, "nbytes", 0)
+    return int(nbytes() if callable(nbytes) else nbytes)
+
+
+def frozen_copy(module: nn.Module) -> nn.Module:
     """A copy of a module that does not learn, in evaluation mode, sharing no storage with the original."""
     twin = copy.deepcopy(module).eval().requires_grad_(False)
     for p in twin.parameters():

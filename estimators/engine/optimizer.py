@@ -1,11 +1,18 @@
 """A step of the optimiser on the vector of all parameters: one fused kernel instead of a walk over tensors."""
 
+from __future__ import annotations
+
 import itertools
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
 import torch
+from torch import nn
+
+Params = Sequence[nn.Parameter]
 
 
-def stepper(optimizers, params, theta):
+def stepper(optimizers: Sequence[torch.optim.Optimizer], params: Sequence[Params], theta: torch.Tensor) -> Any:
     """How to make steps of optimisers on vectors of which their parameters are views.
 
     Adam, AdamW and SGD with one group of parameters, as torch makes them by default, work elementwise; for them the
@@ -21,20 +28,21 @@ def stepper(optimizers, params, theta):
 
     Returns
     -------
-    object with ``step(evaluate, gradient)``, ``settings()`` and ``finish()``; or None
-        None if several cannot make their steps together.
-        ``evaluate()`` returns the loss and leaves its gradient in `gradient`, of the shape of `theta`; ``step`` returns
-        the loss. Steps with equal settings are the same work on a device; where steps are the optimiser's own, there
-        are none. After ``finish()`` the optimisers' own states are up to date.
+    FlatSteps, OwnSteps or None
+        None if several cannot make their steps together. ``is_flat`` says which of the two it is: the first have
+        ``update(gradient)``, the second ``step(evaluate, gradient)``, where ``evaluate()`` returns the loss and leaves
+        its gradient in `gradient`, of the shape of `theta`. Steps with equal ``settings()`` are the same work on a
+        device; where steps are the optimiser's own, these are None. After ``finish()`` the optimisers' own states are
+        up to date.
     """
     kinds = {torch.optim.Adam: _FlatAdam, torch.optim.AdamW: _FlatAdam, torch.optim.SGD: _FlatSGD}
     kind = kinds.get(type(optimizers[0]))
     if kind is not None and all(map(_is_plain, optimizers, params)):
         return kind(optimizers, params, theta)
-    return _OwnSteps(optimizers[0], params[0]) if len(optimizers) == 1 else None
+    return OwnSteps(optimizers[0], params[0]) if len(optimizers) == 1 else None
 
 
-def _is_plain(optimizer, params):
+def _is_plain(optimizer: torch.optim.Optimizer, params: Params) -> bool:
     """One group with all parameters and equal histories, and nothing that watches or changes `step`."""
     if len(optimizer.param_groups) != 1 or "step" in vars(optimizer):
         return False
@@ -48,43 +56,51 @@ def _is_plain(optimizer, params):
     return len(steps) == 1 and [id(p) for p in group["params"]] == [id(p) for p in params]
 
 
-class _OwnSteps:
+class OwnSteps:
     """Steps by the optimiser itself, on parameters whose gradients are views of the vector."""
 
-    def __init__(self, optimizer, params):
+    is_flat = False
+
+    def __init__(self, optimizer: torch.optim.Optimizer, params: Params) -> None:
         self.optimizer = optimizer
         self.params = params
 
-    def settings(self):
-        return None
+    def settings(self) -> None:
+        """None: what a step depends on is not known."""
 
-    def step(self, evaluate, gradient):
-        def closure():
+    def step(self, evaluate: Callable[[], torch.Tensor], gradient: torch.Tensor) -> torch.Tensor:
+        """One step; returns the loss."""
+
+        def closure() -> torch.Tensor:
             loss = evaluate()
             for p, part in zip(self.params, gradient.split([p.numel() for p in self.params]), strict=True):
                 p.grad = part.view_as(p)
             return loss
 
-        return self.optimizer.step(closure)
+        return self.optimizer.step(closure)  # type: ignore[arg-type, return-value]
 
-    def finish(self):
+    def finish(self) -> None:
+        """Leave no gradients behind."""
         for p in self.params:
             p.grad = None
 
 
-class _FlatSteps:
+class FlatSteps:
     """State of elementwise optimisers as a matrix with a row for each, of which their own state tensors are views."""
 
+    is_flat = True
     # What a step depends on, in a group of parameters.
     names: tuple[str, ...] = ()
 
-    def __init__(self, optimizers, params, theta):
+    def __init__(
+        self, optimizers: Sequence[torch.optim.Optimizer], params: Sequence[Params], theta: torch.Tensor
+    ) -> None:
         self.group = optimizers[0].param_groups[0]
         self.params = params
         self.states = [[o.state[p] for p in own] for o, own in zip(optimizers, params, strict=True)]
         self.theta = theta.view(len(optimizers), -1)
 
-    def _matrix(self, key):
+    def _matrix(self, key: str) -> torch.Tensor:
         """State `key` of all optimisers; zeros where there is none yet."""
         matrix = torch.zeros_like(self.theta)
         for row, states, params in zip(matrix, self.states, self.params, strict=True):
@@ -94,17 +110,12 @@ class _FlatSteps:
                 state[key] = view.view_as(p)
         return matrix
 
-    def step(self, evaluate, gradient):
-        loss = evaluate()
-        self.update(gradient)
-        return loss
-
-    def _lay_out(self, *matrices):
+    def _lay_out(self, *matrices: torch.Tensor) -> None:
         """Note `theta` and states as what kernels take: lists of vectors, of all optimisers as one, and of each."""
         self.as_one = [[matrix.view(-1)] for matrix in matrices]
         self.of_each = [list(matrix) for matrix in matrices]
 
-    def update(self, gradient, only=None):
+    def update(self, gradient: torch.Tensor, only: int | None = None) -> None:
         """One step of all optimisers, or `only` of one, whose gradient is then given."""
         if only is not None:
             self._run([[vectors[only]] for vectors in self.of_each], [gradient], only)
@@ -113,29 +124,32 @@ class _FlatSteps:
         else:
             self._run(self.of_each, list(gradient))
 
-    def finish(self):
+    def finish(self) -> None:
         """Bring the optimisers' own states up to date; those of a stack no longer share memory."""
         if len(self.theta) > 1:
             for state in itertools.chain.from_iterable(self.states):
                 state.update({key: value.clone() for key, value in state.items() if torch.is_tensor(value)})
 
-    def settings(self):
+    def settings(self) -> Hashable:
+        """What a step depends on that is not in vectors."""
         group = self.group
         return self._are_alike(), *(group[name] for name in self.names)
 
-    def _are_alike(self):
+    def _are_alike(self) -> bool:
         """Whether the optimisers are alike in what is not a vector."""
         raise NotImplementedError
 
-    def _run(self, vectors, gradients, only=None):
+    def _run(self, vectors: list[list[torch.Tensor]], gradients: list[torch.Tensor], only: int | None = None) -> None:
         """A step on vectors as :meth:`_lay_out` has them, with the gradient of each."""
         raise NotImplementedError
 
 
-class _FlatAdam(_FlatSteps):
+class _FlatAdam(FlatSteps):
     names = ("lr", "betas", "eps", "weight_decay")
 
-    def __init__(self, optimizers, params, theta):
+    def __init__(
+        self, optimizers: Sequence[torch.optim.Optimizer], params: Sequence[Params], theta: torch.Tensor
+    ) -> None:
         super().__init__(optimizers, params, theta)
         decoupled = isinstance(optimizers[0], torch.optim.AdamW)
         self.kernel = torch._fused_adamw_ if decoupled else torch._fused_adam_
@@ -145,10 +159,10 @@ class _FlatAdam(_FlatSteps):
         self.counts = list(self.n_steps)
         self._lay_out(self.theta, self._matrix("exp_avg"), self._matrix("exp_avg_sq"))
 
-    def _are_alike(self):
+    def _are_alike(self) -> bool:
         return len(set(self.lead)) == 1
 
-    def _run(self, vectors, gradients, only=None):
+    def _run(self, vectors: list[list[torch.Tensor]], gradients: list[torch.Tensor], only: int | None = None) -> None:
         group = self.group
         beta1, beta2 = group["betas"]
         if only is None:
@@ -174,25 +188,28 @@ class _FlatAdam(_FlatSteps):
             maximize=False,
         )
 
-    def finish(self):
+    def finish(self) -> None:
+        """Bring the optimisers' own states up to date, counts included."""
         for states, n in zip(self.states, self.counts, strict=True):
             for state in states:
                 state["step"] = n.clone()
         super().finish()
 
 
-class _FlatSGD(_FlatSteps):
+class _FlatSGD(FlatSteps):
     names = ("lr", "momentum", "dampening", "weight_decay", "nesterov")
 
-    def __init__(self, optimizers, params, theta):
+    def __init__(
+        self, optimizers: Sequence[torch.optim.Optimizer], params: Sequence[Params], theta: torch.Tensor
+    ) -> None:
         super().__init__(optimizers, params, theta)
         self.is_first_step = [states[0].get("momentum_buffer") is None for states in self.states]
         self._lay_out(self.theta, *([self._matrix("momentum_buffer")] if self.group["momentum"] else []))
 
-    def _are_alike(self):
+    def _are_alike(self) -> bool:
         return True  # seeds of a stack have made the same number of calls
 
-    def _run(self, vectors, gradients, only=None):
+    def _run(self, vectors: list[list[torch.Tensor]], gradients: list[torch.Tensor], only: int | None = None) -> None:
         group = self.group
         taking_part = slice(None) if only is None else slice(only, only + 1)
         theta, *buffers = vectors

@@ -5,8 +5,10 @@ pass is written here: it needs no graph, and each product goes straight to its p
 is any differentiable function of the outputs, and several networks of one architecture, stacked, are passed at once.
 """
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from torch import nn
@@ -14,6 +16,40 @@ from torch.func import vmap
 from torch.nn import functional as F
 
 from .modules import MLP, call_with, features_and_outputs, head_of
+
+if TYPE_CHECKING:
+    from .net import FastLoop
+
+
+class Passes(Protocol):
+    """Forward passes, and the backward pass of all since the last one.
+
+    Attributes
+    ----------
+    outputs : list of torch.Tensor
+        Of the forward passes since the last backward pass.
+    gradient : torch.Tensor of shape (..., n_parameters)
+        What a backward pass writes.
+    """
+
+    outputs: list[torch.Tensor]
+    gradient: torch.Tensor
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Outputs for rows."""
+
+    def features_and_outputs(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What enters the head, and the outputs."""
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Write the gradient of a loss of what was passed since the last time."""
+
+
+def forward_together(
+    forward: Callable[[torch.Tensor], torch.Tensor], *inputs: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    """Outputs for several tensors of rows, in one forward pass."""
+    return forward(torch.cat(inputs, dim=-2)).split([x.shape[-2] for x in inputs], dim=-2)
 
 
 class _Elementwise(NamedTuple):
@@ -23,7 +59,7 @@ class _Elementwise(NamedTuple):
     backward: Callable[..., torch.Tensor]
 
 
-def _in_place(backward, *arguments):
+def _in_place(backward: Any, *arguments: Any) -> Callable[..., torch.Tensor]:
     return lambda gradient, y: backward.grad_input(gradient, y, *arguments, grad_input=gradient)
 
 
@@ -37,7 +73,7 @@ _ELEMENTWISE = {
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-def passes_of(net, gradient, x):
+def passes_of(net: FastLoop, gradient: torch.Tensor, x: torch.Tensor) -> Passes:
     """How to pass rows through a net, and back.
 
     Parameters
@@ -60,7 +96,7 @@ def passes_of(net, gradient, x):
     return AutogradPasses(module, lambda x: features_and_outputs(module, x, head), params, gradient)
 
 
-def stacked_passes_of(net, theta, gradient, x):
+def stacked_passes_of(net: FastLoop, theta: torch.Tensor, gradient: torch.Tensor, x: torch.Tensor) -> Passes:
     """How to pass rows through several nets that differ in their weights only, and back.
 
     Parameters
@@ -89,10 +125,10 @@ def stacked_passes_of(net, theta, gradient, x):
         )
     }
 
-    def outputs(weights, x):
+    def outputs(weights: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
         return call_with(module, weights, x)
 
-    def both(weights, x):
+    def both(weights: dict[str, torch.Tensor], x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return features_and_outputs(lambda x: outputs(weights, x), x, head)
 
     return AutogradPasses(
@@ -100,7 +136,7 @@ def stacked_passes_of(net, theta, gradient, x):
     )
 
 
-def function_of(net):
+def function_of(net: FastLoop) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """Return the network as a function ``f(theta, x)``, differentiable in both.
 
     `theta` is a vector in the order of ``net.flatten()``, `x` are rows, and the value is what the module gives.
@@ -110,7 +146,7 @@ def function_of(net):
     names = [name for name, p in module.named_parameters() if p.requires_grad]
     layers = _chain(net)
 
-    def outputs(theta, x):
+    def outputs(theta: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         parts = [part.view(shape) for part, shape in zip(theta.split(sizes), shapes, strict=True)]
         if layers is None or x.ndim != 2:
             return call_with(module, dict(zip(names, parts, strict=True)), x)
@@ -138,22 +174,28 @@ class AutogradPasses:
         Where the gradients of the leaves go, one after another.
     """
 
-    def __init__(self, forward, both, leaves, gradient):
+    def __init__(
+        self,
+        forward: Callable[[torch.Tensor], torch.Tensor],
+        both: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]],
+        leaves: Sequence[torch.Tensor],
+        gradient: torch.Tensor,
+    ) -> None:
         self.forward, self.both, self.leaves, self.gradient = forward, both, leaves, gradient
         self.outputs: list[torch.Tensor] = []
 
-    def __call__(self, x):
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Outputs for rows."""
         self.outputs.append(self.forward(x))
         return self.outputs[-1]
 
-    def features_and_outputs(self, x):
+    def features_and_outputs(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What enters the head, and the outputs."""
         features, outputs = self.both(x)
         self.outputs.append(outputs)
         return features, outputs
 
-    def backward(self, loss):
+    def backward(self, loss: torch.Tensor) -> None:
         """Write the gradient of a loss of what was passed since the last time."""
         self.outputs.clear()
         gradients = torch.autograd.grad(loss, self.leaves, materialize_grads=True)
@@ -184,7 +226,12 @@ class ChainPasses:
         Where gradients go, in the order of `values`.
     """
 
-    def __init__(self, layers, values, gradient):
+    def __init__(
+        self,
+        layers: Sequence[tuple[nn.Linear, _Elementwise | None]],
+        values: dict[nn.Parameter, torch.Tensor],
+        gradient: torch.Tensor,
+    ) -> None:
         self.gradient = gradient
         parts = gradient.split([p.numel() for p in values], dim=-1)
         places = {p: part.unflatten(-1, p.shape) for p, part in zip(values, parts, strict=True)}
@@ -203,7 +250,7 @@ class ChainPasses:
         self.outputs: list[torch.Tensor] = []
         self.features: list[torch.Tensor | None] = []
 
-    def __call__(self, x):
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Outputs for rows."""
         entered = []
         for layer in self.layers:
@@ -220,13 +267,13 @@ class ChainPasses:
         self.features.append(None)
         return outputs
 
-    def features_and_outputs(self, x):
+    def features_and_outputs(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What enters the head, and the outputs."""
         outputs = self(x)
         self.features[-1] = features = self.entered[-1][-1].detach().requires_grad_()
         return features, outputs
 
-    def backward(self, loss):
+    def backward(self, loss: torch.Tensor) -> None:
         """Write the gradient of a loss of what was passed since the last time."""
         features = [leaf for leaf in self.features if leaf is not None]
         gradients = torch.autograd.grad(loss, [*self.outputs, *features], materialize_grads=True)
@@ -237,7 +284,9 @@ class ChainPasses:
         self.outputs.clear()
         self.features.clear()
 
-    def _back(self, delta, of_features, entered, is_first):
+    def _back(
+        self, delta: torch.Tensor, of_features: torch.Tensor | None, entered: list[torch.Tensor], is_first: bool
+    ) -> None:
         """The backward pass of one forward pass; the first writes, others add."""
         for k in reversed(range(len(self.layers))):
             layer, x = self.layers[k], entered[k]
@@ -259,7 +308,7 @@ class ChainPasses:
                     delta = before.backward(delta, x)
 
 
-def _chain(net):
+def _chain(net: FastLoop) -> list[tuple[nn.Linear, _Elementwise | None]] | None:
     """The net's linear layers, each with the elementwise function that follows it; None where it is no such chain."""
     module = net.module_
     if any(getattr(layer, name) for layer in module.modules() for name in _HOOKS):
@@ -278,7 +327,7 @@ def _chain(net):
     return chain if is_whole and chain[-1][1] is None and chain[-1][0] is head_of(module) else None
 
 
-def _leaves(module) -> Iterator[nn.Module]:
+def _leaves(module: nn.Module) -> Iterator[nn.Module]:
     """Layers in the order of a forward pass; a module that is no container is its own only layer."""
     if type(module) is nn.Sequential:
         for child in module:

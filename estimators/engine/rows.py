@@ -24,8 +24,9 @@ class Rows:
         Inputs and targets.
     groups : torch.Tensor of int, or None
         For rows of earlier calls, the group of outputs that is active for each.
-    memory : Rows or None
-        In a batch: the rows that are replayed beside it.
+    memory : Rows, Drawn or None
+        In a batch: the rows that are replayed beside it. ``before_step`` may set it to a draw, ``memory.draw(...)``;
+        its rows are gathered then.
     outputs : torch.Tensor or None
         In a batch that was learned: what the network gave in the step's first forward pass, before it moved.
 
@@ -58,6 +59,10 @@ class Rows:
         """The fields that are tensors, and then those of the rows in `memory`."""
         own = [value for value in vars(self).values() if torch.is_tensor(value)]
         return own if self.memory is None else own + self.memory.tensors()
+
+    def nbytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(t.numel() * t.element_size() for t in self.tensors())
 
     def shape(self) -> tuple[Any, ...]:
         """What must be equal for two batches to be the same work: names, shapes, types, and those of `memory`."""

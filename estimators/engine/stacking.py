@@ -7,25 +7,31 @@ the step is elementwise, so it works on the matrix as it does on a vector. Each 
 and random state.
 """
 
-import copy
-import itertools
-from contextlib import ExitStack
+from __future__ import annotations
 
+import copy
+import io
+import itertools
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
 import torch
 from torch import nn
-from torch.func import vmap
-from torch.nn import functional as F
 
+from .call import Call
 from .graph import recorded
-from .memory import MemoryStack
-from .net import Batches, check_finite
-from .network import NetworkStrategy
+from .loop import Batches, check_finite, is_idle, n_batches_of_epochs
+from .memory import Drawn, MemoryStack, ReplayMemory
 from .optimizer import stepper
-from .passes import passes_of, stacked_passes_of
-from .replay.base import Rehearsing
+from .passes import Passes, passes_of, stacked_passes_of
+from .rows import Rows, stacked
 
 
-def partial_fit_together(estimators, calls):
+def partial_fit_together(estimators: Sequence[Any], calls: Sequence[Mapping[str, Any]]) -> None:
     """Let each estimator learn its call, as ``partial_fit`` would; all of them or none.
 
     Networks that can be stacked are trained as one; results are those of one-by-one training up to rounding. Where
@@ -39,6 +45,11 @@ def partial_fit_together(estimators, calls):
     calls : sequence of dict
         The arguments of each estimator's ``partial_fit``, by name.
 
+    Raises
+    ------
+    ValueError
+        If estimators differ in their class or in a parameter other than ``random_state``; it is named.
+
     Examples
     --------
     >>> from forgetless.datasets import load_digits
@@ -49,126 +60,221 @@ def partial_fit_together(estimators, calls):
     >>> [clf.score(digits.X_test, digits.y_test) > 0.9 for clf in seeds]
     [True, True, True]
     """
+    _check_alike(estimators)
     with ExitStack() as transactions:
-        if not all(getattr(estimator, "_pure_steps", False) for estimator in estimators):
-            for estimator, call in zip(estimators, calls, strict=True):
-                if hasattr(estimator, "_all_or_nothing"):
-                    transactions.enter_context(estimator._all_or_nothing())
-                estimator.partial_fit(**call)
-            return
         for estimator in estimators:
-            transactions.enter_context(estimator._all_or_nothing())
-        ready = [e._ready(*e._read(**call)) for e, call in zip(estimators, calls, strict=True)]
-        rows = [e._open(*tensors) for e, tensors in zip(estimators, ready, strict=True)]
-        if not (_can_be_stacked(estimators) and _Stack(estimators, rows[0][0]).learn(rows)):
-            for estimator, tensors in zip(estimators, rows, strict=True):
-                estimator._run_loop(tensors)
-        for estimator, tensors in zip(estimators, ready, strict=True):
-            estimator._close(*tensors)
+            if hasattr(estimator, "transaction"):
+                transactions.enter_context(estimator.transaction())
+        if not all(getattr(estimator, "pure_steps", False) for estimator in estimators):
+            for estimator, arguments in zip(estimators, calls, strict=True):
+                estimator.partial_fit(**arguments)
+            return
+        started = [e.open_call(**arguments) for e, arguments in zip(estimators, calls, strict=True)]
+        for estimator, call in zip(estimators, started, strict=True):
+            estimator.start_training(call)
+        if not (_can_be_stacked(estimators, started) and _Stack(estimators, started).learn()):
+            for estimator, call in zip(estimators, started, strict=True):
+                estimator.train(call)
+        for estimator, call in zip(estimators, started, strict=True):
+            estimator.finish_training(call)
 
 
-def _can_be_stacked(estimators):
+def _check_alike(estimators: Sequence[Any]) -> None:
+    """Raise unless estimators are of one class with equal parameters, but for random states."""
+    first, *others = estimators
+    expected = _parameters(first)
+    for other in others:
+        if type(other) is not type(first):
+            raise ValueError(
+                f"Only estimators of one class learn stacked, but there are {type(first).__name__} and "
+                f"{type(other).__name__}; call partial_fit_together for each class by itself."
+            )
+        own = _parameters(other)
+        for name in [*expected, *(set(own) - set(expected))]:
+            if name not in own or name not in expected or not _same(expected[name], own[name]):
+                values = " and ".join(repr(p[name]) if name in p else "none" for p in (expected, own))
+                raise ValueError(
+                    f"Estimators that learn stacked must differ in random_state only, but {name} is {values}; call "
+                    "partial_fit_together for those with equal parameters by themselves."
+                )
+
+
+def _parameters(estimator: Any) -> dict[str, Any]:
+    """Parameters by name, with those of nested estimators instead of these; without random states."""
+    parameters = estimator.get_params(deep=True)
+    nested = {name for name in parameters if any(other.startswith(f"{name}__") for other in parameters)}
+    return {n: v for n, v in parameters.items() if n not in nested and n.rpartition("__")[2] != "random_state"}
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two values are equal, arrays, tensors and modules included."""
+    if a is b:
+        return True
+    if type(a) is not type(b):
+        return False
+    if torch.is_tensor(a):
+        return a.shape == b.shape and torch.equal(a, b)
+    if isinstance(a, np.ndarray):
+        return np.array_equal(a, b)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, torch.Generator):  # each draws its own
+        return True
+    if isinstance(a, nn.Module):
+        return repr(a) == repr(b) and _same(list(a.state_dict().values()), list(b.state_dict().values()))
+    if hasattr(a, "get_params") and not isinstance(a, type):
+        own, others = _parameters(a), _parameters(b)
+        return own.keys() == others.keys() and all(_same(value, others[name]) for name, value in own.items())
+    try:
+        equal = a == b
+        if isinstance(equal, bool) and equal:
+            return True
+        return _pickled(a) == _pickled(b)
+    except Exception:  # what can neither be compared nor pickled may differ
+        return False
+
+
+def _pickled(value: Any) -> bytes:
+    file = io.BytesIO()
+    pickle.Pickler(file).dump(value)
+    return file.getvalue()
+
+
+def _can_be_stacked(estimators: Sequence[Any], calls: Sequence[Call]) -> bool:
     """Whether one forward pass can serve all: equal architectures, no randomness or state in it, equal loss."""
-    first, net = estimators[0], estimators[0].net_
+    net, call = estimators[0].net_, calls[0]
     if net.callbacks or net.train_split or net.batch_size == -1 or not net.trainable():
         return False
     if any(isinstance(layer, nn.Dropout) for layer in net.module_.modules()) or list(net.module_.buffers()):
         return False
     if not all(p.requires_grad for p in net.module_.parameters()):  # what is frozen may differ from seed to seed
         return False
+    shape = net.flatten().shape
+
+    def carried(estimator: Any) -> tuple[set[str], bool]:
+        vectors = {name for name, value in vars(estimator).items() if _is_vector(value, shape)}
+        return vectors, bool(len(getattr(estimator, "memory_", ())))
+
     return all(
-        type(other) is type(first)
-        and other.net_.shapes() == net.shapes()
-        and all(_same(getattr(first, name, None), getattr(other, name, None)) for name in first._loss_state)
-        for other in estimators[1:]
+        other.net_.shapes() == net.shapes()
+        and carried(other) == carried(estimators[0])
+        and own.objective == call.objective
+        and own.rows.names() == call.rows.names()
+        and vars(own.state).keys() == vars(call.state).keys()
+        and all(_is_vector(v, shape) or _same(v, vars(own.state)[n]) for n, v in vars(call.state).items())
+        for other, own in zip(estimators[1:], calls[1:], strict=True)
     )
 
 
-def _same(a, b):
-    if torch.is_tensor(a) and torch.is_tensor(b):
-        return torch.equal(a, b)
-    if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(map(_same, a, b))
-    return type(a) is type(b) and a == b
+def _is_vector(value: Any, shape: torch.Size) -> bool:
+    return torch.is_tensor(value) and value.shape == shape
+
+
+class _StackedCall(Call):
+    """The calls of all as one: where each has a generator, this one has a list of them."""
+
+    calls: Sequence[Call]
+
+    def rng(self, purpose: str) -> list[np.random.Generator]:  # type: ignore[override]
+        """The generators for one purpose."""
+        return [call.rng(purpose) for call in self.calls]
 
 
 class _Stack:
-    """The loop of :meth:`FastLoop.learn` for several estimators at once."""
+    """The loop of :func:`train` for several estimators at once."""
 
-    def __init__(self, estimators, x):
-        self.estimators = estimators
+    def __init__(self, estimators: Sequence[Any], calls: Sequence[Call]) -> None:
+        self.estimators, self.calls = estimators, calls
         self.nets = [e.net_ for e in estimators]
         self.params = [net.trainable() for net in self.nets]
         self.theta = torch.stack([net.flatten() for net in self.nets])
         self.gradient = torch.empty_like(self.theta)
-        self.rows = [(net.adopt(theta), g) for net, theta, g in zip(self.nets, self.theta, self.gradient, strict=True)]
-        optimizers = [net.optimizer_ for net in self.nets]
-        self.steps = stepper(optimizers, self.params, self.theta)
-        # The estimators as one: where each has a vector over the parameters, this one has the matrix, of which theirs
-        # are the rows.
-        self.together = copy.copy(estimators[0])
-        self.vectors = [name for name, value in vars(estimators[0]).items() if self._is_vector(value)]
-        for name in self.vectors:
-            matrix = torch.stack([getattr(e, name) for e in estimators])
-            setattr(self.together, name, matrix)
-            for e, row in zip(estimators, matrix, strict=True):
-                setattr(e, name, row)
+        self.vectors = [(net.adopt(t), g) for net, t, g in zip(self.nets, self.theta, self.gradient, strict=True)]
+        self.steps = stepper([net.optimizer_ for net in self.nets], self.params, self.theta)
+        x = calls[0].rows.x
         self.passes = stacked_passes_of(self.nets[0], self.theta, self.gradient, x)
         self.passes_of_one = [passes_of(net, g, x) for net, g in zip(self.nets, self.gradient, strict=True)]
-        self.together._criterion = stacked_criterion(self.nets[0].criterion_)
-        # What each seed does by itself, if it does it at all.
-        self.mixes = type(estimators[0])._mix is not NetworkStrategy._mix
-        self.observes = type(estimators[0])._observe is not NetworkStrategy._observe
+        self.prepares = not is_idle(estimators[0], "before_step")
+        self.follows = not is_idle(estimators[0], "after_step")
+        # The estimators and their calls as one: where each has a vector over the parameters, these have the matrix of
+        # which theirs are the rows; where each has a memory, these have all memories.
+        self.stacked = copy.copy(estimators[0])
+        self.stacked_call = _StackedCall(**{f: getattr(calls[0], f) for f in _FIELDS})
+        self.stacked_call.calls = calls
+        self.stacked_call.objective = calls[0].objective.stacked()
+        self.stacked_call.state = SimpleNamespace(**vars(calls[0].state))
+        self.memory: MemoryStack | None = None
+        if isinstance(getattr(estimators[0], "memory_", None), ReplayMemory):
+            self.memory = self.stacked.memory_ = MemoryStack([e.memory_ for e in estimators])
+        for each, common in self._states():
+            for name in [name for name, v in vars(each[0]).items() if _is_vector(v, self.theta[0].shape)]:
+                matrix = torch.stack([getattr(own, name) for own in each])
+                setattr(common, name, matrix)
+                for own, row in zip(each, matrix, strict=True):
+                    setattr(own, name, row)
 
-    def _is_vector(self, value):
-        return torch.is_tensor(value) and value.shape == self.theta[0].shape
+    def _states(self) -> list[tuple[list[Any], Any]]:
+        """What has vectors as attributes: of each seed, and as one."""
+        return [
+            (list(self.estimators), self.stacked),
+            ([call.state for call in self.calls], self.stacked_call.state),
+        ]
 
-    def learn(self, rows):
-        """Train all on their rows; returns False, and has done nothing, if their optimisers cannot step together."""
+    def learn(self) -> bool:
+        """Train all; returns False, and has done nothing, if their optimisers cannot step together."""
         if self.steps is None:
+            self._hand_back()
             return False
         self.move = recorded(self._move_all, self.theta, self.steps)
         batches = [
-            Batches(tensors, net.batch_size, e._torch_generator("order"))
-            for e, net, tensors in zip(self.estimators, self.nets, rows, strict=True)
+            Batches(call.rows, net.batch_size, call.torch_generator("order"))
+            for call, net in zip(self.calls, self.nets, strict=True)
         ]
-        # But rows are drawn from all memories at once.
-        memories = [e.memory_ for e in self.estimators if isinstance(e, Rehearsing) and e._draws_uniformly]
-        self.memory = MemoryStack(memories) if memories and all(map(len, memories)) else None
-        lengths = [net._epochs(len(b), None) for net, b in zip(self.nets, batches, strict=True)]
+        lengths = [n_batches_of_epochs(net, len(b)) for net, b in zip(self.nets, batches, strict=True)]
         for net in self.nets:
             net.module_.train()
-        for counts in itertools.zip_longest(*lengths, fillvalue=0):
+        for epoch, counts in enumerate(itertools.zip_longest(*lengths, fillvalue=0)):
+            for call, count in zip([*self.calls, self.stacked_call], [*counts, max(counts)], strict=True):
+                call.epoch, call.n_batches, call.batch_index = epoch, count, 0
             self._epoch(batches, counts)
         self.steps.finish()
         check_finite(float(self.theta.abs().max()), "a weight")
-        for e in self.estimators:
-            e.net_.flatten()  # nobody keeps the others' weights alive
-            for name in self.vectors:
-                setattr(e, name, getattr(e, name).clone())
-        if self.memory:
-            self.memory.release()
+        self._hand_back()
         return True
 
-    def _epoch(self, batches, counts):
+    def _hand_back(self) -> None:
+        """Give each seed tensors of its own again."""
+        for each, common in self._states():
+            for name, value in vars(common).items():
+                if _is_vector(value, self.theta.shape):
+                    for own, row in zip(each, value, strict=True):
+                        setattr(own, name, row.clone())
+        for net in self.nets:
+            net.flatten()  # nobody keeps the others' weights alive
+        if self.memory:
+            self.memory.release()
+
+    def _epoch(self, batches: Sequence[Batches], counts: Sequence[int]) -> None:
         """One epoch of each seed; those with more batches than others go on alone."""
         taking_part = [net for net, count in zip(self.nets, counts, strict=True) if count]
         for net in taking_part:
             net.notify("on_epoch_begin", dataset_train=None, dataset_valid=None)
         totals, n_rows = torch.zeros(len(self.nets), device=self.theta.device), [0] * len(self.nets)
-        chunks = itertools.zip_longest(*map(Batches.chunks, batches, counts), fillvalue=((), []))
+        nothing: tuple[Rows | None, list[int]] = (None, [])
+        chunks = itertools.zip_longest(*map(Batches.chunks, batches, counts), fillvalue=nothing)
         for rows, sizes in (zip(*each, strict=True) for each in chunks):
             n_rows = [n + sum(own) for n, own in zip(n_rows, sizes, strict=True)]
             alike = [n for n, *others in zip(*sizes, strict=False) if set(others) <= {n}]
             if alike:
-                fields = [torch.stack([t[: sum(alike)] for t in field]) for field in zip(*rows, strict=True)]
-                for batch in zip(*(field.split(alike, dim=1) for field in fields), strict=True):
-                    totals.add_(self._step_of_all(batch), alpha=batch[0].shape[1])
+                common = stacked([own.map(lambda t: t[: sum(alike)]) for own in rows])  # noqa: B023
+                for batch in common.split(alike, dim=1):
+                    totals.add_(self._step_of_all(batch), alpha=batch.x.shape[1])
             # Experiences of different sizes end in batches of different sizes.
             for k, (own, own_sizes) in enumerate(zip(rows, sizes, strict=True)):
-                rest = (t[sum(alike) :].split(own_sizes[len(alike) :]) for t in own)
-                for batch in zip(*rest, strict=True):
-                    totals[k].add_(self._step_of_one(k, batch), alpha=len(batch[0]))
+                if len(own_sizes) > len(alike):
+                    rest = own.map(lambda t: t[sum(alike) :])  # noqa: B023
+                    for batch in rest.split(own_sizes[len(alike) :]):
+                        totals[k].add_(self._step_of_one(k, batch), alpha=len(batch))
         for net, count, total, n in zip(self.nets, counts, totals.tolist(), n_rows, strict=True):
             if count:
                 check_finite(total / n, "the loss")
@@ -176,52 +282,83 @@ class _Stack:
                 net.history.record("train_batch_count", count)
                 net.notify("on_epoch_end", dataset_train=None, dataset_valid=None)
 
-    def _step_of_all(self, batch):
-        mixed = batch
-        if self.memory:
-            if n_rows := self.estimators[0]._n_drawn([field[0] for field in batch]):
-                mixed = *batch, *self.memory.sample(n_rows, [e._generator_ for e in self.estimators])
-        elif self.mixes:
-            each = [e._mix(own) for e, own in zip(self.estimators, zip(*batch, strict=True), strict=True)]
-            mixed = tuple(torch.stack(field) for field in zip(*each, strict=True))
-        losses, outputs = self.move(*mixed)
-        # Rows are offered to all memories at once, too.
-        if self.memory and (offered := self.together._offered(batch, outputs)):
-            self.memory.add([e._offer_rng_ for e in self.estimators], *offered)
-        elif self.observes:
-            for e, own, own_outputs in zip(self.estimators, zip(*batch, strict=True), outputs, strict=True):
-                e._observe(own, own_outputs)
+    def _step_of_all(self, batch: Rows) -> torch.Tensor:
+        if self.prepares:
+            batch = self._prepared(batch)
+        losses, batch.outputs = self.move(batch)
+        for call in (*self.calls, self.stacked_call):
+            call.step += 1
+            call.batch_index += 1
+        if self.follows:
+            self.stacked.after_step(self.stacked_call, self.theta, batch)
         return losses
 
-    def _step_of_one(self, k, batch):
-        mixed = self.estimators[k]._mix(batch)
-        loss, outputs = self._move(self.estimators[k], self.passes_of_one[k], self.rows[k], mixed, only=k)
-        self.estimators[k]._observe(batch, outputs)
+    def _prepared(self, batch: Rows) -> Rows:
+        """The batch with what each seed adds to its part of it."""
+        parts = [batch.map(lambda t, k=k: t[k]) for k in range(len(self.nets))]
+        for estimator, call, part in zip(self.estimators, self.calls, parts, strict=True):
+            estimator.before_step(call, part)
+        draws = [part.memory for part in parts]
+        if all(isinstance(drawn, Drawn) for drawn in draws) and len(set(map(len, draws))) == 1:
+            for part in parts:
+                part.memory = None
+            if any(part.names() != batch.names() for part in parts):
+                batch = stacked(parts)
+            batch.memory = self.memory.gather(draws)  # type: ignore[union-attr]
+            return batch
+        if draws == [None] * len(parts) and all(part.names() == batch.names() for part in parts):
+            return batch
+        for part in parts:
+            if isinstance(part.memory, Drawn):
+                part.memory = part.memory.rows()
+        return stacked(parts)
+
+    def _step_of_one(self, k: int, batch: Rows) -> torch.Tensor:
+        estimator, call = self.estimators[k], self.calls[k]
+        pairs = [(each[k], common) for each, common in self._states()]
+        for own, common in pairs:
+            for name, matrix in self._matrices(common):
+                setattr(own, name, matrix[k])
+        if self.prepares:
+            estimator.before_step(call, batch)
+            if isinstance(batch.memory, Drawn):
+                batch.memory = batch.memory.rows()
+        loss, batch.outputs = self._move(estimator, call, self.passes_of_one[k], self.vectors[k], batch, only=k)
+        call.step += 1
+        call.batch_index += 1
+        if self.follows:
+            estimator.after_step(call, self.vectors[k][0], batch)
+        for own, common in pairs:
+            for name, matrix in self._matrices(common):
+                value = getattr(own, name)
+                if value.data_ptr() != matrix[k].data_ptr():
+                    matrix[k].copy_(value)
         return loss
 
-    def _move_all(self, *batch):
-        return self._move(self.together, self.passes, (self.theta, self.gradient), batch)
+    def _matrices(self, common: Any) -> Iterator[tuple[str, torch.Tensor]]:
+        return ((name, value) for name, value in vars(common).items() if _is_vector(value, self.theta.shape))
 
-    def _move(self, estimator, passes, vectors, batch, only=None):
-        """One step on a mixed batch, of all seeds or `only` of one; returns losses and outputs."""
+    def _move_all(self, batch: Rows) -> tuple[torch.Tensor, torch.Tensor | None]:
+        return self._move(self.stacked, self.stacked_call, self.passes, (self.theta, self.gradient), batch)
+
+    def _move(
+        self,
+        estimator: Any,
+        call: Call,
+        passes: Passes,
+        vectors: tuple[torch.Tensor, torch.Tensor],
+        batch: Rows,
+        only: int | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """One step on a batch, of all seeds or `only` of one; returns losses and outputs."""
         theta, gradient = vectors
-        losses = estimator._loss(passes, batch)
-        outputs = passes.outputs[0].detach()
+        losses = estimator.loss(call, passes, batch)
+        outputs = passes.outputs[0].detach() if passes.outputs else None
         passes.backward(losses.sum())
-        estimator._change_gradient(theta, gradient)
+        estimator.after_backward(call, theta, gradient)
         self.steps.update(gradient, only=only)
-        estimator._after_step(theta)
         return losses.detach(), outputs
 
 
-def stacked_criterion(criterion):
-    """The criterion of each seed, as a function of stacked outputs and targets."""
-    if type(criterion) is not nn.CrossEntropyLoss or criterion.reduction != "mean" or criterion.weight is not None:
-        return vmap(criterion)
-
-    def cross_entropy(outputs, y):
-        smoothing = criterion.label_smoothing
-        losses = F.cross_entropy(outputs.flatten(0, 1), y.flatten(), reduction="none", label_smoothing=smoothing)
-        return losses.unflatten(0, y.shape).mean(1)
-
-    return cross_entropy
+# What the stacked call has of the first one.
+_FIELDS = ("experience", "opens_experience", "task_id", "entropy")

@@ -1,39 +1,50 @@
 """Anchored: a penalty on the distance from the old weights, or from zero."""
 
+from typing import Any
+
 import torch
+from skorch import NeuralNet
 
-from .._compat import at_least, between, one_of
-from ..network import NetworkClassifier, NetworkRegressor
-from .quadratic import Quadratic
+from ..base import ContinualClassifier, ContinualRegressor
+from ..engine.call import Call
+from ..engine.penalties import add_quadratic_gradient
+from ..engine.rows import Rows
+from ..parameters import at_least, between, one_of
+from ..strategy import NetworkStrategy
 
 
-class Anchored(Quadratic):
+class Anchored(NetworkStrategy):
     """L + λ R(θ, θ*).
 
     R is ½‖θ−θ*‖² (``"l2"``), ‖θ−θ*‖₁ (``"l1"``) or ρ‖θ−θ*‖₁ + (1−ρ)½‖θ−θ*‖² (``"elasticnet"``). The importance is 1,
     and 0 for the weights of outputs that are new.
     """
 
-    _pure_steps = True
-    _source = "L2-SP (Li et al. 2018); Hsu et al. 2018, 'L2'"
-    _constraints = {
+    family = "regularization"
+    source = "L2-SP (Li et al. 2018); Hsu et al. 2018, 'L2'"
+    pure_steps = True
+    carries = {"importance_": "anchors", "anchor_": "anchors"}
+    parameter_constraints = {
         "penalty": [one_of("l1", "l2", "elasticnet")],
         "strength": [at_least(0)],
         "l1_ratio": [between(0, 1)],
         "anchor": [one_of("previous", "zero")],
     }
 
+    importance_: torch.Tensor
+    anchor_: torch.Tensor
+
     def __init__(
         self,
-        net=None,
+        net: NeuralNet | None = None,
         *,
-        penalty="l2",
-        strength=0.1,
-        l1_ratio=0.5,
-        anchor="previous",
-        active_outputs="auto",
-        random_state=None,
-    ):
+        penalty: str = "l2",
+        strength: float = 0.1,
+        l1_ratio: float = 0.5,
+        anchor: str = "previous",
+        active_outputs: str = "auto",
+        random_state: Any = None,
+    ) -> None:
         self.net = net
         self.penalty = penalty
         self.strength = strength
@@ -42,33 +53,36 @@ class Anchored(Quadratic):
         self.active_outputs = active_outputs
         self.random_state = random_state
 
-    def _new_experience(self):
+    def consolidate(self) -> None:
+        """The weights as they are become the anchor."""
         if self.anchor == "previous":
             self._hold_at(self.net_.flatten().clone())
 
-    def _begin(self, X, y):
+    def before_training(self, call: Call) -> None:
+        """Split λ into the absolute and the squared part."""
         if self.anchor == "zero":
             self._hold_at(torch.zeros_like(self.net_.flatten()))
         rho = {"l1": 1.0, "l2": 0.0}.get(self.penalty, self.l1_ratio)
-        self._l1_, self._l2_ = self.strength * rho, self.strength * (1 - rho)
-        return ()
+        call.state.l1, call.state.l2 = self.strength * rho, self.strength * (1 - rho)
 
-    def _hold_at(self, theta):
-        self.anchor_, self.importance_ = theta, torch.ones_like(theta)
+    def after_backward(self, call: Call, theta: torch.Tensor, gradient: torch.Tensor) -> None:
+        """Add the gradient of the squared part."""
+        if hasattr(self, "anchor_"):
+            add_quadratic_gradient(gradient, theta, self.anchor_, self.importance_, call.state.l2)
 
-    def _stiffness(self):
-        return self._l2_
-
-    def _after_step(self, theta):
+    def after_step(self, call: Call, theta: torch.Tensor, batch: Rows) -> None:
         """Proximal step of the L1 part: a weight that was not drawn further than lr·λ stays exactly at its anchor."""
-        if self._l1_ and hasattr(self, "anchor_"):
+        if call.state.l1 and hasattr(self, "anchor_"):
             lr = self.net_.optimizer_.param_groups[0]["lr"]
             delta = theta - self.anchor_
-            within = self.importance_ * (lr * self._l1_)
+            within = self.importance_ * (lr * call.state.l1)
             torch.add(self.anchor_, delta.sub_(delta.clamp(-within, within)), out=theta)
 
+    def _hold_at(self, theta: torch.Tensor) -> None:
+        self.anchor_, self.importance_ = theta, torch.ones_like(theta)
 
-class AnchoredClassifier(Anchored, NetworkClassifier):
+
+class AnchoredClassifier(Anchored, ContinualClassifier):
     r"""Hold the weights near their old values: :math:`L + \lambda R(\theta, \theta^*)`.
 
     R is :math:`\frac12\|\theta-\theta^*\|_2^2`, :math:`\|\theta-\theta^*\|_1`, or their mix
@@ -118,7 +132,7 @@ class AnchoredClassifier(Anchored, NetworkClassifier):
     """
 
 
-class AnchoredRegressor(Anchored, NetworkRegressor):
+class AnchoredRegressor(Anchored, ContinualRegressor):
     r"""Hold the weights near their old values: :math:`L + \lambda R(\theta, \theta^*)`.
 
     As :class:`AnchoredClassifier`, with the squared error (mean over rows and outputs) as L.
@@ -159,7 +173,16 @@ class AnchoredRegressor(Anchored, NetworkRegressor):
     True
     """
 
-    def __init__(self, net=None, *, penalty="l2", strength=0.1, l1_ratio=0.5, anchor="previous", random_state=None):
+    def __init__(
+        self,
+        net: NeuralNet | None = None,
+        *,
+        penalty: str = "l2",
+        strength: float = 0.1,
+        l1_ratio: float = 0.5,
+        anchor: str = "previous",
+        random_state: Any = None,
+    ) -> None:
         super().__init__(
             net, penalty=penalty, strength=strength, l1_ratio=l1_ratio, anchor=anchor, random_state=random_state
         )

@@ -1,24 +1,30 @@
 """EWC: elastic weight consolidation."""
 
+from typing import Any
+
 import torch
+from skorch import NeuralNet
 
-from .._compat import Integral, at_least, between, one_of
-from ..network import NetworkClassifier, NetworkRegressor
-from ..per_sample import sum_over_samples
-from .quadratic import Quadratic
+from ..base import ContinualClassifier, ContinualRegressor
+from ..engine.call import Call
+from ..engine.penalties import add_quadratic_gradient, combined_mean
+from ..engine.per_sample import sum_over_samples
+from ..parameters import Integral, at_least, between, one_of
+from ..strategy import NetworkStrategy
 
 
-class EWC(Quadratic):
+class EWC(NetworkStrategy):
     """L + ½ λ Σₖ Σᵢ Fₖᵢ (θᵢ − θ*ₖᵢ)².
 
     The quadratics of all past experiences are merged into one: Σₖ Fₖ (θ−θ*ₖ)² = F (θ−c)² + constant, with F = Σₖ Fₖ and
     c the mean of the θ*ₖ weighted by Fₖ. So the cost of a step does not grow with the number of experiences.
     """
 
-    _pure_steps = True
-    _source = "Kirkpatrick et al. 2017; online: Schwarz et al. 2018"
-    _vectors = ("importance_", "anchor_", "fisher_")
-    _constraints = {
+    family = "regularization"
+    source = "Kirkpatrick et al. 2017; online: Schwarz et al. 2018"
+    pure_steps = True
+    carries = {"importance_": "anchors", "anchor_": "anchors", "fisher_": "anchors"}
+    parameter_constraints = {
         "ewc_lambda": [at_least(0)],
         "fisher": [one_of("exact", "sampled", "empirical")],
         "n_fisher_samples": [None, at_least(1, Integral)],
@@ -26,18 +32,22 @@ class EWC(Quadratic):
         "gamma": [between(0, 1)],
     }
 
+    importance_: torch.Tensor
+    anchor_: torch.Tensor
+    fisher_: torch.Tensor
+
     def __init__(
         self,
-        net=None,
+        net: NeuralNet | None = None,
         *,
-        ewc_lambda=100.0,
-        fisher="exact",
-        n_fisher_samples=None,
-        online=False,
-        gamma=1.0,
-        active_outputs="auto",
-        random_state=None,
-    ):
+        ewc_lambda: float = 100.0,
+        fisher: str = "exact",
+        n_fisher_samples: int | None = None,
+        online: bool = False,
+        gamma: float = 1.0,
+        active_outputs: str = "auto",
+        random_state: Any = None,
+    ) -> None:
         self.net = net
         self.ewc_lambda = ewc_lambda
         self.fisher = fisher
@@ -47,13 +57,8 @@ class EWC(Quadratic):
         self.active_outputs = active_outputs
         self.random_state = random_state
 
-    def _stiffness(self):
-        return self.ewc_lambda
-
-    def _end(self, X, y):
-        self._note_mean("fisher_", *self._fisher_of_rows(X, y))
-
-    def _new_experience(self):
+    def consolidate(self) -> None:
+        """The Fisher of the experience that is over joins the sum; the anchor moves to the minimum of the sum."""
         theta = self.net_.flatten().clone()
         if not hasattr(self, "importance_"):
             self.importance_, self.anchor_ = self.fisher_, theta
@@ -64,23 +69,36 @@ class EWC(Quadratic):
             share = torch.where(importance > 0, self.fisher_ / importance, 1.0)
             self.importance_, self.anchor_ = importance, torch.lerp(self.anchor_, theta, share)
 
-    def _fisher_of_rows(self, X, y):
+    def after_backward(self, call: Call, theta: torch.Tensor, gradient: torch.Tensor) -> None:
+        """Add the gradient of the penalty."""
+        if hasattr(self, "importance_"):
+            add_quadratic_gradient(gradient, theta, self.anchor_, self.importance_, self.ewc_lambda)
+
+    def after_training(self, call: Call) -> None:
+        """The Fisher of the running experience is a mean over the rows of all its calls."""
+        fisher, n_rows = self._fisher_of_rows(call)
+        n_before = 0 if call.opens_experience else self.n_fisher_rows_
+        self.fisher_ = combined_mean(getattr(self, "fisher_", None), n_before, fisher, n_rows)
+        self.n_fisher_rows_ = n_before + n_rows
+
+    def _fisher_of_rows(self, call: Call) -> tuple[torch.Tensor, int]:
         """The diagonal of the Fisher information, a mean of squared per-sample gradients, and the number of rows."""
-        if self.n_fisher_samples is not None and self.n_fisher_samples < len(X):
-            chosen = torch.randperm(len(X), generator=self._generator_)[: self.n_fisher_samples].to(X.device)
-            X, y = X[chosen], y[chosen]
+        x, y = call.rows.x, call.rows.y
+        if self.n_fisher_samples is not None and self.n_fisher_samples < len(x):
+            chosen = torch.randperm(len(x), generator=call.generator)[: self.n_fisher_samples].to(x.device)
+            x, y = x[chosen], y[chosen]
         if self.fisher == "sampled":
-            y = self._draw_targets(self._outputs(X), self._generator_)
+            y = call.objective.draw_targets(self.network_outputs(x), call.generator)
         elif self.fisher == "predicted":
-            y = self._active_logits(self._outputs(X)).argmax(1)
+            y = call.objective.active_logits(self.network_outputs(x)).argmax(1)
 
-        def terms(outputs, y):
-            return self._fisher_terms(outputs, y, exact=self.fisher == "exact")
+        def terms(outputs: torch.Tensor, y: torch.Tensor) -> list[torch.Tensor]:
+            return call.objective.fisher_terms(outputs, y, exact=self.fisher == "exact")
 
-        return sum_over_samples(self.net_, terms, X, y) / len(X), len(X)
+        return sum_over_samples(self.net_, terms, x, y) / len(x), len(x)
 
 
-class EWCClassifier(EWC, NetworkClassifier):
+class EWCClassifier(EWC, ContinualClassifier):
     r"""Elastic weight consolidation: weights that mattered to old experiences are held by springs.
 
     :math:`L + \frac{\lambda}{2} \sum_k \sum_i F_{k,i} (\theta_i - \theta^*_{k,i})^2`, where :math:`F_k` is the diagonal
@@ -135,10 +153,10 @@ class EWCClassifier(EWC, NetworkClassifier):
     (True, True)
     """
 
-    _constraints = {"fisher": [one_of("exact", "sampled", "empirical", "predicted")]}
+    parameter_constraints = {"fisher": [one_of("exact", "sampled", "empirical", "predicted")]}
 
 
-class EWCRegressor(EWC, NetworkRegressor):
+class EWCRegressor(EWC, ContinualRegressor):
     r"""Elastic weight consolidation: weights that mattered to old experiences are held by springs.
 
     :math:`L + \frac{\lambda}{2} \sum_k \sum_i F_{k,i} (\theta_i - \theta^*_{k,i})^2` with the squared error (mean over
@@ -191,15 +209,15 @@ class EWCRegressor(EWC, NetworkRegressor):
 
     def __init__(
         self,
-        net=None,
+        net: NeuralNet | None = None,
         *,
-        ewc_lambda=1.0,
-        fisher="exact",
-        n_fisher_samples=None,
-        online=False,
-        gamma=1.0,
-        random_state=None,
-    ):
+        ewc_lambda: float = 1.0,
+        fisher: str = "exact",
+        n_fisher_samples: int | None = None,
+        online: bool = False,
+        gamma: float = 1.0,
+        random_state: Any = None,
+    ) -> None:
         super().__init__(
             net,
             ewc_lambda=ewc_lambda,

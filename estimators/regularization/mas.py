@@ -1,38 +1,70 @@
 """MAS: memory aware synapses."""
 
-from .._compat import at_least
-from ..network import NetworkClassifier, NetworkRegressor
-from ..per_sample import sum_over_samples
-from .quadratic import Quadratic
+from typing import Any
+
+import torch
+from skorch import NeuralNet
+
+from ..base import ContinualClassifier, ContinualRegressor
+from ..engine.call import Call
+from ..engine.penalties import add_quadratic_gradient, combined_mean
+from ..engine.per_sample import sum_over_samples
+from ..parameters import at_least
+from ..strategy import NetworkStrategy
 
 
-class MAS(Quadratic):
+class MAS(NetworkStrategy):
     """L + λ Σₖ Σᵢ Ωₖᵢ (θᵢ − θ*ᵢ)²; Ωₖ is the mean over the rows of experience k of |∂‖f(x)‖² / ∂θ|."""
 
-    _pure_steps = True
-    _source = "Aljundi et al. 2018"
-    _vectors = ("importance_", "anchor_", "sensitivity_")
-    _constraints = {"mas_lambda": [at_least(0)]}
+    family = "regularization"
+    source = "Aljundi et al. 2018"
+    pure_steps = True
+    carries = {"importance_": "anchors", "anchor_": "anchors", "sensitivity_": "anchors"}
+    parameter_constraints = {"mas_lambda": [at_least(0)]}
 
-    def __init__(self, net=None, *, mas_lambda=1.0, active_outputs="auto", random_state=None):
+    importance_: torch.Tensor
+    anchor_: torch.Tensor
+    sensitivity_: torch.Tensor
+
+    def __init__(
+        self,
+        net: NeuralNet | None = None,
+        *,
+        mas_lambda: float = 1.0,
+        active_outputs: str = "auto",
+        random_state: Any = None,
+    ) -> None:
         self.net = net
         self.mas_lambda = mas_lambda
         self.active_outputs = active_outputs
         self.random_state = random_state
 
-    def _stiffness(self):
-        return 2 * self.mas_lambda  # the formula has no ½
-
-    def _end(self, X, y):
-        sensitivity = sum_over_samples(self.net_, lambda outputs: [self._squared_norm(outputs)], X, power=1) / len(X)
-        self._note_mean("sensitivity_", sensitivity, len(X))
-
-    def _new_experience(self):
-        self.importance_ = getattr(self, "importance_", 0.0) + self.sensitivity_
+    def consolidate(self) -> None:
+        """The sensitivity of the experience that is over joins the sum; the anchor are the weights as they are."""
+        before = self.importance_ if hasattr(self, "importance_") else 0.0
+        self.importance_ = before + self.sensitivity_
         self.anchor_ = self.net_.flatten().clone()
 
+    def after_backward(self, call: Call, theta: torch.Tensor, gradient: torch.Tensor) -> None:
+        """Add the gradient of the penalty, whose formula has no ½."""
+        if hasattr(self, "importance_"):
+            add_quadratic_gradient(gradient, theta, self.anchor_, self.importance_, 2 * self.mas_lambda)
 
-class MASClassifier(MAS, NetworkClassifier):
+    def after_training(self, call: Call) -> None:
+        """The sensitivity of the running experience is a mean over the rows of all its calls."""
+
+        def squared_norm(outputs: torch.Tensor) -> list[torch.Tensor]:
+            logits = call.objective.active_logits(outputs)
+            return [logits.masked_fill(logits == -float("inf"), 0.0).square().sum(1)]
+
+        x = call.rows.x
+        sensitivity = sum_over_samples(self.net_, squared_norm, x, power=1) / len(x)
+        n_before = 0 if call.opens_experience else self.n_sensitivity_rows_
+        self.sensitivity_ = combined_mean(getattr(self, "sensitivity_", None), n_before, sensitivity, len(x))
+        self.n_sensitivity_rows_ = n_before + len(x)
+
+
+class MASClassifier(MAS, ContinualClassifier):
     r"""Memory aware synapses: weights to which the outputs are sensitive are held by springs.
 
     :math:`L + \lambda \sum_k \sum_i \Omega_{k,i} (\theta_i - \theta^*_i)^2`, without a ½, where θ* are the weights
@@ -76,12 +108,8 @@ class MASClassifier(MAS, NetworkClassifier):
     (True, True)
     """
 
-    def _squared_norm(self, outputs):
-        logits = self._active_logits(outputs)
-        return logits.masked_fill(logits == -float("inf"), 0.0).square().sum(1)
 
-
-class MASRegressor(MAS, NetworkRegressor):
+class MASRegressor(MAS, ContinualRegressor):
     r"""Memory aware synapses: weights to which the outputs are sensitive are held by springs.
 
     As :class:`MASClassifier`, :math:`L + \lambda \sum_k \sum_i \Omega_{k,i} (\theta_i - \theta^*_i)^2` with the *mean
@@ -121,8 +149,5 @@ class MASRegressor(MAS, NetworkRegressor):
     True
     """
 
-    def __init__(self, net=None, *, mas_lambda=1.0, random_state=None):
+    def __init__(self, net: NeuralNet | None = None, *, mas_lambda: float = 1.0, random_state: Any = None) -> None:
         super().__init__(net, mas_lambda=mas_lambda, random_state=random_state)
-
-    def _squared_norm(self, outputs):
-        return outputs.square().sum(1)

@@ -1,107 +1,20 @@
 """RWalk: Riemannian walk."""
 
+from typing import Any
+
 import torch
+from skorch import NeuralNet
 
-from .._compat import Integral, Interval, Real, at_least
-from ..network import NetworkClassifier
-from ..per_sample import sum_over_samples
-from .quadratic import PathIntegral
-
-
-class RWalk(PathIntegral):
-    """L + λ Σ (F̂ + ŝ)(θ−θ*)²: a running Fisher (EWC++) and a path score, each brought to [0, 1].
-
-    The walk is cut into segments of Δt steps. A segment opens with F ← α F_batch + (1−α) F and closes with
-    s ← s + max(0, ω / (½ F Δ² + ε)), where ω = −∫ g dθ and Δ = ∫ dθ along the segment.
-    """
-
-    _source = "Chaudhry et al. 2018"
-    _vectors = ("importance_", "anchor_", "fisher_", "path_score_", "score_")
-    _constraints = {
-        "rwalk_lambda": [at_least(0)],
-        "fisher_decay": [Interval(Real, 0, 1, closed="right")],
-        "update_after": [at_least(1, Integral)],
-        "damping": [Interval(Real, 0, None, closed="neither")],
-    }
-
-    fisher_: torch.Tensor
-    score_: torch.Tensor
-
-    def __init__(
-        self,
-        net=None,
-        *,
-        rwalk_lambda=1.0,
-        fisher_decay=0.9,
-        update_after=10,
-        damping=1e-3,
-        active_outputs="auto",
-        random_state=None,
-    ):
-        self.net = net
-        self.rwalk_lambda = rwalk_lambda
-        self.fisher_decay = fisher_decay
-        self.update_after = update_after
-        self.damping = damping
-        self.active_outputs = active_outputs
-        self.random_state = random_state
-
-    def _stiffness(self):
-        return 2 * self.rwalk_lambda  # the formula has no ½
-
-    def _begin(self, X, y):
-        extras = super()._begin(X, y)
-        if self._opens_experience_:
-            self.path_score_ = torch.zeros_like(self._path_)
-        self._n_steps_ = 0
-        return extras
-
-    def _mix(self, batch):
-        if self._n_steps_ % self.update_after == 0:
-            self._note_fisher(*batch[:2])
-        return batch
-
-    def _after_step(self, theta):
-        super()._after_step(theta)
-        self._n_steps_ += 1
-        if self._n_steps_ % self.update_after == 0:
-            self._close_segment(theta)
-
-    def _end(self, X, y):
-        if self._n_steps_ % self.update_after:
-            self._close_segment(self.net_.flatten())
-        del self._n_steps_
-        super()._end(X, y)
-
-    def _note_fisher(self, x, y):
-        """F ← α F_batch + (1−α) F."""
-
-        def terms(outputs, y):
-            return self._fisher_terms(outputs, y, exact=False)
-
-        fisher = sum_over_samples(self.net_, terms, x, y) / len(x)
-        self.fisher_ = torch.lerp(self.fisher_, fisher, self.fisher_decay) if hasattr(self, "fisher_") else fisher
-
-    def _close_segment(self, theta):
-        """At its end, s ← s + max(0, ω / (½ F Δ² + ε)); the next segment starts here."""
-        distance = self.fisher_ * (theta - self._start_).square() / 2
-        self.path_score_ = self.path_score_ + (self._path_ / (distance + self.damping)).clamp(min=0)
-        self._path_.zero_()
-        self._start_.copy_(theta)
-
-    def _new_experience(self):
-        self.score_ = (self.score_ + self.path_score_) / 2 if hasattr(self, "score_") else self.path_score_
-        self.importance_ = _to_unit(self.fisher_) + _to_unit(self.score_)
-        self.anchor_ = self.net_.flatten().clone()
+from ..engine.call import Call
+from ..engine.penalties import add_quadratic_gradient
+from ..engine.per_sample import sum_over_samples
+from ..engine.rows import Rows
+from ..parameters import Integral, above, at_least, between
+from ..strategy import NetworkClassifier
+from .path import note_gradient, note_step, start_path
 
 
-def _to_unit(v):
-    """Shift and scale to [0, 1]; a constant becomes zero."""
-    low, high = v.aminmax()
-    return (v - low) / (high - low).clamp(min=torch.finfo(v.dtype).tiny)
-
-
-class RWalkClassifier(RWalk, NetworkClassifier):
+class RWalkClassifier(NetworkClassifier):
     r"""Riemannian walk: EWC's Fisher, kept up during training, and SI's path score, measured in the Fisher's distance.
 
     :math:`L + \lambda \sum_i (\hat F_i + \hat s_i) (\theta_i - \theta^*_i)^2`, without a ½, where θ* are the weights
@@ -161,3 +74,90 @@ class RWalkClassifier(RWalk, NetworkClassifier):
     >>> bool((clf.importance_ >= 0).all()), float(clf.importance_.max()) <= 2.0
     (True, True)
     """
+
+    family = "regularization"
+    source = "Chaudhry et al. 2018"
+    carries = dict.fromkeys(("importance_", "anchor_", "fisher_", "path_score_", "score_"), "anchors")
+    parameter_constraints = {
+        "rwalk_lambda": [at_least(0)],
+        "fisher_decay": [between(0, 1, closed="right")],
+        "update_after": [at_least(1, Integral)],
+        "damping": [above(0)],
+    }
+
+    importance_: torch.Tensor
+    anchor_: torch.Tensor
+    fisher_: torch.Tensor
+    path_score_: torch.Tensor
+    score_: torch.Tensor
+
+    def __init__(
+        self,
+        net: NeuralNet | None = None,
+        *,
+        rwalk_lambda: float = 1.0,
+        fisher_decay: float = 0.9,
+        update_after: int = 10,
+        damping: float = 1e-3,
+        active_outputs: str = "auto",
+        random_state: Any = None,
+    ) -> None:
+        super().__init__(net, active_outputs=active_outputs, random_state=random_state)
+        self.rwalk_lambda = rwalk_lambda
+        self.fisher_decay = fisher_decay
+        self.update_after = update_after
+        self.damping = damping
+
+    def consolidate(self) -> None:
+        """Average the path scores, and bring Fisher and scores to [0, 1]; the weights as they are become the anchor."""
+        self.score_ = (self.score_ + self.path_score_) / 2 if hasattr(self, "score_") else self.path_score_
+        self.importance_ = _to_unit(self.fisher_) + _to_unit(self.score_)
+        self.anchor_ = self.net_.flatten().clone()
+
+    def before_training(self, call: Call) -> None:
+        """The path begins; the sum of its scores, where an experience opens."""
+        start_path(call.state, self.net_.flatten())
+        if call.opens_experience:
+            self.path_score_ = torch.zeros_like(call.state.path)
+
+    def before_step(self, call: Call, batch: Rows) -> None:
+        """A segment opens with F ← α F_batch + (1−α) F."""
+        if call.step % self.update_after:
+            return
+
+        def terms(outputs: torch.Tensor, y: torch.Tensor) -> list[torch.Tensor]:
+            return call.objective.fisher_terms(outputs, y, exact=False)
+
+        fisher = sum_over_samples(self.net_, terms, batch.x, batch.y) / len(batch)
+        self.fisher_ = torch.lerp(self.fisher_, fisher, self.fisher_decay) if hasattr(self, "fisher_") else fisher
+
+    def after_backward(self, call: Call, theta: torch.Tensor, gradient: torch.Tensor) -> None:
+        """Note the plain gradient, then add that of the penalty, whose formula has no ½."""
+        note_gradient(call.state, theta, gradient)
+        if hasattr(self, "importance_"):
+            add_quadratic_gradient(gradient, theta, self.anchor_, self.importance_, 2 * self.rwalk_lambda)
+
+    def after_step(self, call: Call, theta: torch.Tensor, batch: Rows) -> None:
+        """The path goes on; every Δt steps a segment closes."""
+        note_step(call.state, theta)
+        if call.step % self.update_after == 0:
+            self._close_segment(call, theta)
+
+    def after_training(self, call: Call) -> None:
+        """The last segment of a call may be shorter."""
+        if call.step % self.update_after:
+            self._close_segment(call, self.net_.flatten())
+
+    def _close_segment(self, call: Call, theta: torch.Tensor) -> None:
+        """At its end, s ← s + max(0, ω / (½ F Δ² + ε)); the next segment starts here."""
+        state = call.state
+        distance = self.fisher_ * (theta - state.start).square() / 2
+        self.path_score_ = self.path_score_ + (state.path / (distance + self.damping)).clamp(min=0)
+        state.path.zero_()
+        state.start.copy_(theta)
+
+
+def _to_unit(v: torch.Tensor) -> torch.Tensor:
+    """Shift and scale to [0, 1]; a constant becomes zero."""
+    low, high = v.aminmax()
+    return (v - low) / (high - low).clamp(min=torch.finfo(v.dtype).tiny)

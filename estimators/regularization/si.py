@@ -1,47 +1,77 @@
 """SI: synaptic intelligence."""
 
+from typing import Any
+
 import torch
+from skorch import NeuralNet
 
-from .._compat import Interval, Real, at_least
-from ..network import NetworkClassifier, NetworkRegressor
-from .quadratic import PathIntegral
+from ..base import ContinualClassifier, ContinualRegressor
+from ..engine.call import Call
+from ..engine.penalties import add_quadratic_gradient
+from ..engine.rows import Rows
+from ..parameters import above, at_least
+from ..strategy import NetworkStrategy
+from .path import note_gradient, note_step, start_path
 
 
-class SI(PathIntegral):
+class SI(NetworkStrategy):
     """L + λ Σ Ω (θ−θ*)²; at the end of an experience Ω ← max(0, Ω + ω / (Δ² + ξ)), with ω = −∫ g dθ, Δ = ∫ dθ."""
 
-    _pure_steps = True
-    _source = "Zenke et al. 2017"
-    _vectors = ("importance_", "anchor_", "omega_", "delta_")
-    _constraints = {"si_lambda": [at_least(0)], "damping": [Interval(Real, 0, None, closed="neither")]}
+    family = "regularization"
+    source = "Zenke et al. 2017"
+    pure_steps = True
+    carries = {"importance_": "anchors", "anchor_": "anchors", "omega_": "anchors", "delta_": "anchors"}
+    parameter_constraints = {"si_lambda": [at_least(0)], "damping": [above(0)]}
 
+    importance_: torch.Tensor
+    anchor_: torch.Tensor
     omega_: torch.Tensor
     delta_: torch.Tensor
 
-    def __init__(self, net=None, *, si_lambda=1.0, damping=0.1, active_outputs="auto", random_state=None):
+    def __init__(
+        self,
+        net: NeuralNet | None = None,
+        *,
+        si_lambda: float = 1.0,
+        damping: float = 0.1,
+        active_outputs: str = "auto",
+        random_state: Any = None,
+    ) -> None:
         self.net = net
         self.si_lambda = si_lambda
         self.damping = damping
         self.active_outputs = active_outputs
         self.random_state = random_state
 
-    def _stiffness(self):
-        return 2 * self.si_lambda  # the formula has no ½
-
-    def _end(self, X, y):
-        omega, delta = self._path_, self.net_.flatten() - self._start_
-        if not self._opens_experience_:
-            omega, delta = self.omega_ + omega, self.delta_ + delta
-        self.omega_, self.delta_ = omega, delta
-        super()._end(X, y)
-
-    def _new_experience(self):
-        importance = self.omega_ / (self.delta_.square() + self.damping)
-        self.importance_ = (getattr(self, "importance_", 0.0) + importance).clamp(min=0)
+    def consolidate(self) -> None:
+        """What the experience that is over has earned joins the importance; its last weights become the anchor."""
+        before = self.importance_ if hasattr(self, "importance_") else 0.0
+        self.importance_ = (before + self.omega_ / (self.delta_.square() + self.damping)).clamp(min=0)
         self.anchor_ = self.net_.flatten().clone()
 
+    def before_training(self, call: Call) -> None:
+        """The path begins."""
+        start_path(call.state, self.net_.flatten())
 
-class SIClassifier(SI, NetworkClassifier):
+    def after_backward(self, call: Call, theta: torch.Tensor, gradient: torch.Tensor) -> None:
+        """Note the plain gradient, then add that of the penalty, whose formula has no ½."""
+        note_gradient(call.state, theta, gradient)
+        if hasattr(self, "importance_"):
+            add_quadratic_gradient(gradient, theta, self.anchor_, self.importance_, 2 * self.si_lambda)
+
+    def after_step(self, call: Call, theta: torch.Tensor, batch: Rows) -> None:
+        """The path goes on."""
+        note_step(call.state, theta)
+
+    def after_training(self, call: Call) -> None:
+        """Keep ω and Δ of the running experience, sums over its calls."""
+        omega, delta = call.state.path, self.net_.flatten() - call.state.start
+        if not call.opens_experience:
+            omega, delta = self.omega_ + omega, self.delta_ + delta
+        self.omega_, self.delta_ = omega, delta
+
+
+class SIClassifier(SI, ContinualClassifier):
     r"""Synaptic intelligence: weights whose motion lowered the loss of old experiences are held by springs.
 
     :math:`L + \lambda \sum_i \Omega_i (\theta_i - \theta^*_i)^2`, without a ½, where θ* are the weights after the
@@ -88,7 +118,7 @@ class SIClassifier(SI, NetworkClassifier):
     """
 
 
-class SIRegressor(SI, NetworkRegressor):
+class SIRegressor(SI, ContinualRegressor):
     r"""Synaptic intelligence: weights whose motion lowered the loss of old experiences are held by springs.
 
     As :class:`SIClassifier`, :math:`L + \lambda \sum_i \Omega_i (\theta_i - \theta^*_i)^2` with Ω from the path
@@ -129,5 +159,12 @@ class SIRegressor(SI, NetworkRegressor):
     True
     """
 
-    def __init__(self, net=None, *, si_lambda=1.0, damping=0.1, random_state=None):
+    def __init__(
+        self,
+        net: NeuralNet | None = None,
+        *,
+        si_lambda: float = 1.0,
+        damping: float = 0.1,
+        random_state: Any = None,
+    ) -> None:
         super().__init__(net, si_lambda=si_lambda, damping=damping, random_state=random_state)

@@ -1,0 +1,97 @@
+"""One call of ``partial_fit``: what is needed while it runs, and dropped when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from .objective import Objective
+from .rows import Rows
+
+
+@dataclass
+class Call:
+    """What lives for one call: its rows, its generators, where its loop stands, and what a method notes for itself.
+
+    An estimator makes one in ``open_call``, passes it to every hook, and keeps nothing of it.
+
+    Attributes
+    ----------
+    X, y : ndarray
+        The rows of the call, checked; `y` are the numbers of outputs, for a regressor targets (n_rows, n_outputs).
+    rows : Rows
+        What is trained on: the same on the device, as `rows.x` and `rows.y`; ``before_training`` may add fields or put
+        other rows in their place.
+    experience : int
+        Number of the running experience, from 1.
+    opens_experience : bool
+        Whether this call is its first.
+    task_id : hashable or None
+    entropy : tuple of int
+        What the call's generators are made of.
+    objective : Objective
+        The loss of outputs and targets.
+    epoch, n_batches, batch_index : int
+        The running epoch, its number of batches, and the number of the running batch in it; all from 0.
+    step : int
+        Steps that the optimiser has made in this call.
+    state : types.SimpleNamespace
+        A method's own, from ``before_training`` on.
+    """
+
+    X: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    y: np.ndarray = field(default_factory=lambda: np.empty(0))
+    experience: int = 1
+    opens_experience: bool = True
+    task_id: Hashable = None
+    entropy: tuple[int, ...] = (0,)
+    rows: Rows = field(default_factory=Rows)
+    objective: Objective = field(init=False)
+    epoch: int = 0
+    n_batches: int = 0
+    batch_index: int = 0
+    step: int = 0
+    state: SimpleNamespace = field(default_factory=SimpleNamespace)
+    # How rows other than the batch are passed for a gradient of their own; see NetworkStrategy.gradient_on.
+    other_passes: Any = None
+    _rngs: dict[str, np.random.Generator] = field(default_factory=dict)
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """The call's NumPy generator for one purpose; purposes do not disturb each other's draws."""
+        if purpose not in self._rngs:
+            self._rngs[purpose] = self._new_rng(purpose)
+        return self._rngs[purpose]
+
+    @cached_property
+    def generator(self) -> torch.Generator:
+        """The torch generator, on the CPU, that hooks draw from."""
+        return self.torch_generator("strategy")
+
+    def torch_generator(self, purpose: str) -> torch.Generator:
+        """A new torch generator for one purpose, on the CPU."""
+        return torch.Generator().manual_seed(self._seed(purpose))
+
+    @contextmanager
+    def seeded(self, purpose: str) -> Iterator[None]:
+        """Torch's global generators drawn from this call's seed inside, and as before outside."""
+        devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+        with torch.random.fork_rng(devices=devices):
+            seed = self._seed(purpose)
+            # Not torch.manual_seed: it notes the seed for devices that may never come, and takes a millisecond.
+            torch.default_generator.manual_seed(seed)
+            if devices:
+                torch.cuda.manual_seed_all(seed)
+            yield
+
+    def _new_rng(self, purpose: str) -> np.random.Generator:
+        return np.random.default_rng([*self.entropy, *purpose.encode()])
+
+    def _seed(self, purpose: str) -> int:
+        return int(self._new_rng(purpose).integers(2**31))

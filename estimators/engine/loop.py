@@ -1,0 +1,330 @@
+"""The training loop over rows in memory: epochs, batches, steps, and the hooks of whoever learns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import torch
+from skorch.callbacks import Callback
+from torch import nn
+
+from .call import Call
+from .graph import recorded
+from .memory import Drawn
+from .modules import batch_norm_layers, fixed_statistics, is_frozen
+from .optimizer import stepper
+from .passes import Passes, passes_of
+from .rows import Rows
+
+if TYPE_CHECKING:
+    from .net import FastLoop
+
+_BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
+Descend = Callable[[Rows], torch.Tensor]
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def idle(hook: F) -> F:
+    """Mark a hook that does nothing, so that the loop need not call it."""
+    hook.is_idle = True  # type: ignore[attr-defined]
+    return hook
+
+
+def is_idle(learner: object, hook: str) -> bool:
+    """Whether a hook of the learner is one that does nothing."""
+    return getattr(getattr(type(learner), hook), "is_idle", False)
+
+
+class Learner(Protocol):
+    """What the loop asks of whoever learns; :class:`NetworkStrategy` says when each hook is called."""
+
+    @property
+    def pure_steps(self) -> bool:
+        """Whether a step is the same work each time, so that it can be recorded and stacked."""
+
+    @property
+    def fixes_statistics(self) -> bool:
+        """Whether batch normalisation uses the statistics so far, in training too, and leaves them as they are."""
+
+    def before_step(self, call: Call, batch: Rows) -> None:
+        """Add to the batch what its step needs."""
+
+    def learn_batch(self, call: Call, theta: torch.Tensor, batch: Rows, descend: Descend) -> torch.Tensor:
+        """Learn from a batch; returns the loss."""
+
+    def loss(self, call: Call, forward: Passes, batch: Rows) -> torch.Tensor:
+        """Loss of the batch."""
+
+    def after_backward(self, call: Call, theta: torch.Tensor, gradient: torch.Tensor) -> None:
+        """Change the gradient in place."""
+
+    def after_step(self, call: Call, theta: torch.Tensor, batch: Rows) -> None:
+        """The optimiser has moved `theta`."""
+
+    def validation_loss(self, call: Call, module: nn.Module, rows: Rows) -> torch.Tensor:
+        """Loss of held-out rows."""
+
+
+class PlainLearning:
+    """The hooks of a net that learns alone: the net's own loss, nothing against forgetting."""
+
+    pure_steps = False
+    fixes_statistics = False
+
+    def __init__(self, net: FastLoop) -> None:
+        self.net = net
+
+    @idle
+    def before_step(self, call: Call, batch: Rows) -> None:
+        """Nothing."""
+
+    def learn_batch(self, call: Call, theta: torch.Tensor, batch: Rows, descend: Descend) -> torch.Tensor:
+        """One step of the optimiser."""
+        return descend(batch)
+
+    def loss(self, call: Call, forward: Passes, batch: Rows) -> torch.Tensor:
+        """Loss of the batch under the net's criterion."""
+        return self.net.get_loss(forward(batch.x), batch.y, X=batch.x, training=True)
+
+    @idle
+    def after_backward(self, call: Call, theta: torch.Tensor, gradient: torch.Tensor) -> None:
+        """Nothing."""
+
+    @idle
+    def after_step(self, call: Call, theta: torch.Tensor, batch: Rows) -> None:
+        """Nothing."""
+
+    def validation_loss(self, call: Call, module: nn.Module, rows: Rows) -> torch.Tensor:
+        """Loss of held-out rows under the net's criterion."""
+        return self.net.get_loss(module(rows.x), rows.y, X=rows.x, training=False)
+
+
+class Batches:
+    """Rows of tensors in batches: one permutation per epoch, then views; no copy on the host, no synchronisation.
+
+    Parameters
+    ----------
+    rows : Rows
+    batch_size : int
+        Rows per batch; -1 means all.
+    generator : torch.Generator or None
+        Draws the permutations; None keeps the order.
+    min_last : int
+        A last batch with fewer rows joins the one before it (batch normalisation cannot learn from one row).
+    """
+
+    # Bytes of rows that are gathered at a time: bounds the copy that a permutation needs.
+    chunk_bytes = 1 << 24
+
+    def __init__(self, rows: Rows, batch_size: int, generator: torch.Generator | None, min_last: int = 1) -> None:
+        self.rows = rows
+        self.n_rows = len(rows)
+        self.batch_size = self.n_rows if batch_size == -1 else batch_size
+        self.generator = generator
+        n_batches = max(1, -(-self.n_rows // self.batch_size))
+        last = self.n_rows - (n_batches - 1) * self.batch_size
+        if n_batches > 1 and last < min_last:
+            n_batches -= 1
+        self.n_batches = n_batches
+
+    def __len__(self) -> int:
+        return self.n_batches
+
+    def __iter__(self) -> Iterator[Rows]:
+        return self.epoch(self.n_batches)
+
+    def epoch(self, n_batches: int) -> Iterator[Rows]:
+        """Iterate over the first `n_batches` batches in a new order."""
+        for rows, sizes in self.chunks(n_batches):
+            yield from rows.split(sizes)
+
+    def chunks(self, n_batches: int) -> Iterator[tuple[Rows, list[int]]]:
+        """The same, several batches at a time: yields rows, and the number of rows of each batch."""
+        order = None if self.generator is None else torch.randperm(self.n_rows, generator=self.generator)
+        row_bytes = sum(t[:1].numel() * t.element_size() for t in self.rows.tensors())
+        per_chunk = max(1, self.chunk_bytes // (row_bytes * self.batch_size))
+        for first in range(0, n_batches, per_chunk):
+            last = min(first + per_chunk, n_batches)
+            chunk = slice(first * self.batch_size, self.n_rows if last == self.n_batches else last * self.batch_size)
+            if order is None:
+                rows = self.rows.map(lambda t, chunk=chunk: t[chunk])
+            else:
+                rows = self.rows.take(order[chunk].to(self.rows.x.device))
+            sizes = [self.batch_size] * (last - first)
+            sizes[-1] = len(rows) - self.batch_size * (len(sizes) - 1)
+            yield rows, sizes
+
+
+def n_batches_of_epochs(net: FastLoop, n_batches: int, epochs: int | None = None) -> list[int]:
+    """Number of batches in each epoch: all of them, unless the net's `max_steps` ends the last epoch early."""
+    if epochs is not None or net.max_steps is None:
+        return [n_batches] * (net.max_epochs if epochs is None else epochs)
+    whole, rest = divmod(net.max_steps, n_batches)
+    return [n_batches] * whole + [rest] * (rest > 0)
+
+
+def train(net: FastLoop, learner: Learner, call: Call, order: torch.Generator, epochs: int | None = None) -> None:
+    """Train a net for some epochs on the rows of a call, asking `learner` for the loss and the gradient of each step.
+
+    Parameters
+    ----------
+    net : FastLoop
+    learner : Learner
+        The hooks.
+    call : Call
+        Its `rows` are trained on; `epoch`, `n_batches`, `batch_index` and `step` say where the loop is.
+    order : torch.Generator
+        Draws the order of the rows.
+    epochs : int, default=None
+        None: the net's ``max_epochs`` or ``max_steps``.
+
+    Raises
+    ------
+    FloatingPointError
+        If the loss or a weight is no longer a finite number.
+    RuntimeError
+        If a callback freezes or unfreezes parameters.
+    """
+    rows, valid = call.rows, None
+    data, held_out = net.get_split_datasets(rows.x, rows.y)
+    if held_out is not None:
+        rows, valid = (call.rows.take(torch.as_tensor(part.indices).to(rows.x.device)) for part in (data, held_out))
+    norms = batch_norm_layers(net.module_)
+    batches = Batches(rows, net.batch_size, order, min_last=2 if norms else 1)
+    announces = _has_batch_listeners(net)
+    step = Step(net, learner, call, announces)
+    net.module_.train()
+    for layer in norms:  # one row has no variance: use the statistics so far
+        if batches.n_rows == 1 or learner.fixes_statistics or is_frozen(layer):
+            layer.eval()
+    for epoch, n_batches in enumerate(n_batches_of_epochs(net, len(batches), epochs)):
+        call.epoch, call.n_batches = epoch, n_batches
+        net.notify("on_epoch_begin", dataset_train=data, dataset_valid=held_out)
+        step.check_parameters()
+        total, n_rows = torch.zeros((), device=step.theta.device), 0
+        for index, batch in enumerate(batches.epoch(n_batches)):
+            call.batch_index, n = index, len(batch)
+            if announces:
+                net.notify("on_batch_begin", batch=(batch.x, batch.y), training=True)
+            loss = learner.learn_batch(call, step.theta, batch, step.descend).detach()
+            total.add_(loss, alpha=n)
+            n_rows += n
+            if announces:
+                net.history.record_batch("train_loss", loss.item())
+                net.history.record_batch("train_batch_size", n)
+                net.notify("on_batch_end", batch=(batch.x, batch.y), training=True, loss=loss, y_pred=None)
+        # The only number that is read back from the device.
+        mean = float(total) / n_rows
+        check_finite(mean, "the loss")
+        net.history.record("train_loss", mean)
+        net.history.record("train_batch_count", n_batches)
+        if valid is not None:
+            with fixed_statistics(net.module_) as module, torch.no_grad():
+                net.history.record("valid_loss", learner.validation_loss(call, module, valid).item())
+        try:
+            net.notify("on_epoch_end", dataset_train=data, dataset_valid=held_out)
+        except KeyboardInterrupt:  # skorch's way of saying "enough" (EarlyStopping)
+            break
+    step.steps.finish()
+    check_finite(float(step.theta.abs().max()), "a weight")
+
+
+def _has_batch_listeners(net: FastLoop) -> bool:
+    """Whether a callback overrides a batch event; usually none does, and then no batch is announced."""
+    return any(
+        getattr(type(callback), event) is not getattr(Callback, event)
+        for _, callback in net.callbacks_
+        for event in _BATCH_EVENTS
+    )
+
+
+def check_finite(value: float, what: str) -> None:
+    """Raise FloatingPointError if `value`, a number that stands for `what`, is not finite."""
+    if not math.isfinite(value):
+        raise FloatingPointError(
+            f"Training diverged: {what} is no longer a finite number. The estimator is as it was before this call; "
+            "lower the learning rate (net__lr) or the strength of the penalty, or scale the inputs."
+        )
+
+
+class Step:
+    """One step of learning: what is added to the batch, loss, gradient and its change, optimiser, what follows.
+
+    Parameters
+    ----------
+    net : FastLoop
+    learner : Learner
+    call : Call
+    announces : bool
+        Whether a callback hears of each batch.
+    """
+
+    def __init__(self, net: FastLoop, learner: Learner, call: Call, announces: bool) -> None:
+        self.net, self.learner, self.call, self.announces = net, learner, call, announces
+        self.theta: torch.Tensor = net.flatten()
+        self.params = net.trainable()
+        self.gradient = torch.empty_like(self.theta)
+        self.passes = passes_of(net, self.gradient, call.rows.x)
+        self.steps = stepper([net.optimizer_], [self.params], self.theta)
+        self.prepares, self.follows = not is_idle(learner, "before_step"), not is_idle(learner, "after_step")
+        self.changes = not is_idle(learner, "after_backward")
+        self.move: Callable[[Rows], tuple[torch.Tensor, torch.Tensor | None]]
+        self.move = self._move if self.steps.is_flat else self._move_by_closure
+        if learner.pure_steps and not announces:
+            self.move = recorded(self.move, self.theta, self.steps)
+
+    def check_parameters(self) -> None:
+        """Raise if a callback has changed which parameters are trained: what a strategy remembers is about these."""
+        if list(map(id, self.net.trainable())) != list(map(id, self.params)):
+            raise RuntimeError(
+                "A callback has frozen, unfrozen or replaced parameters (skorch's Freezer, perhaps), which a strategy "
+                "against forgetting cannot follow; give the net a module whose parameters have requires_grad=False."
+            )
+
+    def descend(self, batch: Rows) -> torch.Tensor:
+        """One step of the optimiser down the loss of a batch; returns the loss."""
+        if self.prepares:
+            self.learner.before_step(self.call, batch)
+            if isinstance(batch.memory, Drawn):
+                batch.memory = batch.memory.rows()
+        loss, batch.outputs = self.move(batch)
+        self.call.step += 1
+        if self.follows:
+            self.learner.after_step(self.call, self.theta, batch)
+        return loss
+
+    def _move(self, batch: Rows) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Loss, gradient, optimiser; returns the loss, and the outputs of the first forward pass if there was one."""
+        loss = self.learner.loss(self.call, self.passes, batch)
+        outputs = self.passes.outputs[0].detach() if self.passes.outputs else None
+        self.passes.backward(loss)
+        if self.changes:
+            self.learner.after_backward(self.call, self.theta, self.gradient)
+        if self.announces:
+            self._announce_gradient(batch)
+        self.steps.update(self.gradient)
+        return loss.detach(), outputs
+
+    def _move_by_closure(self, batch: Rows) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """As :meth:`_move`, by an optimiser that decides itself how often it evaluates the loss."""
+        first: list[torch.Tensor] = []
+
+        def evaluate() -> torch.Tensor:
+            loss = self.learner.loss(self.call, self.passes, batch)
+            first.extend(self.passes.outputs[:1])
+            self.passes.backward(loss)
+            self.learner.after_backward(self.call, self.theta, self.gradient)
+            if self.announces:
+                self._announce_gradient(batch)
+            return loss
+
+        loss = self.steps.step(evaluate, self.gradient)
+        return loss.detach(), first[0].detach() if first else None
+
+    def _announce_gradient(self, batch: Rows) -> None:
+        for p, view in zip(self.params, self.net.unflatten(self.gradient), strict=True):
+            p.grad = view
+        named = self.net.get_all_learnable_params()
+        self.net.notify("on_grad_computed", named_parameters=named, batch=(batch.x, batch.y), training=True)

@@ -1,0 +1,56 @@
+"""Terms that methods of several families add to a loss or a gradient, and the means over rows that they need."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+
+def add_quadratic_gradient(
+    gradient: torch.Tensor, theta: torch.Tensor, anchor: torch.Tensor, importance: torch.Tensor, strength: float
+) -> None:
+    r"""Add the gradient of :math:`\frac12 \kappa \sum_i \Omega_i (\theta_i - \theta^*_i)^2` to `gradient`, in place.
+
+    Parameters
+    ----------
+    gradient, theta, anchor, importance : torch.Tensor of shape (..., n_parameters)
+        θ* is the anchor, Ω the importance.
+    strength : float
+        κ: a method's λ where its paper has the ½, else 2 λ. With 0 nothing is done.
+    """
+    if strength:
+        gradient.addcmul_(importance, theta - anchor, value=strength)
+
+
+def combined_mean(before: torch.Tensor | None, n_before: int, mean: torch.Tensor, n_rows: int) -> torch.Tensor:
+    """The mean over `n_before` rows, whose mean is `before`, and `n_rows` rows, whose mean is `mean`."""
+    return (before * n_before + mean * n_rows) / (n_before + n_rows) if n_before and before is not None else mean
+
+
+def distillation_loss(
+    student: torch.Tensor,
+    teacher: torch.Tensor,
+    temperature: float,
+    outputs: torch.Tensor | slice = slice(None),
+) -> torch.Tensor:
+    """KL(teacher ‖ student) of softmax outputs at a temperature, mean over rows.
+
+    Parameters
+    ----------
+    student, teacher : torch.Tensor of shape (n_rows, n_outputs)
+        Logits.
+    temperature : float
+    outputs : index, default=slice(None)
+        Which of the student's outputs the teacher's are; of all others the teacher says that they have probability 0.
+
+    Returns
+    -------
+    torch.Tensor, scalar
+
+    References
+    ----------
+    Hinton, Vinyals & Dean, Distilling the knowledge in a neural network, 2015.
+    """
+    log_q = F.log_softmax(student / temperature, dim=-1)[..., outputs]
+    log_p = F.log_softmax(teacher / temperature, dim=-1)
+    return (log_p.exp() * (log_p - log_q)).sum(-1).mean(-1)
