@@ -31,7 +31,7 @@ from .passes import Passes, passes_of, stacked_passes_of
 from .rows import Rows, stacked
 
 
-def partial_fit_together(estimators: Sequence[Any], calls: Sequence[Mapping[str, Any]]) -> None:
+def partial_fit_together(estimators: Sequence[Any], calls: Sequence[Mapping[str, Any]]) -> bool:
     """Let each estimator learn its call, as ``partial_fit`` would; all of them or none.
 
     Networks that can be stacked are trained as one; results are those of one-by-one training up to rounding. Where
@@ -45,6 +45,11 @@ def partial_fit_together(estimators: Sequence[Any], calls: Sequence[Mapping[str,
     calls : sequence of dict
         The arguments of each estimator's ``partial_fit``, by name.
 
+    Returns
+    -------
+    bool
+        Whether they were trained as one.
+
     Raises
     ------
     ValueError
@@ -57,6 +62,7 @@ def partial_fit_together(estimators: Sequence[Any], calls: Sequence[Mapping[str,
     >>> digits = load_digits()
     >>> seeds = [EWCClassifier(random_state=seed) for seed in range(3)]
     >>> partial_fit_together(seeds, [{"X": digits.X_train, "y": digits.y_train}] * 3)
+    True
     >>> [clf.score(digits.X_test, digits.y_test) > 0.9 for clf in seeds]
     [True, True, True]
     """
@@ -68,15 +74,16 @@ def partial_fit_together(estimators: Sequence[Any], calls: Sequence[Mapping[str,
         if not all(getattr(estimator, "pure_steps", False) for estimator in estimators):
             for estimator, arguments in zip(estimators, calls, strict=True):
                 estimator.partial_fit(**arguments)
-            return
+            return False
         started = [e.open_call(**arguments) for e, arguments in zip(estimators, calls, strict=True)]
         for estimator, call in zip(estimators, started, strict=True):
             estimator.start_training(call)
-        if not (_can_be_stacked(estimators, started) and _Stack(estimators, started).learn()):
-            for estimator, call in zip(estimators, started, strict=True):
-                estimator.train(call)
+        are_stacked = _can_be_stacked(estimators, started) and _Stack(estimators, started).learn()
         for estimator, call in zip(estimators, started, strict=True):
+            if not are_stacked:
+                estimator.train(call)
             estimator.finish_training(call)
+        return are_stacked
 
 
 def _check_alike(estimators: Sequence[Any]) -> None:
