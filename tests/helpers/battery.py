@@ -1,0 +1,569 @@
+"""The battery that every estimator must pass: scikit-learn's checks, and what they lack.
+
+``test_battery = battery(MyClassifier)`` in a test file is all that a method needs.
+"""
+
+import copy
+import inspect
+import io
+import pickle
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone, is_regressor
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+from forgetless.datasets import load_digits, split_stream
+from forgetless.estimators import MLP, Call, ContinualNet, ContinualRegressionNet, partial_fit_together
+from helpers.tape import tape_for_cuda
+
+DIGITS = load_digits()
+SCENARIOS = ("class", "task", "domain")
+
+
+class Subject:
+    """A class under test: makes small estimators of it, and feeds them."""
+
+    def __init__(self, cls):
+        self.cls = cls
+        self.name = cls.__name__
+        self.parameters = inspect.signature(cls).parameters
+        self.is_regressor = is_regressor(cls())
+        self.has_net = "net" in self.parameters
+        # A method whose network is trained when an answer is asked for, not when rows are given.
+        self.is_lazy = isinstance(inspect.getattr_static(cls, "net_", None), property)
+        self.is_eager = self.has_net and not self.is_lazy
+        self.is_seeded = "random_state" in self.parameters
+        self.is_pure = getattr(self.small(), "pure_steps", False)
+
+    def net(self, module=MLP, **params):
+        """A net of the kind that the estimator trains."""
+        return (ContinualRegressionNet if self.is_regressor else ContinualNet)(module, **params)
+
+    def small(self, **params):
+        """An estimator that learns fast: a small network and few epochs."""
+        if self.has_net:
+            params = {"net": self.net(module__hidden_units=(16,), lr=0.01, max_epochs=10), **params}
+        if self.is_seeded:
+            params = {"random_state": 0, **params}
+        if "n_features" in self.parameters:
+            params = {"n_features": 200, **params}
+        return self.cls(**params)
+
+    def targets(self, labels):
+        """What the estimator learns: labels, or for a regressor two numbers made of each."""
+        return np.stack([labels / 10, 1 - labels / 5], axis=1) if self.is_regressor else labels
+
+    def call(self, e, n_rows=60):
+        """The arguments of ``partial_fit`` for an experience."""
+        return {"X": e.X_train[:n_rows], "y": self.targets(e.y_train[:n_rows]), "task_id": e.task_id}
+
+    def learned(self, estimator, experiences, n_rows=60):
+        for e in experiences:
+            estimator.partial_fit(**self.call(e, n_rows))
+        return estimator
+
+    def bits(self, estimator):
+        """Everything that an estimator answers, to the bit."""
+        return (estimator.predict if self.is_regressor else estimator.predict_proba)(DIGITS.X_test)
+
+    def assert_unchanged(self, estimator, twin, experience):
+        assert np.array_equal(getattr(estimator, "classes_", None), getattr(twin, "classes_", None))
+        assert estimator.n_experiences_ == twin.n_experiences_
+        assert estimator.memory_usage() == twin.memory_usage()
+        assert vars(estimator).keys() == vars(twin).keys()
+        for name, value in vars(twin).items():
+            if torch.is_tensor(value):
+                assert torch.equal(getattr(estimator, name), value), name
+        assert np.array_equal(self.bits(estimator), self.bits(twin))
+        learned = [self.learned(e, [experience]) for e in (estimator, twin)]
+        assert np.array_equal(*map(self.bits, learned))
+
+
+@dataclass
+class Check:
+    """A check of a subject; `applies` says of which."""
+
+    function: object
+    applies: object
+    cases: dict
+
+
+CHECKS = {}
+
+
+def check(applies=lambda subject: True, **cases):
+    """Put a function of a subject into the battery, once for each of the cases, if there are any."""
+
+    def register(function):
+        [(parameter, values)] = cases.items() or [(None, {"": None})]
+        values = values if isinstance(values, dict) else {value: value for value in values}
+        CHECKS[function.__name__] = Check(
+            function, applies, {key: {parameter: value} if parameter else {} for key, value in values.items()}
+        )
+        return function
+
+    return register
+
+
+def classifies(subject):
+    return not subject.is_regressor
+
+
+def regresses(subject):
+    return subject.is_regressor
+
+
+def has_net(subject):
+    return subject.has_net
+
+
+def is_eager(subject):
+    return subject.is_eager
+
+
+def is_seeded(subject):
+    return subject.is_seeded
+
+
+def is_pure(subject):
+    return subject.is_pure
+
+
+def checks_of(cls, names=None):
+    """Pairs of a name and a function without arguments: all checks of a class, or those of these names."""
+    subject = Subject(cls)
+    for name, each in CHECKS.items():
+        if (names is None or name in names) and each.applies(subject):
+            for key, arguments in each.cases.items():
+                yield f"{name}-{key}" if key else name, partial(each.function, subject, **arguments)
+    if names is None:
+        for k, (estimator, sklearn_check) in enumerate(estimator_checks_generator(cls())):
+            name = getattr(sklearn_check, "func", sklearn_check).__name__
+            yield f"{name}-{k}", partial(sklearn_check, estimator)
+
+
+def battery(*classes):
+    """A test that runs all checks on each class."""
+    cases = [
+        pytest.param(function, id=f"{cls.__name__}-{name}") for cls in classes for name, function in checks_of(cls)
+    ]
+
+    @pytest.mark.parametrize("passes", cases)
+    def test_battery(passes):
+        passes()
+
+    return test_battery
+
+
+def stream(scenario="class", n_experiences=5, seed=None):
+    """Digits by experiences; their classes in order, or as the seed has it."""
+    order = {"class_order": "sorted"} if seed is None else {"random_state": seed}
+    return split_stream(DIGITS, n_experiences=n_experiences, scenario=scenario, **order)
+
+
+# --- what it says of itself ------------------------------------------------------------------------------------------
+
+
+@check()
+def says_what_it_is(subject):
+    info = subject.small().strategy_info()
+    assert set(info) == {"family", "source", "needs_task_id", "keeps"}
+    assert info["keeps"] in ("nothing", "statistics", "features", "generator", "samples")
+    assert isinstance(info["needs_task_id"], bool)
+    assert all(isinstance(info[name], str) and info[name] for name in ("family", "source"))
+
+
+@check()
+def has_few_bases(subject):
+    own = [cls for cls in subject.cls.__mro__ if not cls.__module__.startswith(("sklearn.", "builtins"))]
+    assert len(own) <= 5, own
+
+
+# --- learning --------------------------------------------------------------------------------------------------------
+
+
+@check(classifies, scenario=SCENARIOS)
+def learns_every_scenario(subject, scenario):
+    first, *others = stream(scenario)
+    clf = subject.learned(subject.small(), [first])
+    assert clf.score(first.X_test, first.y_test, task_id=first.task_id) > 0.9
+    subject.learned(clf, others)
+    assert clf.n_experiences_ == 5
+    accuracy = np.mean([clf.score(e.X_test, e.y_test, task_id=e.task_id) for e in [first, *others]])
+    # Chance is 0.1 among ten classes and 0.5 where the task leaves two.
+    assert accuracy > {"class": 0.1, "task": 0.7, "domain": 0.55}[scenario]
+
+
+@check(regresses)
+def learns_experience_after_experience(subject):
+    reg, scores = subject.small(), []
+    first, second = stream("task", n_experiences=2)
+    for e in (first, second):
+        reg.partial_fit(e.X_train, subject.targets(e.y_train), task_id=e.task_id)
+        scores.append([reg.score(t.X_test, subject.targets(t.y_test)) for t in (first, second)])
+    assert reg.n_experiences_ == 2
+    assert scores[0][0] > 0.5 and scores[1][1] > scores[0][1]
+    with pytest.raises(ValueError, match="never learned"):
+        reg.predict(DIGITS.X_test, task_id="no such task")
+
+
+@check(regresses)
+def predictions_have_the_shape_of_the_targets(subject):
+    X, y = DIGITS.X_train[:60], DIGITS.y_train[:60] / 10
+    flat, column = subject.small().fit(X, y).predict(X), subject.small().fit(X, y[:, None]).predict(X)
+    assert flat.shape == (60,) and column.shape == (60, 1)
+    assert np.array_equal(flat, column[:, 0])
+
+
+@check(classifies)
+def classes_may_come_late_and_keep_what_was_learned(subject):
+    first, second = list(stream(n_experiences=2))
+    clf = subject.learned(subject.small(), [first])
+    assert clf.classes_.tolist() == [0, 1, 2, 3, 4]
+    subject.learned(clf, [second])
+    assert clf.classes_.tolist() == list(range(10))
+    proba = clf.predict_proba(DIGITS.X_test)
+    assert proba.shape == (len(DIGITS.X_test), 10)
+    np.testing.assert_allclose(proba.sum(axis=1), 1)
+
+
+@check(classifies)
+def text_labels_may_come_out_of_order(subject):
+    words = np.array(["nine", "Zero", "four", "a", "zz", "b", "m", "k", "x", "d"])
+    clf = subject.small().partial_fit(DIGITS.X_train[:500], words[DIGITS.y_train[:500]])
+    assert clf.classes_.tolist() == sorted(words)
+    assert np.mean(clf.predict(DIGITS.X_test) == words[DIGITS.y_test]) > 0.5
+    sorted_words = np.array(sorted(words))
+    texts = subject.learned(subject.small(), stream())
+    relabelled = subject.small()
+    for e in stream():
+        relabelled.partial_fit(e.X_train[:60], sorted_words[e.y_train[:60]])
+    assert np.array_equal(subject.bits(texts), subject.bits(relabelled))
+
+
+@check(classifies)
+def text_and_numbers_do_not_mix(subject):
+    clf = subject.small().fit(DIGITS.X_train[:50], DIGITS.y_train[:50])
+    with pytest.raises(ValueError, match="text or numbers"):
+        clf.partial_fit(DIGITS.X_train[:50], DIGITS.y_train[:50].astype(str))
+
+
+@check(classifies)
+def task_ids_restrict_the_answers(subject):
+    experiences = list(stream("task"))
+    clf = subject.learned(subject.small(), experiences)
+    for e in experiences:
+        assert set(clf.predict(DIGITS.X_test, task_id=e.task_id)) <= set(e.classes)
+        proba = clf.predict_proba(DIGITS.X_test, task_id=e.task_id)
+        assert not proba[:, ~np.isin(clf.classes_, e.classes)].any()
+        np.testing.assert_allclose(proba.sum(axis=1), 1)
+    with pytest.raises(ValueError, match="never learned"):
+        clf.predict(DIGITS.X_test, task_id="no such task")
+
+
+@check()
+def calls_with_one_task_id_are_one_experience(subject):
+    e, estimator = stream()[0], subject.small()
+    X, y = e.X_train[:90], subject.targets(e.y_train[:90])
+    estimator.partial_fit(X[:50], y[:50], task_id="a")
+    estimator.partial_fit(X[50:], y[50:], task_id="a")
+    assert estimator.n_experiences_ == 1
+    estimator.partial_fit(X[:50], y[:50], task_id="b")
+    assert estimator.n_experiences_ == 2
+    estimator.partial_fit(X[:50], y[:50])
+    estimator.partial_fit(X[:50], y[:50])
+    assert estimator.n_experiences_ == 4
+
+
+@check(classifies)
+def announced_classes_are_not_answered_before_they_are_seen(subject):
+    e = stream()[0]
+    clf = subject.small().partial_fit(e.X_train, e.y_train, classes=np.arange(10))
+    assert clf.classes_.tolist() == list(range(10))
+    assert set(clf.predict(DIGITS.X_test)) <= {0, 1}
+
+
+# --- the same again, and nothing else ---------------------------------------------------------------------------------
+
+
+@check()
+def same_seed_same_bits(subject):
+    first, second = (subject.bits(subject.learned(subject.small(), stream())) for _ in range(2))
+    assert np.array_equal(first, second)
+
+
+@check(is_seeded)
+def other_seed_other_bits(subject):
+    a, b = (subject.learned(subject.small(random_state=seed), stream()) for seed in (0, 1))
+    assert not np.array_equal(subject.bits(a), subject.bits(b))
+
+
+@check()
+def global_generators_are_not_touched(subject):
+    np.random.seed(3)
+    torch.manual_seed(3)
+    numpy_before, torch_before = np.random.get_state(), torch.get_rng_state()
+    subject.learned(subject.small(), stream("task")).predict(DIGITS.X_test, task_id=1)
+    numpy_after = np.random.get_state()
+    assert np.array_equal(numpy_before[1], numpy_after[1]) and numpy_before[2:] == numpy_after[2:]
+    assert torch.equal(torch_before, torch.get_rng_state())
+
+
+@check(copied={"pickle": lambda e: pickle.loads(pickle.dumps(e)), "deepcopy": copy.deepcopy})
+def copies_continue_as_the_original_would(subject, copied):
+    experiences = list(stream("task"))
+    estimator = subject.learned(subject.small(), experiences[:3])
+    twin = copied(estimator)
+    assert np.array_equal(subject.bits(estimator), subject.bits(twin))
+    learned = [subject.learned(e, experiences[3:]) for e in (estimator, twin)]
+    assert np.array_equal(*map(subject.bits, learned))
+
+
+class Searching(pickle.Pickler):
+    """Pickles, and looks at every object on the way."""
+
+    def __init__(self, unwanted):
+        super().__init__(io.BytesIO())
+        self.unwanted, self.found = unwanted, []
+
+    def persistent_id(self, thing):
+        if isinstance(thing, self.unwanted):
+            self.found.append(thing)
+        return None
+
+
+@check()
+def nothing_of_a_call_stays_behind(subject):
+    estimator = subject.small()
+    searching = Searching((Call, torch.Generator, np.random.Generator))
+    attributes = []
+    for e in stream("domain"):
+        subject.learned(estimator, [e])
+        searching.dump(estimator)
+        attributes.append(vars(estimator).keys())
+    assert not searching.found
+    assert attributes[-1] == attributes[-2]
+
+
+@check(is_pure, scenario=SCENARIOS)
+def stacked_steps_equal_others(subject, scenario):
+    """The results of seeds that are trained as one network are theirs alone, up to rounding."""
+    alone = [subject.small(random_state=seed, net=subject.net(lr=0.01, max_epochs=4)) for seed in range(2)]
+    stacked = copy.deepcopy(alone)
+    for experiences in list(zip(*(stream(scenario, seed=seed) for seed in range(2)), strict=True))[:3]:
+        calls = [subject.call(e, n_rows) for e, n_rows in zip(experiences, (75, 60), strict=True)]
+        assert partial_fit_together(stacked, calls)
+        for estimator, arguments in zip(alone, calls, strict=True):
+            estimator.partial_fit(**arguments)
+    for one, other in zip(alone, stacked, strict=True):
+        torch.testing.assert_close(other.net_.flatten(), one.net_.flatten(), rtol=1e-3, atol=2e-4)
+        assert vars(other).keys() == vars(one).keys()
+        for name, value in vars(one).items():
+            if torch.is_tensor(value):
+                largest = max(1.0, float(value.abs().max()))
+                torch.testing.assert_close(getattr(other, name) / largest, value / largest, rtol=1e-2, atol=1e-3)
+        np.testing.assert_allclose(subject.bits(other), subject.bits(one), atol=5e-3)
+        np.testing.assert_allclose(other.net_.history[:, "train_loss"], one.net_.history[:, "train_loss"], rtol=2e-3)
+        assert other.memory_usage() == one.memory_usage()
+
+
+@check(is_pure, scenario=("class", "task"))
+def recorded_steps_equal_others(subject, scenario):
+    """What a graph of the step does is what the step does, each time."""
+    net = subject.net(module__hidden_units=(16,), lr=0.01, max_epochs=4)
+    experiences = list(stream(scenario))[:3]
+    plain = subject.learned(subject.small(net=net), experiences, n_rows=160)
+    with tape_for_cuda() as recording:
+        recorded = subject.learned(subject.small(net=net), experiences, n_rows=160)
+    assert recording.n_replays > recording.n_made > 0
+    torch.testing.assert_close(recorded.net_.flatten(), plain.net_.flatten(), rtol=1e-3, atol=1e-4)
+
+
+# --- failed calls -----------------------------------------------------------------------------------------------------
+
+BAD_INPUT = {
+    "NaN": (lambda X, y: (np.where(X == X.max(), np.nan, X), y), "NaN"),
+    "infinity": (lambda X, y: (np.where(X == X.max(), np.inf, X), y), "infinity"),
+    "empty": (lambda X, y: (X[:0], y[:0]), "0 sample"),
+    "one dimension": (lambda X, y: (X[0], y), "Expected 2D array"),
+    "another number of features": (lambda X, y: (X[:, :-1], y), "features"),
+    "text that is no number": (lambda X, y: (np.full(X.shape, "abc"), y), "could not convert|dtype='numeric'"),
+    "lengths that differ": (lambda X, y: (X, y[:-1]), "inconsistent numbers of samples"),
+}
+BAD_LABELS = {
+    "labels that are continuous": (lambda X, y: (X, y + 0.5), "continuous|Unknown label type"),
+}
+BAD_TARGETS = {
+    "targets that are NaN": (lambda X, y: (X, y * np.nan), "y contains NaN"),
+    "targets of another shape": (lambda X, y: (X, y[:, 0]), "y has shape"),
+    "targets that are text": (lambda X, y: (X, np.full(len(y), "abc")), "could not convert"),
+}
+
+
+def bad_input_changes_nothing(subject, kind):
+    first, second = list(stream(n_experiences=2))
+    estimator = subject.learned(subject.small(), [first])
+    twin = copy.deepcopy(estimator)
+    spoil, message = kind
+    with pytest.raises(ValueError, match=message):
+        estimator.partial_fit(*spoil(second.X_train[:60], subject.targets(second.y_train[:60])))
+    subject.assert_unchanged(estimator, twin, second)
+
+
+for _kinds, _applies in ((BAD_INPUT, lambda subject: True), (BAD_LABELS, classifies), (BAD_TARGETS, regresses)):
+    for _kind, _case in _kinds.items():
+        CHECKS[f"bad_input_changes_nothing-{_kind}"] = Check(bad_input_changes_nothing, _applies, {"": {"kind": _case}})
+
+
+class Interrupting(torch.nn.Module):
+    """A network in which the user presses Ctrl-C when so many batches are left."""
+
+    countdown = 10**9
+
+    def __init__(self, n_inputs, n_outputs):
+        super().__init__()
+        self.head = torch.nn.Linear(n_inputs, n_outputs)
+
+    def forward(self, x):
+        if self.training:
+            Interrupting.countdown -= 1
+            if Interrupting.countdown == 0:
+                raise KeyboardInterrupt
+        return self.head(x)
+
+
+@check(has_net)
+def interrupt_in_the_third_call_changes_nothing(subject):
+    first, second, third, fourth = list(stream("domain"))[:4]
+    estimator = subject.learned(subject.small(net=subject.net(Interrupting, max_epochs=4)), [first, second])
+    train, rows = estimator.partial_fit, (third.X_train, subject.targets(third.y_train))
+    if subject.is_lazy:
+        estimator.partial_fit(*rows)
+        train, rows = estimator.predict, rows[:1]
+    twin = copy.deepcopy(estimator)
+    Interrupting.countdown = 12
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(*rows)
+    finally:
+        Interrupting.countdown = 10**9
+    subject.assert_unchanged(estimator, twin, fourth)
+
+
+@check(is_eager)
+def divergence_in_the_third_call_is_an_error_and_changes_nothing(subject):
+    first, second, third, fourth = list(stream("domain"))[:4]
+    estimator = subject.learned(subject.small(), [first, second])
+    twin = copy.deepcopy(estimator)
+    with pytest.raises(FloatingPointError, match="net__lr"):
+        estimator.partial_fit(third.X_train * 1e38, subject.targets(third.y_train))
+    subject.assert_unchanged(estimator, twin, fourth)
+
+
+@check(is_eager)
+def failed_first_call_leaves_an_unfitted_estimator(subject):
+    estimator = subject.small()
+    with pytest.raises(FloatingPointError):
+        estimator.partial_fit(DIGITS.X_train * 1e38, subject.targets(DIGITS.y_train))
+    with pytest.raises(NotFittedError):
+        estimator.predict(DIGITS.X_test)
+
+
+@check()
+def fit_forgets_everything(subject):
+    first, second = list(stream(n_experiences=2))
+    used = subject.learned(subject.small(), [first])
+    X, y = second.X_train[:60], subject.targets(second.y_train[:60])
+    used.fit(X, y)
+    fresh = subject.small().fit(X, y)
+    assert subject.is_regressor or used.classes_.tolist() == [5, 6, 7, 8, 9]
+    assert np.array_equal(subject.bits(used), subject.bits(fresh))
+
+
+# --- parameters ------------------------------------------------------------------------------------------------------
+
+
+@check(has_net)
+def prototype_stays_unfitted(subject):
+    net = subject.net(module__hidden_units=(16,), max_epochs=1)
+    estimator = subject.small(net=net)
+    subject.learned(estimator, stream(n_experiences=2))
+    assert not net.initialized_ and not hasattr(net, "module_")
+    assert estimator.net is net
+
+
+@check(has_net)
+def set_params_reaches_the_net(subject):
+    estimator = subject.small().set_params(net__lr=0.5, net__module__hidden_units=(7,))
+    assert clone(estimator).get_params()["net__lr"] == 0.5
+    assert estimator.net.lr == 0.5
+
+
+@check()
+def goes_through_grid_search_and_cross_validation(subject):
+    estimator = subject.small()
+    first, value = next(iter(estimator.get_params(deep=False).items()))
+    grid = {"net__lr": [0.001, 0.01]} if first == "net" else {first: [value]}
+    X, y = DIGITS.X_train[:60], subject.targets(DIGITS.y_train[:60])
+    search = GridSearchCV(estimator, grid, cv=2, error_score="raise").fit(X, y)
+    assert search.best_params_.keys() == grid.keys()
+    assert len(cross_val_score(estimator, X, y, cv=2, error_score="raise")) == 2
+
+
+@check()
+def wrong_parameters_are_named(subject):
+    values = subject.small().get_params(deep=False)
+    for parameter in [p for p, v in values.items() if isinstance(v, int | float) and p != "random_state"]:
+        with pytest.raises(ValueError, match=parameter):
+            subject.small(**{parameter: "nonsense"}).fit(DIGITS.X_train[:50], subject.targets(DIGITS.y_train[:50]))
+
+
+def has_initialize(subject):
+    return hasattr(subject.cls, "initialize")
+
+
+@check(has_initialize)
+def untrained_network_can_answer(subject):
+    estimator = subject.small()
+    estimator.initialize(DIGITS.X_train, subject.targets(np.arange(len(DIGITS.X_train)) % 10))
+    assert estimator.score(DIGITS.X_test, subject.targets(DIGITS.y_test)) < 0.5
+    assert subject.learned(estimator, stream()).n_experiences_ == 5
+
+
+# --- what it carries --------------------------------------------------------------------------------------------------
+
+
+@check()
+def memory_usage_counts_bytes(subject):
+    estimator = subject.small()
+    with pytest.raises(NotFittedError):
+        estimator.memory_usage()
+    usage = subject.learned(estimator, stream()).memory_usage()
+    assert usage and all(isinstance(n, int) and n > 0 for n in usage.values())
+    assert ("replay" in usage) == ("samples" in estimator.strategy_info()["keeps"])
+    # Every tensor that stands beside the net is counted, as whatever it is.
+    tensors = [value for name, value in vars(estimator).items() if torch.is_tensor(value)]
+    if tensors and subject.is_eager:
+        net = estimator.net_
+        state = [t for entry in net.optimizer_.state.values() for t in entry.values() if torch.is_tensor(t)]
+        of_net = sum(t.nbytes for t in [*net.module_.parameters(), *net.module_.buffers(), *state])
+        assert sum(usage.values()) - of_net >= sum(t.nbytes for t in tensors)
+
+
+@check()
+def what_keeps_nothing_has_no_sample_in_its_pickle(subject):
+    estimator = subject.small()
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 64)).astype(np.float32)
+    y = subject.targets(np.arange(80) % 4)
+    estimator.partial_fit(X[:40], y[:40]).partial_fit(X[40:], y[40:])
+    pickled = pickle.dumps(estimator)
+    # Eight features in a row are as good as a fingerprint of the sample.
+    found = any(row[:8].tobytes() in pickled or row[:8].astype(np.float64).tobytes() in pickled for row in X)
+    assert found == (estimator.strategy_info()["keeps"] == "samples")
