@@ -6,7 +6,7 @@ A small network's kernels take less time than Python takes to start them one by 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import torch
@@ -106,3 +106,31 @@ class Recording:
             place.copy_(t, non_blocking=True)
         self.graph.replay()
         return self.outputs
+
+
+class Pinned:
+    """Vectors that a recorded step reads: they must stay in their places, so what replaced one is copied there.
+
+    Parameters
+    ----------
+    owners : sequence of objects
+        Those whose attributes are vectors.
+    shape : torch.Size
+        Of a vector.
+    """
+
+    def __init__(self, owners: Sequence[object], shape: torch.Size) -> None:
+        self.places = [
+            (owner, name, value)
+            for owner in owners
+            for name, value in vars(owner).items()
+            if torch.is_tensor(value) and value.shape == shape
+        ]
+
+    def restore(self) -> None:
+        """Bring each vector back to its place, with the values that it has now."""
+        moved = [(owner, name, place) for owner, name, place in self.places if getattr(owner, name) is not place]
+        values = [getattr(owner, name).clone() for owner, name, _ in moved]  # one may be in another one's place
+        for (owner, name, place), value in zip(moved, values, strict=True):
+            place.copy_(value)
+            setattr(owner, name, place)

@@ -11,7 +11,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from .call import Call
-from .graph import recorded
+from .graph import Pinned, Recorded, recorded
 from .memory import Drawn
 from .modules import batch_norm_layers, fixed_statistics, is_frozen
 from .optimizer import stepper
@@ -274,6 +274,9 @@ class Step:
         self.move = self._move if self.steps.is_flat else self._move_by_closure
         if learner.pure_steps and not announces:
             self.move = recorded(self.move, self.theta, self.steps)
+        self.pinned = None
+        if self.follows and isinstance(self.move, Recorded):
+            self.pinned = Pinned((learner, call.state), self.theta.shape)
 
     def check_parameters(self) -> None:
         """Raise if a callback has changed which parameters are trained: what a strategy remembers is about these."""
@@ -293,6 +296,8 @@ class Step:
         self.call.step += 1
         if self.follows:
             self.learner.after_step(self.call, self.theta, batch)
+            if self.pinned:
+                self.pinned.restore()
         return loss
 
     def _move(self, batch: Rows) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from .call import Call
-from .graph import recorded
+from .graph import Pinned, Recorded, recorded
 from .loop import Batches, check_finite, is_idle, n_batches_of_epochs
 from .memory import Drawn, MemoryStack, ReplayMemory
 from .optimizer import stepper
@@ -233,6 +233,9 @@ class _Stack:
             self._hand_back()
             return False
         self.move = recorded(self._move_all, self.theta, self.steps)
+        self.pinned = None
+        if self.follows and isinstance(self.move, Recorded):
+            self.pinned = Pinned((self.stacked, self.stacked_call.state), self.theta.shape)
         batches = [
             Batches(call.rows, net.batch_size, call.torch_generator("order"))
             for call, net in zip(self.calls, self.nets, strict=True)
@@ -298,6 +301,8 @@ class _Stack:
             call.batch_index += 1
         if self.follows:
             self.stacked.after_step(self.stacked_call, self.theta, batch)
+            if self.pinned:
+                self.pinned.restore()
         return losses
 
     def _prepared(self, batch: Rows) -> Rows:
