@@ -31,23 +31,25 @@ _LEAST_ROWS = 32
 
 
 class NetworkStrategy(ContinualEstimator):
-    """A method that trains a network; it overrides a few of these hooks.
+    r"""A method that trains a network; it overrides a few of these hooks.
 
-    ====================== ============================================= =========================================
-    Hook                   Called                                        May change
-    ====================== ============================================= =========================================
-    :meth:`consolidate`    when an experience opens, with the network    what the method keeps
-                           as the one before has left it
-    :meth:`before_training` before the first step of a call               ``call.rows``, ``call.state``,
-                                                                         ``call.objective``, what the method keeps
-    :meth:`before_step`    before each step of the optimiser             fields of the batch, such as its ``memory``
-    :meth:`loss`           in each step                                  nothing
-    :meth:`after_backward` when the loss's gradient is there             the gradient, in place
-    :meth:`after_step`     when the optimiser has moved the weights      the weights, in place; what the method keeps
-    :meth:`after_training` after the last step of a call                 what the method keeps
-    :meth:`learn_batch`    in place of one step of the optimiser for     the weights, in place; what the method keeps
-                           each batch
-    ====================== ============================================= =========================================
+    ======================== ============================================ ============================================
+    Hook                     Called                                       May change
+    ======================== ============================================ ============================================
+    :meth:`consolidate`      when an experience opens, while the network  what the method keeps
+    \                        is still as the one before left it
+    :meth:`before_training`  before the first step of a call              ``call.rows``, ``call.state``,
+    \                                                                     ``call.objective``, what the method keeps
+    :meth:`before_step`      before each step of the optimiser            fields of the batch, such as
+    \                                                                     ``batch.memory``
+    :meth:`loss`             in each step                                 nothing
+    :meth:`after_backward`   in each step, when the gradient of the loss  the gradient, in place; vectors
+    \                        is there
+    :meth:`after_step`       when the optimiser has moved the weights     the weights, in place; what the method keeps
+    :meth:`after_training`   after the last step of a call                what the method keeps
+    :meth:`learn_batch`      for each batch, in place of one step of the  the weights, in place; what the method keeps
+    \                        optimiser
+    ======================== ============================================ ============================================
 
     ``theta`` is the vector of all trained parameters, and writing to it moves the network; ``gradient`` is the vector
     of their gradients. A tensor of the shape of `theta` in an attribute is a *vector*: when the head grows, it grows by
