@@ -1,120 +1,22 @@
 """La-MAML: look-ahead meta-learning, with a step size for each weight that is learned, too."""
 
+from typing import Any
+
 import torch
+from skorch import NeuralNet
 
-from .._compat import Integral, Interval, Real, at_least
-from ..modules import batch_norm_layers, tensor_bytes
-from ..network import NetworkClassifier
-from ..passes import function_of
-from ..replay.base import Remembering
-
-
-class LaMAML(Remembering):
-    """α ← α − η ∂M/∂α, then θ ← θ − max(0, α) ∂M/∂θ, with M the loss on new and old rows after steps on the new."""
-
-    _family = "meta"
-    _source = "Gupta et al. 2020"
-    _vectors = ("alpha_change_",)
-    _constraints = {
-        "alpha_init": [at_least(0)],
-        "alpha_lr": [at_least(0)],
-        "n_inner_steps": [at_least(1, Integral)],
-        "first_order": ["boolean"],
-        "clip_norm": [Interval(Real, 0, None, closed="neither")],
-    }
-
-    def __init__(
-        self,
-        net=None,
-        *,
-        buffer_size=200,
-        alpha_init=0.1,
-        alpha_lr=0.1,
-        n_inner_steps=5,
-        first_order=False,
-        clip_norm=2.0,
-        replay_batch_size=None,
-        active_outputs="auto",
-        random_state=None,
-    ):
-        self.net = net
-        self.buffer_size = buffer_size
-        self.alpha_init = alpha_init
-        self.alpha_lr = alpha_lr
-        self.n_inner_steps = n_inner_steps
-        self.first_order = first_order
-        self.clip_norm = clip_norm
-        self.replay_batch_size = replay_batch_size
-        self.active_outputs = active_outputs
-        self.random_state = random_state
-
-    @property
-    def alpha_(self):
-        """The step size of each weight."""
-        # Kept as a difference, so that the weights of new classes, which come with zeros, begin at alpha_init.
-        return self.alpha_init + self.alpha_change_
-
-    def _begin(self, X, y):
-        if not hasattr(self, "alpha_change_"):
-            self.alpha_change_ = torch.zeros_like(self.net_.flatten())
-        self._offers_ = self._rng("memory")
-        return super()._begin(X, y)
-
-    def _new_epoch(self, epoch, n_batches):
-        self._is_first_pass_ = epoch == 0
-
-    def _learn_batch(self, theta, batch, descend):
-        x, y = batch
-        new = x, y, self._row_groups(y)
-        old = self._drawn(batch) if len(self.memory_) else tuple(t[:0] for t in new)
-        rows = tuple(torch.cat(pair) for pair in zip(new, old, strict=True))
-        loss, by_theta, by_alpha = self._meta_gradients(theta, self.alpha_, new, rows)
-        self.alpha_change_ = self.alpha_change_ - self.alpha_lr * self._clipped(by_alpha)
-        theta.sub_(self.alpha_.clamp(min=0) * self._clipped(by_theta))
-        if self._is_first_pass_:
-            self.memory_.add(self._offers_, *new)
-        return loss
-
-    def _meta_gradients(self, theta, alpha, new, rows):
-        """M, the mean over inner steps on parts of `new` of the loss on `rows` after the step, and its gradients."""
-        network = function_of(self.net_)
-
-        def loss(theta, rows):
-            return self._loss(lambda x: network(theta, x), rows)
-
-        theta, alpha = theta.detach().requires_grad_(), alpha.detach().requires_grad_()
-        fast, losses = theta, []
-        for part in self._parts(new):
-            # Not torch.func.grad: it cannot run modules that change buffers, as batch normalisation does.
-            (gradient,) = torch.autograd.grad(loss(fast, part), fast, create_graph=not self.first_order)
-            fast = fast - alpha * gradient
-            losses.append(loss(fast, rows))
-        mean = torch.stack(losses).mean()
-        return mean, *torch.autograd.grad(mean, (theta, alpha))
-
-    def _parts(self, new):
-        """The batch in parts, of one row at least, or two, without which batch normalisation cannot learn."""
-        least = 2 if batch_norm_layers(self.net_.module_) else 1
-        n_parts = max(1, min(self.n_inner_steps, len(new[0]) // least))
-        return zip(*(t.tensor_split(n_parts) for t in new), strict=True)
-
-    def _loss(self, forward, batch):
-        x, y, *groups = batch
-        return self._task_loss(forward(x), y, *groups)
-
-    def _clipped(self, gradient):
-        return gradient * (self.clip_norm / gradient.norm().clamp(min=self.clip_norm))
-
-    def _end(self, X, y):
-        del self._offers_, self._is_first_pass_
-
-    def _memory(self):
-        usage = super()._memory()
-        usage["optimizer"] += tensor_bytes(getattr(self, "alpha_change_", None))
-        return usage
+from ..engine.call import Call
+from ..engine.loop import Descend
+from ..engine.memory import ReplayMemory
+from ..engine.modules import batch_norm_layers
+from ..engine.objective import with_groups
+from ..engine.passes import function_of
+from ..engine.rows import Rows
+from ..parameters import Integral, above, at_least
+from ..strategy import NetworkClassifier
 
 
-class LaMAMLClassifier(LaMAML, NetworkClassifier):
+class LaMAMLClassifier(NetworkClassifier):
     r"""Look-ahead MAML: step sizes of single weights grow where steps on new rows help old rows too, and shrink else.
 
     For each batch of new rows, its parts :math:`b_k` are learned one after another by fast weights that begin at θ:
@@ -179,3 +81,96 @@ class LaMAMLClassifier(LaMAML, NetworkClassifier):
     >>> bool(clf.alpha_.min() < 0.1 < clf.alpha_.max())
     True
     """
+
+    family = "meta"
+    source = "Gupta et al. 2020"
+    keeps = "samples"
+    carries = {"memory_": "replay", "alpha_change_": "optimizer"}
+    parameter_constraints = {
+        "buffer_size": [at_least(0, Integral)],
+        "alpha_init": [at_least(0)],
+        "alpha_lr": [at_least(0)],
+        "n_inner_steps": [at_least(1, Integral)],
+        "first_order": ["boolean"],
+        "clip_norm": [above(0)],
+        "replay_batch_size": [None, at_least(1, Integral)],
+    }
+
+    memory_: ReplayMemory
+    alpha_change_: torch.Tensor
+
+    def __init__(
+        self,
+        net: NeuralNet | None = None,
+        *,
+        buffer_size: int = 200,
+        alpha_init: float = 0.1,
+        alpha_lr: float = 0.1,
+        n_inner_steps: int = 5,
+        first_order: bool = False,
+        clip_norm: float = 2.0,
+        replay_batch_size: int | None = None,
+        active_outputs: str = "auto",
+        random_state: Any = None,
+    ) -> None:
+        super().__init__(net, active_outputs=active_outputs, random_state=random_state)
+        self.buffer_size = buffer_size
+        self.alpha_init = alpha_init
+        self.alpha_lr = alpha_lr
+        self.n_inner_steps = n_inner_steps
+        self.first_order = first_order
+        self.clip_norm = clip_norm
+        self.replay_batch_size = replay_batch_size
+
+    @property
+    def alpha_(self) -> torch.Tensor:
+        """The step size of each weight."""
+        # Kept as a difference, so that the weights of new classes, which come with zeros, begin at alpha_init.
+        return self.alpha_init + self.alpha_change_
+
+    def before_training(self, call: Call) -> None:
+        """There are a memory and step sizes from the first call on."""
+        if not hasattr(self, "memory_"):
+            self.memory_ = ReplayMemory(self.buffer_size)
+            self.alpha_change_ = torch.zeros_like(self.net_.flatten())
+
+    def learn_batch(self, call: Call, theta: torch.Tensor, batch: Rows, descend: Descend) -> torch.Tensor:
+        """α ← α − η ∂M/∂α, then θ ← θ − max(0, α) ∂M/∂θ, with M the loss on new and old rows after steps on the new."""
+        rows = new = with_groups(call.objective, batch)
+        if len(self.memory_):
+            rows = new.joined(self.memory_.sample(self.replay_batch_size or len(batch), call.generator))
+        loss, by_theta, by_alpha = self._meta_gradients(call, theta, new, rows)
+        self.alpha_change_ = self.alpha_change_ - self.alpha_lr * self._clipped(by_alpha)
+        theta.sub_(self.alpha_.clamp(min=0) * self._clipped(by_theta))
+        if call.epoch == 0:
+            self.memory_.add(call.rng("memory"), new)
+        return loss
+
+    def _meta_gradients(
+        self, call: Call, theta: torch.Tensor, new: Rows, rows: Rows
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """M, the mean over inner steps on parts of `new` of the loss on `rows` after the step, and its gradients."""
+        network = function_of(self.net_)
+
+        def loss(theta: torch.Tensor, rows: Rows) -> torch.Tensor:
+            return call.objective.loss(network(theta, rows.x), rows.y, rows.groups)
+
+        theta, alpha = theta.detach().requires_grad_(), self.alpha_.detach().requires_grad_()
+        fast, losses = theta, []
+        for part in new.split(self._sizes_of_parts(new)):
+            # Not torch.func.grad: it cannot run modules that change buffers, as batch normalisation does.
+            (gradient,) = torch.autograd.grad(loss(fast, part), fast, create_graph=not self.first_order)
+            fast = fast - alpha * gradient
+            losses.append(loss(fast, rows))
+        mean = torch.stack(losses).mean()
+        by_theta, by_alpha = torch.autograd.grad(mean, (theta, alpha))
+        return mean, by_theta, by_alpha
+
+    def _sizes_of_parts(self, new: Rows) -> list[int]:
+        """The batch in parts, of one row at least, or two, without which batch normalisation cannot learn."""
+        least = 2 if batch_norm_layers(self.net_.module_) else 1
+        n_parts = max(1, min(self.n_inner_steps, len(new) // least))
+        return [len(part) for part in new.y.tensor_split(n_parts)]
+
+    def _clipped(self, gradient: torch.Tensor) -> torch.Tensor:
+        return gradient * (self.clip_norm / gradient.norm().clamp(min=self.clip_norm))

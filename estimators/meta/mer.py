@@ -1,77 +1,20 @@
 """MER: meta-experience replay, Reptile over sequences of new and old rows."""
 
+from typing import Any
+
 import torch
+from skorch import NeuralNet
 
-from .._compat import Integral, at_least, between
-from ..network import NetworkClassifier
-from ..replay.base import Remembering
-
-
-class MER(Remembering):
-    """θ ← θ_A + γ (θ_s − θ_A) after s sequences; in each, θ ← θ_W + β (θ_k − θ_W) after k steps."""
-
-    _family = "meta"
-    _source = "Riemer et al. 2019; Reptile: Nichol et al. 2018"
-    _constraints = {
-        "n_sequences": [at_least(1, Integral)],
-        "sequence_length": [at_least(1, Integral)],
-        "beta": [between(0, 1)],
-        "gamma": [between(0, 1)],
-    }
-
-    def __init__(
-        self,
-        net=None,
-        *,
-        buffer_size=200,
-        n_sequences=1,
-        sequence_length=5,
-        beta=0.3,
-        gamma=1.0,
-        replay_batch_size=None,
-        active_outputs="auto",
-        random_state=None,
-    ):
-        self.net = net
-        self.buffer_size = buffer_size
-        self.n_sequences = n_sequences
-        self.sequence_length = sequence_length
-        self.beta = beta
-        self.gamma = gamma
-        self.replay_batch_size = replay_batch_size
-        self.active_outputs = active_outputs
-        self.random_state = random_state
-
-    def _begin(self, X, y):
-        self._offers_ = self._rng("memory")
-        return super()._begin(X, y)
-
-    def _new_epoch(self, epoch, n_batches):
-        self._is_first_pass_ = epoch == 0
-
-    def _learn_batch(self, theta, batch, descend):
-        across = theta.clone()
-        for _ in range(self.n_sequences):
-            within = theta.clone()
-            loss = descend(batch)
-            for _ in range(self.sequence_length - 1 if len(self.memory_) else 0):
-                descend(self._drawn(batch))
-            torch.lerp(within, theta, self.beta, out=theta)
-        torch.lerp(across, theta, self.gamma, out=theta)
-        if self._is_first_pass_:
-            x, y = batch
-            self.memory_.add(self._offers_, x, y, self._row_groups(y))
-        return loss
-
-    def _loss(self, forward, batch):
-        x, y, *groups = batch
-        return self._task_loss(forward(x), y, *groups)
-
-    def _end(self, X, y):
-        del self._offers_, self._is_first_pass_
+from ..engine.call import Call
+from ..engine.loop import Descend
+from ..engine.memory import ReplayMemory
+from ..engine.objective import with_groups
+from ..engine.rows import Rows
+from ..parameters import Integral, at_least, between
+from ..strategy import NetworkClassifier
 
 
-class MERClassifier(MER, NetworkClassifier):
+class MERClassifier(NetworkClassifier):
     r"""Meta-experience replay: learn from short sequences of new and old rows, and go only a part of the way.
 
     For each batch of new rows, from :math:`\theta_A` on, s sequences of k steps of the net's optimiser: one step on the
@@ -125,6 +68,61 @@ class MERClassifier(MER, NetworkClassifier):
     >>> clf = MERClassifier(ContinualNet(MLP, lr=0.01, max_epochs=2), buffer_size=50, random_state=0)
     >>> for e in split_stream(load_digits(), n_experiences=2, class_order="sorted"):
     ...     clf = clf.partial_fit(e.X_train, e.y_train)
-    >>> len(clf.memory_), len(set(clf.memory_.rows[1].tolist()))
+    >>> len(clf.memory_), len(clf.memory_.stored().y.unique())
     (50, 10)
     """
+
+    family = "meta"
+    source = "Riemer et al. 2019; Reptile: Nichol et al. 2018"
+    keeps = "samples"
+    carries = {"memory_": "replay"}
+    parameter_constraints = {
+        "buffer_size": [at_least(0, Integral)],
+        "n_sequences": [at_least(1, Integral)],
+        "sequence_length": [at_least(1, Integral)],
+        "beta": [between(0, 1)],
+        "gamma": [between(0, 1)],
+        "replay_batch_size": [None, at_least(1, Integral)],
+    }
+
+    memory_: ReplayMemory
+
+    def __init__(
+        self,
+        net: NeuralNet | None = None,
+        *,
+        buffer_size: int = 200,
+        n_sequences: int = 1,
+        sequence_length: int = 5,
+        beta: float = 0.3,
+        gamma: float = 1.0,
+        replay_batch_size: int | None = None,
+        active_outputs: str = "auto",
+        random_state: Any = None,
+    ) -> None:
+        super().__init__(net, active_outputs=active_outputs, random_state=random_state)
+        self.buffer_size = buffer_size
+        self.n_sequences = n_sequences
+        self.sequence_length = sequence_length
+        self.beta = beta
+        self.gamma = gamma
+        self.replay_batch_size = replay_batch_size
+
+    def before_training(self, call: Call) -> None:
+        """There is a memory from the first call on."""
+        if not hasattr(self, "memory_"):
+            self.memory_ = ReplayMemory(self.buffer_size)
+
+    def learn_batch(self, call: Call, theta: torch.Tensor, batch: Rows, descend: Descend) -> torch.Tensor:
+        """θ ← θ_A + γ (θ_s − θ_A) after s sequences; in each, θ ← θ_W + β (θ_k − θ_W) after k steps."""
+        across = theta.clone()
+        for _ in range(self.n_sequences):
+            within = theta.clone()
+            loss = descend(batch)
+            for _ in range(self.sequence_length - 1 if len(self.memory_) else 0):
+                descend(self.memory_.sample(self.replay_batch_size or len(batch), call.generator))
+            torch.lerp(within, theta, self.beta, out=theta)
+        torch.lerp(across, theta, self.gamma, out=theta)
+        if call.epoch == 0:
+            self.memory_.add(call.rng("memory"), with_groups(call.objective, batch))
+        return loss

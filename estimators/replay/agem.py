@@ -1,40 +1,69 @@
 """A-GEM: averaged gradient episodic memory."""
 
+from typing import Any
+
 import torch
+from skorch import NeuralNet
 
-from .._compat import Integral, at_least
-from ..network import NetworkClassifier, NetworkRegressor
-from .base import Remembering
+from ..base import ContinualClassifier, ContinualRegressor
+from ..engine.call import Call
+from ..engine.memory import ReplayMemory
+from ..engine.objective import with_groups
+from ..parameters import Integral, at_least
+from ..strategy import NetworkStrategy
 
 
-class AGEM(Remembering):
+class AGEM(NetworkStrategy):
     """g − min(0, g·r) r / r·r, with r the gradient of a memory batch."""
 
-    _source = "Chaudhry et al. 2019 (A-GEM)"
-    _constraints = {"memory_batch_size": [at_least(1, Integral)]}
+    family = "replay"
+    source = "Chaudhry et al. 2019 (A-GEM)"
+    keeps = "samples"
+    carries = {"memory_": "replay"}
+    parameter_constraints = {
+        "buffer_size": [at_least(0, Integral)],
+        "memory_batch_size": [at_least(1, Integral)],
+    }
 
-    def __init__(self, net=None, *, buffer_size=200, memory_batch_size=128, active_outputs="auto", random_state=None):
+    memory_: ReplayMemory
+
+    def __init__(
+        self,
+        net: NeuralNet | None = None,
+        *,
+        buffer_size: int = 200,
+        memory_batch_size: int = 128,
+        active_outputs: str = "auto",
+        random_state: Any = None,
+    ) -> None:
         self.net = net
         self.buffer_size = buffer_size
         self.memory_batch_size = memory_batch_size
         self.active_outputs = active_outputs
         self.random_state = random_state
 
-    def _change_gradient(self, theta, gradient):
+    def before_training(self, call: Call) -> None:
+        """There is a memory from the first call on."""
+        if not hasattr(self, "memory_"):
+            self.memory_ = ReplayMemory(self.buffer_size)
+
+    def after_backward(self, call: Call, theta: torch.Tensor, gradient: torch.Tensor) -> None:
+        """Project the gradient, where it has an obtuse angle with that of a memory batch."""
         if not len(self.memory_):
             return
-        drawn = self.memory_.sample(self.memory_batch_size, self._generator_, replacement=False)
-        reference = self._gradient_on(*drawn)
+        drawn = self.memory_.sample(self.memory_batch_size, call.generator, replacement=False)
+        reference = self.gradient_on(call, drawn)
         tiny = torch.finfo(reference.dtype).tiny
         # Decided on the device: where g·r ≥ 0, the conflict is 0 and the gradient stays.
         conflict = gradient.dot(reference).clamp(max=0) / reference.dot(reference).clamp(min=tiny)
         gradient.addcmul_(conflict, reference, value=-1)
 
-    def _end(self, X, y):
-        self._remember(X, y)
+    def after_training(self, call: Call) -> None:
+        """Offer the rows of the call to the memory."""
+        self.memory_.add(call.rng("memory"), with_groups(call.objective, call.rows))
 
 
-class AGEMClassifier(AGEM, NetworkClassifier):
+class AGEMClassifier(AGEM, ContinualClassifier):
     r"""Averaged gradient episodic memory: no step may raise the loss on a memory batch, to first order.
 
     The gradient g of the new batch is projected, :math:`g - \frac{g^\top r}{r^\top r} r`, where it has an obtuse angle
@@ -84,7 +113,7 @@ class AGEMClassifier(AGEM, NetworkClassifier):
     """
 
 
-class AGEMRegressor(AGEM, NetworkRegressor):
+class AGEMRegressor(AGEM, ContinualRegressor):
     r"""Averaged gradient episodic memory: no step may raise the loss on a memory batch, to first order.
 
     As :class:`AGEMClassifier`, with the squared error (mean over rows and outputs) as the loss.
@@ -121,5 +150,12 @@ class AGEMRegressor(AGEM, NetworkRegressor):
     50
     """
 
-    def __init__(self, net=None, *, buffer_size=200, memory_batch_size=128, random_state=None):
+    def __init__(
+        self,
+        net: NeuralNet | None = None,
+        *,
+        buffer_size: int = 200,
+        memory_batch_size: int = 128,
+        random_state: Any = None,
+    ) -> None:
         super().__init__(net, buffer_size=buffer_size, memory_batch_size=memory_batch_size, random_state=random_state)

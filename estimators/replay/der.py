@@ -1,33 +1,48 @@
 """DER and DER++: dark experience replay, of rows with the logits that the network once gave them."""
 
+from typing import Any
+
 import torch
+from skorch import NeuralNet
 
-from .._compat import at_least
-from ..network import NetworkClassifier, NetworkRegressor
-from .base import Rehearsing, forward_together
+from ..base import ContinualClassifier, ContinualRegressor
+from ..engine.call import Call
+from ..engine.memory import ReplayMemory
+from ..engine.objective import with_groups
+from ..engine.passes import Passes, forward_together
+from ..engine.rows import Rows
+from ..parameters import Integral, at_least
+from ..strategy import NetworkStrategy
 
-# Position of the stored logits among what the memory is given.
-_LOGITS = 3
 
-
-class DER(Rehearsing):
+class DER(NetworkStrategy):
     """L + α ‖f(x′) − z′‖² + β L(x″, y″), with (x′, z′) and (x″, y″) drawn from memory independently."""
 
-    _pure_steps = True
-    _source = "Buzzega et al. 2020"
-    _constraints = {"alpha": [at_least(0)], "beta": [at_least(0)]}
+    family = "replay"
+    source = "Buzzega et al. 2020"
+    keeps = "samples"
+    pure_steps = True
+    carries = {"memory_": "replay"}
+    parameter_constraints = {
+        "buffer_size": [at_least(0, Integral)],
+        "alpha": [at_least(0)],
+        "beta": [at_least(0)],
+        "replay_batch_size": [None, at_least(1, Integral)],
+    }
+
+    memory_: ReplayMemory
 
     def __init__(
         self,
-        net=None,
+        net: NeuralNet | None = None,
         *,
-        buffer_size=200,
-        alpha=0.1,
-        beta=0.5,
-        replay_batch_size=None,
-        active_outputs="auto",
-        random_state=None,
-    ):
+        buffer_size: int = 200,
+        alpha: float = 0.1,
+        beta: float = 0.5,
+        replay_batch_size: int | None = None,
+        active_outputs: str = "auto",
+        random_state: Any = None,
+    ) -> None:
         self.net = net
         self.buffer_size = buffer_size
         self.alpha = alpha
@@ -36,53 +51,48 @@ class DER(Rehearsing):
         self.active_outputs = active_outputs
         self.random_state = random_state
 
-    def _answers(self, outputs):
-        """What is stored of a row's outputs, and compared later."""
-        return outputs
+    def before_training(self, call: Call) -> None:
+        """Stored logits get a column for each new class."""
+        if not hasattr(self, "memory_"):
+            self.memory_ = ReplayMemory(self.buffer_size)
+        self.memory_.widen("logits", self.n_network_outputs())
 
-    def _begin(self, X, y):
-        super()._begin(X, y)
-        self.memory_.widen(_LOGITS, self._n_outputs())
-        self._offer_rng_ = self._rng("memory")
-        return ()
+    def before_step(self, call: Call, batch: Rows) -> None:
+        """Draw both memory batches in one, which is cheaper: first rows whose logits are matched, then labelled."""
+        n_rows = (self.replay_batch_size or len(batch)) * (bool(self.alpha) + bool(self.beta))
+        if n_rows and len(self.memory_):
+            batch.memory = self.memory_.draw(n_rows, call.generator)
 
-    def _n_drawn(self, batch):
-        # One draw is cheaper than two: first come the rows whose logits are matched, then those with labels.
-        return super()._n_drawn(batch) * (bool(self.alpha) + bool(self.beta))
-
-    def _loss(self, forward, batch):
-        if len(batch) == 2:  # nothing to replay yet
-            return super()._loss(forward, batch)
-        x, y, x_memory, y_memory, groups, z = batch
-        new, old = forward_together(forward, x, x_memory)
-        loss = self._task_loss(new, y)
-        n_rows, row = groups.shape[-1], groups.ndim - 1
+    def loss(self, call: Call, forward: Passes, batch: Rows) -> torch.Tensor:
+        """L + α ‖f(x′) − z′‖² + β L(x″, y″)."""
+        memory, objective = batch.memory, call.objective
+        if memory is None:  # nothing to replay yet
+            return super().loss(call, forward, batch)
+        new, old = forward_together(forward, batch.x, memory.x)
+        loss = objective.loss(new, batch.y)
+        n_rows, row = memory.groups.shape[-1], memory.groups.ndim - 1
         n_matched = n_rows // 2 if self.alpha and self.beta else n_rows * bool(self.alpha)
         n_labelled = n_rows - n_matched
         matched, labelled = old.split([n_matched, n_labelled], dim=row)
         if self.alpha:
-            answers, z = self._answers(matched), z.narrow(row, 0, n_matched)
-            # Columns that came later than the row were not stored; they are NaN, and count as equal.
-            distance = (answers - torch.where(z.isnan(), answers.detach(), z)).square().sum(-1)
+            logits, z = objective.logits(matched), memory.logits.narrow(row, 0, n_matched)
+            # Outputs that came later than the row were not stored; they are NaN, and count as equal.
+            distance = (logits - torch.where(z.isnan(), logits.detach(), z)).square().sum(-1)
             loss = loss + self.alpha * distance.mean(-1)
         if self.beta:
-            y_memory, groups = (t.narrow(row, n_matched, n_labelled) for t in (y_memory, groups))
-            loss = loss + self.beta * self._task_loss(labelled, y_memory, groups)
+            y, groups = (t.narrow(row, n_matched, n_labelled) for t in (memory.y, memory.groups))
+            loss = loss + self.beta * objective.loss(labelled, y, groups)
         return loss
 
-    def _observe(self, batch, outputs):
-        self.memory_.add(self._offer_rng_, *self._offered(batch, outputs))
-
-    def _offered(self, batch, outputs):
-        """The rows with the logits that they had before the update."""
-        x, y = batch
-        return x, y, self._row_groups(y), self._answers(outputs[..., : x.shape[-2], :])
-
-    def _end(self, X, y):
-        del self._offer_rng_
+    def after_step(self, call: Call, theta: torch.Tensor, batch: Rows) -> None:
+        """Offer the rows with the logits that they had before the step."""
+        rows = with_groups(call.objective, batch)
+        assert batch.outputs is not None
+        rows.logits = call.objective.logits(batch.outputs[..., : batch.x.shape[-2], :])
+        self.memory_.add(call.rng("memory"), rows)
 
 
-class DERClassifier(DER, NetworkClassifier):
+class DERClassifier(DER, ContinualClassifier):
     r"""Dark experience replay: rows in memory keep the logits that the network gave them, and must go on getting them.
 
     :math:`L(\text{batch}) + \alpha\,\|f(x') - z'\|^2 + \beta\,L(x'', y'')`, where :math:`(x', z')` and
@@ -137,11 +147,8 @@ class DERClassifier(DER, NetworkClassifier):
     True
     """
 
-    def _answers(self, outputs):
-        return self._logits(outputs)
 
-
-class DERRegressor(DER, NetworkRegressor):
+class DERRegressor(DER, ContinualRegressor):
     r"""Dark experience replay: rows in memory keep the outputs that the network gave them, and must go on getting them.
 
     :math:`L(\text{batch}) + \alpha\,\|f(x') - z'\|^2 + \beta\,L(x'', y'')`, as :class:`DERClassifier`, with outputs in
@@ -184,7 +191,16 @@ class DERRegressor(DER, NetworkRegressor):
     True
     """
 
-    def __init__(self, net=None, *, buffer_size=200, alpha=0.1, beta=0.5, replay_batch_size=None, random_state=None):
+    def __init__(
+        self,
+        net: NeuralNet | None = None,
+        *,
+        buffer_size: int = 200,
+        alpha: float = 0.1,
+        beta: float = 0.5,
+        replay_batch_size: int | None = None,
+        random_state: Any = None,
+    ) -> None:
         super().__init__(
             net,
             buffer_size=buffer_size,

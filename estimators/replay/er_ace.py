@@ -1,41 +1,20 @@
 """ER-ACE: experience replay with asymmetric cross-entropy."""
 
+from typing import Any
+
 import torch
+from skorch import NeuralNet
 
-from ..network import NetworkClassifier
-from .base import Rehearsing, forward_together
-
-
-class ERACE(Rehearsing):
-    """L(batch, over the classes in it) + L(memory batch, over all classes)."""
-
-    _pure_steps = True
-    _source = "Caccia et al. 2022"
-
-    def __init__(self, net=None, *, buffer_size=200, replay_batch_size=None, active_outputs="auto", random_state=None):
-        self.net = net
-        self.buffer_size = buffer_size
-        self.replay_batch_size = replay_batch_size
-        self.active_outputs = active_outputs
-        self.random_state = random_state
-
-    def _begin(self, X, y):
-        super()._begin(X, y)
-        # Only the memory batch compares new classes with old ones, so it must have rows of both.
-        self._remember(X, y)
-        return ()
-
-    def _loss(self, forward, batch):
-        if len(batch) == 2:  # no memory
-            return super()._loss(forward, batch)
-        x, y, x_memory, y_memory, groups = batch
-        new, old = forward_together(forward, x, x_memory)
-        absent = (y[..., None] != torch.arange(new.shape[-1], device=y.device)).all(-2, keepdim=True)
-        own_classes = self._active_logits(new).masked_fill(absent, -torch.inf)
-        return self._loss_of_logits(own_classes, y) + self._task_loss(old, y_memory, groups)
+from ..engine.call import Call
+from ..engine.memory import ReplayMemory
+from ..engine.objective import Classification, with_groups
+from ..engine.passes import Passes, forward_together
+from ..engine.rows import Rows
+from ..parameters import Integral, at_least
+from ..strategy import NetworkClassifier
 
 
-class ERACEClassifier(ERACE, NetworkClassifier):
+class ERACEClassifier(NetworkClassifier):
     r"""Experience replay with asymmetric cross-entropy: new rows do not push old classes away.
 
     :math:`L(\text{batch};\ C_\text{batch}) + L(\text{memory batch};\ C)`, each a mean over its rows: in the softmax of
@@ -77,3 +56,50 @@ class ERACEClassifier(ERACE, NetworkClassifier):
     >>> clf.score(digits.X_test, digits.y_test) > 0.8
     True
     """
+
+    family = "replay"
+    source = "Caccia et al. 2022"
+    keeps = "samples"
+    pure_steps = True
+    carries = {"memory_": "replay"}
+    parameter_constraints = {
+        "buffer_size": [at_least(0, Integral)],
+        "replay_batch_size": [None, at_least(1, Integral)],
+    }
+
+    memory_: ReplayMemory
+
+    def __init__(
+        self,
+        net: NeuralNet | None = None,
+        *,
+        buffer_size: int = 200,
+        replay_batch_size: int | None = None,
+        active_outputs: str = "auto",
+        random_state: Any = None,
+    ) -> None:
+        super().__init__(net, active_outputs=active_outputs, random_state=random_state)
+        self.buffer_size = buffer_size
+        self.replay_batch_size = replay_batch_size
+
+    def before_training(self, call: Call) -> None:
+        """Only the memory batch compares new classes with old ones, so it must have rows of both."""
+        if not hasattr(self, "memory_"):
+            self.memory_ = ReplayMemory(self.buffer_size)
+        self.memory_.add(call.rng("memory"), with_groups(call.objective, call.rows))
+
+    def before_step(self, call: Call, batch: Rows) -> None:
+        """Draw a memory batch."""
+        if len(self.memory_):
+            batch.memory = self.memory_.draw(self.replay_batch_size or len(batch), call.generator)
+
+    def loss(self, call: Call, forward: Passes, batch: Rows) -> torch.Tensor:
+        """L(batch, over the classes in it) + L(memory batch, over all classes)."""
+        if batch.memory is None:  # no memory
+            return super().loss(call, forward, batch)
+        objective, y = call.objective, batch.y
+        assert isinstance(objective, Classification)
+        new, old = forward_together(forward, batch.x, batch.memory.x)
+        absent = (y[..., None] != torch.arange(new.shape[-1], device=y.device)).all(-2, keepdim=True)
+        own_classes = objective.active_logits(new).masked_fill(absent, -torch.inf)
+        return objective.loss_of_logits(own_classes, y) + objective.loss(old, batch.memory.y, batch.memory.groups)

@@ -1,14 +1,21 @@
 """GDumb: a greedy balanced memory, and a network trained on it when an answer is asked for."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
+from skorch import NeuralNet
 
-from .._compat import Integral, at_least
 from ..base import ContinualClassifier
-from ..baselines.naive import NaiveClassifier
-from ..memory import ReplayMemory
-from ..network import NetworkStrategy
+from ..engine.call import Call
+from ..engine.memory import ReplayMemory
+from ..engine.net import FastLoop
+from ..engine.rows import Rows
+from ..parameters import Integral, at_least
+from ..strategy import NetworkClassifier
 
 
 class GDumbClassifier(ContinualClassifier):
@@ -54,53 +61,65 @@ class GDumbClassifier(ContinualClassifier):
     True
     """
 
-    _family = "replay"
-    _source = "Prabhu et al. 2020"
-    _keeps = "samples"
-    _constraints = {
-        **NetworkStrategy._constraints,
+    family = "replay"
+    source = "Prabhu et al. 2020"
+    keeps = "samples"
+    parameter_constraints = {
+        **NetworkClassifier.parameter_constraints,
         "buffer_size": [at_least(1, Integral)],
         "max_epochs": [at_least(1, Integral)],
     }
 
-    def __init__(self, net=None, *, buffer_size=200, max_epochs=100, random_state=None):
+    memory_: ReplayMemory
+
+    def __init__(
+        self,
+        net: NeuralNet | None = None,
+        *,
+        buffer_size: int = 200,
+        max_epochs: int = 100,
+        random_state: Any = None,
+    ) -> None:
         self.net = net
         self.buffer_size = buffer_size
         self.max_epochs = max_epochs
         self.random_state = random_state
 
-    def _learn(self, X, y):
+    def learn(self, call: Call) -> None:
+        """Only store."""
         if not hasattr(self, "memory_"):
             self.memory_ = ReplayMemory(self.buffer_size, "class_balanced")
-        self.memory_.add(self._rng("memory"), torch.from_numpy(X), torch.from_numpy(y))
-        self._trained_ = {}
+        self.memory_.add(call.rng("memory"), Rows(x=torch.from_numpy(call.X), y=torch.from_numpy(call.y)))
+        self.learner_seed_ = int(call.rng("learner").integers(2**31))
+        self.trained_: dict[str, NetworkClassifier] = {}
 
-    def _untrained(self):
-        seed = int(self._rng("learner").integers(2**31))
-        learner = NaiveClassifier(self.net, active_outputs="all", random_state=seed)
-        return learner.set_params(net=learner._prototype().set_params(max_epochs=self.max_epochs))
+    def _untrained(self) -> NetworkClassifier:
+        learner = NetworkClassifier(self.net, active_outputs="all", random_state=self.learner_seed_)
+        return learner.set_params(net=learner.prototype().set_params(max_epochs=self.max_epochs))
 
     @property
-    def _learner(self):
+    def _learner(self) -> NetworkClassifier:
         """The network on the memory; trained when asked for, and kept until something is learned."""
-        if not self._trained_:
-            x, y = (t.numpy() for t in self.memory_.stored())
-            learner = self._untrained().partial_fit(x, y, classes=np.arange(len(self.classes_)))
+        if not self.trained_:
+            stored = self.memory_.stored()
+            learner = self._untrained()
+            learner.partial_fit(stored.x.numpy(), stored.y.numpy(), classes=np.arange(len(self.classes_)))
             learner.net_.optimizer_.state.clear()  # it learns no more
-            self._trained_["learner"] = learner
-        return self._trained_["learner"]
+            self.trained_["learner"] = learner
+        return self.trained_["learner"]
 
     @property
-    def net_(self):
+    def net_(self) -> FastLoop:
         """The net trained on the memory; to ask for it trains it."""
         check_is_fitted(self)
         return self._learner.net_
 
-    def _scores(self, X):
-        return self._learner._scores(X)
+    def output_scores(self, X: NDArray[Any]) -> NDArray[Any]:
+        """Logits of the network trained on the memory."""
+        return self._learner.output_scores(X)
 
-    def _memory(self):
-        # The same before and after training: an untrained network has as many weights.
-        rows = self.memory_.rows[0].numpy()
-        network = self._untrained().initialize(rows[:1], np.arange(len(self.classes_))).memory_usage()
-        return {"weights": network["weights"], "replay": self.memory_.nbytes()}
+    def carried(self) -> Iterator[tuple[str, Any]]:
+        """The memory, and weights: the same before and after training, an untrained network has as many."""
+        yield "replay", self.memory_
+        classes = np.arange(len(self.classes_))
+        yield "weights", self._untrained().initialize(self.memory_.rows.x[:1].numpy(), classes).net_.module_

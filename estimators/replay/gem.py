@@ -1,19 +1,25 @@
 """GEM: gradient episodic memory."""
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.optimize import nnls
+from skorch import NeuralNet
 
-from .._compat import at_least
-from ..network import NetworkClassifier
-from .base import Remembering
+from ..engine.call import Call
+from ..engine.memory import ReplayMemory
+from ..engine.objective import with_groups
+from ..parameters import Integral, at_least
+from ..strategy import NetworkClassifier
 
 # Least eigenvalue of the matrix of cosines: more than the rounding of products in single precision, so that the
 # solution is unique and bounded also where gradients depend on each other.
 _LEAST_EIGENVALUE = 1e-6
 
 
-def solve_dual(gram, products, least):
+def solve_dual(gram: NDArray[np.float64], products: NDArray[np.float64], least: float) -> NDArray[np.float64]:
     r"""Solve GEM's quadratic programme: :math:`\min_v \frac12 v^\top Q v + q^\top v` with all :math:`v_k \ge \gamma`.
 
     With gradients scaled to length 1, and the eigenvectors and eigenvalues of Q, this is a problem of non-negative
@@ -46,46 +52,7 @@ def solve_dual(gram, products, least):
     return least + excess / lengths
 
 
-class GEM(Remembering):
-    """The nearest gradient to g that has no negative product with the gradient of any past experience's memory."""
-
-    _source = "Lopez-Paz & Ranzato 2017"
-    _constraints = {"memory_strength": [at_least(0)]}
-    policy = "class_balanced"  # where the memory's classes are the experiences
-
-    def __init__(self, net=None, *, buffer_size=200, memory_strength=0.5, active_outputs="auto", random_state=None):
-        self.net = net
-        self.buffer_size = buffer_size
-        self.memory_strength = memory_strength
-        self.active_outputs = active_outputs
-        self.random_state = random_state
-
-    def _begin(self, X, y):
-        super()._begin(X, y)
-        experiences = self.memory_.pools
-        self._past_rows_ = [
-            tuple(t[torch.from_numpy(experiences == k).to(t.device)] for t in self.memory_.stored())
-            for k in np.unique(experiences[experiences != self.n_experiences_])
-        ]
-        return ()
-
-    def _change_gradient(self, theta, gradient):
-        if not self._past_rows_:
-            return
-        past = torch.stack([self._gradient_on(*rows).clone() for rows in self._past_rows_])
-        # The programme is solved on the host; for its few numbers the host waits for the device, once a step.
-        numbers = (torch.cat([past, gradient[None]]) @ past.T).double().cpu().numpy()
-        gram, products = numbers[:-1], numbers[-1]
-        if products.min() < 0 and np.isfinite(numbers).all():
-            v = torch.from_numpy(solve_dual(gram, products, self.memory_strength))
-            gradient.addmv_(past.T, v.to(gradient))
-
-    def _end(self, X, y):
-        del self._past_rows_
-        self._remember(X, y, pools=np.full(len(y), self.n_experiences_))
-
-
-class GEMClassifier(GEM, NetworkClassifier):
+class GEMClassifier(NetworkClassifier):
     r"""Gradient episodic memory: no step may raise the loss on the memory of any past experience, to first order.
 
     The gradient g of the new batch is replaced by the nearest one, :math:`\min \frac12\|\tilde g - g\|^2`, that has
@@ -138,3 +105,54 @@ class GEMClassifier(GEM, NetworkClassifier):
     >>> np.unique(clf.memory_.pools, return_counts=True)
     (array([1, 2]), array([50, 50]))
     """
+
+    family = "replay"
+    source = "Lopez-Paz & Ranzato 2017"
+    keeps = "samples"
+    carries = {"memory_": "replay"}
+    parameter_constraints = {
+        "buffer_size": [at_least(0, Integral)],
+        "memory_strength": [at_least(0)],
+    }
+
+    memory_: ReplayMemory
+
+    def __init__(
+        self,
+        net: NeuralNet | None = None,
+        *,
+        buffer_size: int = 200,
+        memory_strength: float = 0.5,
+        active_outputs: str = "auto",
+        random_state: Any = None,
+    ) -> None:
+        super().__init__(net, active_outputs=active_outputs, random_state=random_state)
+        self.buffer_size = buffer_size
+        self.memory_strength = memory_strength
+
+    def before_training(self, call: Call) -> None:
+        """Find the rows of each past experience; the experiences are the memory's pools."""
+        if not hasattr(self, "memory_"):
+            self.memory_ = ReplayMemory(self.buffer_size, "class_balanced")
+        stored, experiences = self.memory_.stored(), self.memory_.pools
+        call.state.past_rows = [
+            stored.take(self.on_device(np.flatnonzero(experiences == k)))
+            for k in np.unique(experiences[experiences != call.experience])
+        ]
+
+    def after_backward(self, call: Call, theta: torch.Tensor, gradient: torch.Tensor) -> None:
+        """The nearest gradient that has no negative product with that of any past experience's memory."""
+        if not call.state.past_rows:
+            return
+        past = torch.stack([self.gradient_on(call, rows).clone() for rows in call.state.past_rows])
+        # The programme is solved on the host; for its few numbers the host waits for the device, once a step.
+        numbers = (torch.cat([past, gradient[None]]) @ past.T).double().cpu().numpy()
+        gram, products = numbers[:-1], numbers[-1]
+        if products.min() < 0 and np.isfinite(numbers).all():
+            v = torch.from_numpy(solve_dual(gram, products, self.memory_strength))
+            gradient.addmv_(past.T, v.to(gradient))
+
+    def after_training(self, call: Call) -> None:
+        """Offer the rows of the call to the memory, where they compete with those of their experience."""
+        rows = with_groups(call.objective, call.rows)
+        self.memory_.add(call.rng("memory"), rows, pools=np.full(len(rows), call.experience))

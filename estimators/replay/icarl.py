@@ -1,14 +1,22 @@
 """iCaRL: incremental classifier and representation learning."""
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from skorch import NeuralNet
 from torch import nn
 from torch.nn import functional as F
 
-from .._compat import Integral, at_least
-from ..modules import Features, frozen_copy, tensor_bytes
-from ..network import NetworkClassifier
-from .base import Remembering
+from ..engine.call import Call
+from ..engine.memory import ReplayMemory
+from ..engine.modules import Features, frozen_copy
+from ..engine.objective import Classification, with_groups
+from ..engine.passes import Passes
+from ..engine.rows import Rows
+from ..parameters import Integral, at_least
+from ..strategy import NetworkClassifier
 
 
 class NearestMean(nn.Module):
@@ -21,93 +29,53 @@ class NearestMean(nn.Module):
         Zeros where there is none.
     """
 
-    def __init__(self, module, means):
+    def __init__(self, module: nn.Module, means: torch.Tensor) -> None:
         super().__init__()
         self.features = Features(module)
         self.means = means
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Scores, shape (n_rows, n_classes), of the rows ``x``."""
         scores = 2 * F.normalize(self.features(x)) @ self.means.T - 2
         return scores.masked_fill(~self.means.any(1), -4.0)
 
 
-class ICaRL(Remembering):
-    """Binary cross-entropy with labels for the experience's classes and the old network's answers for the others."""
+class BinaryClassification(Classification):
+    """Sum over outputs of binary cross-entropies, mean over rows.
 
-    _pure_steps = True
-    _loss_state = (*Remembering._loss_state, "_outputs_to_learn_", "_distilled_")
-    _source = "Rebuffi et al. 2017"
-    _constraints = {"buffer_size": [at_least(1, Integral)]}
-    policy = "herding"
-    active_outputs = "seen"
+    Parameters
+    ----------
+    criterion : torch.nn.Module
+        The net's: says whether outputs are logits.
+    learned : torch.Tensor of int
+        The outputs that are summed over.
+    """
 
-    def __init__(self, net=None, *, buffer_size=200, random_state=None):
-        self.net = net
-        self.buffer_size = buffer_size
-        self.random_state = random_state
+    def __init__(self, criterion: nn.Module, learned: torch.Tensor) -> None:
+        super().__init__(criterion)
+        self.learned = learned
 
-    def _new_experience(self):
-        self.teacher_ = frozen_copy(self.net_.module_)
-        self._teacher_columns_ = self._learned_columns_
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BinaryClassification) and torch.equal(self.learned, other.learned)
 
-    def _ready(self, X, y):
-        """Trained on are the new rows and the exemplars."""
-        self._n_new_ = len(X)
-        rows = super()._ready(X, y)
-        if hasattr(self, "memory_"):
-            rows = tuple(torch.cat(pair) for pair in zip(rows, self.memory_.stored()[:2], strict=True))
-        return rows
+    __hash__ = None  # type: ignore[assignment]
 
-    def _begin(self, X, y):
-        super()._begin(X, y)
-        self._outputs_to_learn_ = torch.from_numpy(self._seen_columns_).to(X.device)
-        if not hasattr(self, "teacher_"):
-            return ()
-        distilled = np.setdiff1d(self._teacher_columns_, self._experience_columns_)
-        self._distilled_ = torch.from_numpy(distilled).to(X.device)
-        return (self._logits(self._outputs(X, self.teacher_))[:, self._distilled_].sigmoid(),)
+    def loss(self, outputs: torch.Tensor, y: torch.Tensor, groups: torch.Tensor | int | None = None) -> torch.Tensor:
+        """With labels as targets."""
+        return self.binary_loss(outputs, indicators(y, outputs))
 
-    def _loss(self, forward, batch):
-        x, y, *answers = batch
-        outputs = forward(x)
-        targets = self._indicators(y, outputs)
-        if answers:
-            targets = targets.index_copy(-1, self._distilled_, answers[0])
-        return self._binary_loss(outputs, targets)
-
-    def _task_loss(self, outputs, y, groups=None):
-        return self._binary_loss(outputs, self._indicators(y, outputs))
-
-    def _binary_loss(self, outputs, targets):
-        """Sum over outputs of the binary cross-entropies, mean over rows."""
-        learned = self._outputs_to_learn_
-        logits, targets = self._logits(outputs)[..., learned], targets[..., learned]
+    def binary_loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """With targets from 0 to 1, in the shape of the outputs."""
+        logits, targets = self.logits(outputs)[..., self.learned], targets[..., self.learned]
         return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(-1).mean(-1)
 
-    def _indicators(self, y, outputs):
-        return (y[..., None] == torch.arange(outputs.shape[-1], device=y.device)).to(outputs.dtype)
 
-    def _end(self, X, y):
-        self._remember(X[: self._n_new_], y[: self._n_new_])
-        self._learned_columns_ = self._seen_columns_
-        x, y, _ = self.memory_.stored()
-        features = self._features(x)
-        members = (y == torch.arange(self._n_outputs(), device=y.device)[:, None]).to(features.dtype)
-        self.means_ = F.normalize(members @ features)
-
-    def _scores(self, X):
-        if not hasattr(self, "means_"):  # not trained
-            return super()._scores(X)
-        return self._outputs(self._to_device(X), NearestMean(self.net_.module_, self.means_)).cpu().numpy()
-
-    def _memory(self):
-        teacher = self.teacher_.parameters() if hasattr(self, "teacher_") else ()
-        means = tensor_bytes(getattr(self, "means_", None))
-        return super()._memory() | {"teacher": tensor_bytes(*teacher), "statistics": means}
+def indicators(y: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
+    """1 where an output is the row's class, else 0; in the shape of `outputs`."""
+    return (y[..., None] == torch.arange(outputs.shape[-1], device=y.device)).to(outputs.dtype)
 
 
-class ICaRLClassifier(ICaRL, NetworkClassifier):
+class ICaRLClassifier(NetworkClassifier):
     r"""iCaRL: learn features from new rows and exemplars, classify by the nearest mean of exemplars.
 
     - *Learning*: on the new rows and all exemplars together. The loss is the sum over classes seen of binary
@@ -153,3 +121,61 @@ class ICaRLClassifier(ICaRL, NetworkClassifier):
     >>> clf.score(digits.X_test, digits.y_test) > 0.8
     True
     """
+
+    family = "replay"
+    source = "Rebuffi et al. 2017"
+    keeps = "samples"
+    pure_steps = True
+    carries = {"memory_": "replay", "teacher_": "teacher", "means_": "statistics"}
+    parameter_constraints = {"buffer_size": [at_least(1, Integral)]}
+
+    memory_: ReplayMemory
+    teacher_: nn.Module
+    means_: torch.Tensor
+
+    def __init__(self, net: NeuralNet | None = None, *, buffer_size: int = 200, random_state: Any = None) -> None:
+        super().__init__(net, active_outputs="seen", random_state=random_state)
+        self.buffer_size = buffer_size
+
+    def consolidate(self) -> None:
+        """The network as it is answers for the classes that it has learned."""
+        self.teacher_ = frozen_copy(self.net_.module_)
+        self.teacher_outputs_ = self.learned_outputs_
+
+    def before_training(self, call: Call) -> None:
+        """Train on the new rows and the exemplars, with labels or the old network's answers."""
+        if not hasattr(self, "memory_"):
+            self.memory_ = ReplayMemory(self.buffer_size, "herding")
+        else:
+            call.rows = call.rows.joined(self.memory_.stored())
+        call.objective = BinaryClassification(self.net_.criterion_, self.on_device(self.seen_outputs_))
+        if hasattr(self, "teacher_"):
+            call.state.distilled = self.on_device(np.setdiff1d(self.teacher_outputs_, self.experience_outputs_))
+            answers = call.objective.logits(self.network_outputs(call.rows.x, self.teacher_))
+            call.rows.taught = answers[:, call.state.distilled].sigmoid()
+
+    def loss(self, call: Call, forward: Passes, batch: Rows) -> torch.Tensor:
+        """Binary cross-entropy with labels for the experience's classes and the old network's answers for others."""
+        outputs = forward(batch.x)
+        targets = indicators(batch.y, outputs)
+        if "taught" in batch.names():
+            targets = targets.index_copy(-1, call.state.distilled, batch.taught)
+        assert isinstance(call.objective, BinaryClassification)
+        return call.objective.binary_loss(outputs, targets)
+
+    def after_training(self, call: Call) -> None:
+        """Choose exemplars among the new rows, and find the means of all."""
+        new = with_groups(call.objective, call.rows).map(lambda t: t[: len(call.X)])
+        self.memory_.add(call.rng("memory"), new, features=F.normalize(self.network_features(new.x)))
+        self.learned_outputs_ = self.seen_outputs_
+        stored = self.memory_.stored()
+        features = F.normalize(self.network_features(stored.x))
+        outputs = torch.arange(self.n_network_outputs(), device=stored.y.device)
+        members = (stored.y == outputs[:, None]).to(features.dtype)
+        self.means_ = F.normalize(members @ features)
+
+    def output_scores(self, X: NDArray[Any]) -> NDArray[Any]:
+        """Minus the squared distances to the exemplars' means."""
+        if not hasattr(self, "means_"):  # not trained
+            return super().output_scores(X)
+        return self.network_outputs(self.on_device(X), NearestMean(self.net_.module_, self.means_)).cpu().numpy()

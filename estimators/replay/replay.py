@@ -1,47 +1,58 @@
 """Experience replay: train on the new rows and on rows from a memory."""
 
+from typing import Any
+
 import torch
-from torch import nn
-from torch.func import vmap
+from skorch import NeuralNet
 from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector
 
-from .._compat import Integral, at_least, between, one_of
-from ..memory import POLICIES
-from ..modules import fixed_statistics
-from ..network import NetworkClassifier, NetworkRegressor
-from ..passes import function_of
-from .base import Rehearsing, forward_together
+from ..base import ContinualClassifier, ContinualRegressor
+from ..engine.call import Call
+from ..engine.memory import POLICIES, ReplayMemory
+from ..engine.modules import fixed_statistics
+from ..engine.objective import with_groups
+from ..engine.passes import Passes, forward_together, function_of
+from ..engine.rows import Rows
+from ..parameters import Integral, at_least, between, one_of
+from ..strategy import NetworkStrategy
 
 # Candidates of maximal interference for each row that is replayed: 50 for 10 in the paper.
 _CANDIDATES_PER_ROW = 5
 
 
-class Replay(Rehearsing):
+class Replay(NetworkStrategy):
     """(1−w) L(batch) + w L(memory batch)."""
 
-    _pure_steps = True
-    _source = "Chaudhry et al. 2019 (tiny episodic memories); retrieval by interference: Aljundi et al. 2019"
-    _constraints = {
-        "policy": [one_of("reservoir")],
+    family = "replay"
+    source = "Chaudhry et al. 2019 (tiny episodic memories); retrieval by interference: Aljundi et al. 2019"
+    keeps = "samples"
+    pure_steps = True
+    carries = {"memory_": "replay"}
+    parameter_constraints = {
+        "buffer_size": [at_least(0, Integral)],
+        "policy": [one_of(*POLICIES)],
         "retrieval": [one_of("uniform", "mir")],
         "n_candidates": [None, at_least(1, Integral)],
+        "replay_batch_size": [None, at_least(1, Integral)],
         "replay_weight": [between(0, 1), one_of("balanced")],
     }
 
+    memory_: ReplayMemory
+
     def __init__(
         self,
-        net=None,
+        net: NeuralNet | None = None,
         *,
-        buffer_size=200,
-        policy="reservoir",
-        retrieval="uniform",
-        n_candidates=None,
-        replay_batch_size=None,
-        replay_weight=0.5,
-        active_outputs="auto",
-        random_state=None,
-    ):
+        buffer_size: int = 200,
+        policy: str = "reservoir",
+        retrieval: str = "uniform",
+        n_candidates: int | None = None,
+        replay_batch_size: int | None = None,
+        replay_weight: float | str = 0.5,
+        active_outputs: str = "auto",
+        random_state: Any = None,
+    ) -> None:
         self.net = net
         self.buffer_size = buffer_size
         self.policy = policy
@@ -52,59 +63,51 @@ class Replay(Rehearsing):
         self.active_outputs = active_outputs
         self.random_state = random_state
 
-    @property
-    def _draws_uniformly(self):
-        return self.retrieval == "uniform"
+    def before_training(self, call: Call) -> None:
+        """The weight of what is replayed may depend on the number of experiences."""
+        if not hasattr(self, "memory_"):
+            self.memory_ = ReplayMemory(self.buffer_size, self.policy)
+        k = call.experience
+        call.state.w = (k - 1) / k if self.replay_weight == "balanced" else self.replay_weight
 
-    def _begin(self, X, y):
-        k = self.n_experiences_
-        self._w_ = (k - 1) / k if self.replay_weight == "balanced" else self.replay_weight
-        return super()._begin(X, y)
+    def before_step(self, call: Call, batch: Rows) -> None:
+        """Retrieve a memory batch."""
+        if len(self.memory_):
+            n_rows = self.replay_batch_size or len(batch)
+            if self.retrieval == "uniform":
+                batch.memory = self.memory_.draw(n_rows, call.generator)
+            else:
+                batch.memory = self._most_interfered(call, batch, n_rows)
 
-    def _mix(self, batch):
-        if self._draws_uniformly or not len(self.memory_):
-            return super()._mix(batch)
-        return *batch, *self._most_interfered(batch)
+    def loss(self, call: Call, forward: Passes, batch: Rows) -> torch.Tensor:
+        """(1−w) L(batch) + w L(memory batch), in one forward pass."""
+        if batch.memory is None:  # nothing to replay yet
+            return super().loss(call, forward, batch)
+        new, old = forward_together(forward, batch.x, batch.memory.x)
+        w, loss = call.state.w, call.objective.loss
+        return (1 - w) * loss(new, batch.y) + w * loss(old, batch.memory.y, batch.memory.groups)
 
-    def _loss(self, forward, batch):
-        if len(batch) == 2:  # nothing to replay yet
-            return super()._loss(forward, batch)
-        x, y, x_memory, y_memory, groups = batch
-        new, old = forward_together(forward, x, x_memory)
-        return (1 - self._w_) * self._task_loss(new, y) + self._w_ * self._task_loss(old, y_memory, groups)
+    def after_training(self, call: Call) -> None:
+        """Offer the rows of the call to the memory."""
+        features = F.normalize(self.network_features(call.rows.x)) if self.policy == "herding" else None
+        self.memory_.add(call.rng("memory"), with_groups(call.objective, call.rows), features=features)
 
-    def _end(self, X, y):
-        self._remember(X, y)
-
-    def _most_interfered(self, batch):
+    def _most_interfered(self, call: Call, batch: Rows, n_rows: int) -> Rows:
         """Of some candidates, those whose loss rises most by a step of gradient descent on the batch alone."""
-        n_rows = self.replay_batch_size or len(batch[0])
         n_candidates = self.n_candidates or _CANDIDATES_PER_ROW * n_rows
-        candidates = self.memory_.sample(n_candidates, self._generator_, replacement=False)
-        x, y, groups = candidates
+        candidates = self.memory_.sample(n_candidates, call.generator, replacement=False)
+        x, y, groups = candidates.x, candidates.y, candidates.groups
         lr = self.net_.optimizer_.param_groups[0]["lr"]
-        gradient = self._gradient_on(*batch)
+        gradient = self.gradient_on(call, batch)
+        row_losses = call.objective.row_losses
         with fixed_statistics(self.net_.module_) as module, torch.no_grad():
             stepped = parameters_to_vector(self.net_.trainable()).sub_(gradient, alpha=lr)
             after, before = function_of(self.net_)(stepped, x), module(x)
-            rise = self._row_losses(after, y, groups) - self._row_losses(before, y, groups)
-        most = rise.topk(min(n_rows, len(x))).indices
-        return tuple(t.index_select(0, most) for t in candidates)
-
-    def _row_losses(self, outputs, y, groups):
-        """The loss of each row, whatever the criterion: the mean over a batch of that row."""
-        criterion = self.net_.criterion_
-        if type(criterion) is nn.CrossEntropyLoss and criterion.weight is None and criterion.reduction == "mean":
-            logits = self._active_logits(outputs, groups)
-            return F.cross_entropy(logits, y, reduction="none", label_smoothing=criterion.label_smoothing)
-
-        def row_loss(*row):
-            return self._task_loss(*(t[None] for t in row))
-
-        return vmap(row_loss)(outputs, y, groups)
+            rise = row_losses(after, y, groups) - row_losses(before, y, groups)
+        return candidates.take(rise.topk(min(n_rows, len(x))).indices)
 
 
-class ReplayClassifier(Replay, NetworkClassifier):
+class ReplayClassifier(Replay, ContinualClassifier):
     r"""Experience replay: every step learns from a batch of new rows and one of rows from memory.
 
     :math:`(1-w)\,L(\text{batch}) + w\,L(\text{memory batch})`, each a mean over its rows, in one forward pass. Rows are
@@ -158,14 +161,12 @@ class ReplayClassifier(Replay, NetworkClassifier):
     >>> clf = ReplayClassifier(buffer_size=50, policy="class_balanced", random_state=0)
     >>> for e in split_stream(load_digits(), n_experiences=5, class_order="sorted"):
     ...     clf = clf.partial_fit(e.X_train, e.y_train)
-    >>> clf.memory_.stored()[1].bincount().tolist()
+    >>> clf.memory_.stored().y.bincount().tolist()
     [5, 5, 5, 5, 5, 5, 5, 5, 5, 5]
     """
 
-    _constraints = {"policy": [one_of(*POLICIES)]}
 
-
-class ReplayRegressor(Replay, NetworkRegressor):
+class ReplayRegressor(Replay, ContinualRegressor):
     r"""Experience replay: every step learns from a batch of new rows and one of rows from memory.
 
     :math:`(1-w)\,L(\text{batch}) + w\,L(\text{memory batch})`, as :class:`ReplayClassifier`; L is the squared error, a
@@ -212,15 +213,15 @@ class ReplayRegressor(Replay, NetworkRegressor):
 
     def __init__(
         self,
-        net=None,
+        net: NeuralNet | None = None,
         *,
-        buffer_size=200,
-        retrieval="uniform",
-        n_candidates=None,
-        replay_batch_size=None,
-        replay_weight=0.5,
-        random_state=None,
-    ):
+        buffer_size: int = 200,
+        retrieval: str = "uniform",
+        n_candidates: int | None = None,
+        replay_batch_size: int | None = None,
+        replay_weight: float | str = 0.5,
+        random_state: Any = None,
+    ) -> None:
         super().__init__(
             net,
             buffer_size=buffer_size,
