@@ -1,62 +1,49 @@
 """LwF: learning without forgetting, by distilling the old network's answers on the new data."""
 
+from typing import Any
+
 import numpy as np
 import torch
-from torch.nn import functional as F
+from skorch import NeuralNet
+from torch import nn
 
-from .._compat import Interval, Real, between, one_of
-from ..network import NetworkClassifier, NetworkRegressor
-from .teacher import Teacher
-
-
-def distillation_loss(student, teacher, temperature, columns=slice(None)):
-    """KL(teacher ‖ student) of softmax outputs at a temperature, mean over rows.
-
-    Parameters
-    ----------
-    student, teacher : torch.Tensor of shape (n_rows, n_outputs)
-        Logits.
-    temperature : float
-    columns : index, default=slice(None)
-        Which of the student's outputs the teacher's are; of all others the teacher says that they have probability 0.
-
-    Returns
-    -------
-    torch.Tensor, scalar
-
-    References
-    ----------
-    Hinton, Vinyals & Dean, Distilling the knowledge in a neural network, 2015.
-    """
-    log_q = F.log_softmax(student / temperature, dim=-1)[..., columns]
-    log_p = F.log_softmax(teacher / temperature, dim=-1)
-    return (log_p.exp() * (log_p - log_q)).sum(-1).mean(-1)
+from ..base import ContinualClassifier, ContinualRegressor
+from ..engine.call import Call
+from ..engine.modules import frozen_copy
+from ..engine.passes import Passes
+from ..engine.penalties import distillation_loss
+from ..engine.rows import Rows
+from ..parameters import above, between, one_of
+from ..strategy import NetworkStrategy
 
 
-class LwF(Teacher):
+class LwF(NetworkStrategy):
     """α L + (1−α) T² KL(teacher ‖ student); the teacher is the network after the last experience."""
 
-    _pure_steps = True
-    _loss_state = (*Teacher._loss_state, "_old_outputs_")
-    _source = "Li & Hoiem 2017; Hinton et al. 2015"
-    _constraints = {
+    family = "distillation"
+    source = "Li & Hoiem 2017; Hinton et al. 2015"
+    pure_steps = True
+    carries = {"teacher_": "teacher"}
+    parameter_constraints = {
         "alpha": [between(0, 1), one_of("balanced")],
-        "temperature": [Interval(Real, 0, None, closed="neither")],
+        "temperature": [above(0)],
         "scale_by_temperature": ["boolean"],
         "distilled_outputs": [one_of("old", "active")],
     }
 
+    teacher_: nn.Module
+
     def __init__(
         self,
-        net=None,
+        net: NeuralNet | None = None,
         *,
-        alpha=0.5,
-        temperature=2.0,
-        scale_by_temperature=True,
-        distilled_outputs="old",
-        active_outputs="auto",
-        random_state=None,
-    ):
+        alpha: float | str = 0.5,
+        temperature: float = 2.0,
+        scale_by_temperature: bool = True,
+        distilled_outputs: str = "old",
+        active_outputs: str = "auto",
+        random_state: Any = None,
+    ) -> None:
         self.net = net
         self.alpha = alpha
         self.temperature = temperature
@@ -65,28 +52,31 @@ class LwF(Teacher):
         self.active_outputs = active_outputs
         self.random_state = random_state
 
-    def _new_experience(self):
-        super()._new_experience()
-        self._old_outputs_ = self._learned_outputs_
+    def consolidate(self) -> None:
+        """The network as it is becomes the teacher."""
+        self.teacher_ = frozen_copy(self.net_.module_)
 
-    def _begin(self, X, y):
-        self._alpha_ = 1 / self.n_experiences_ if self.alpha == "balanced" else self.alpha
-        self._scale_ = self.temperature**2 if self.scale_by_temperature else 1.0
-        return super()._begin(X, y)
+    def before_training(self, call: Call) -> None:
+        """The teacher's answers for the new rows are computed once."""
+        call.state.alpha = 1 / call.experience if self.alpha == "balanced" else self.alpha
+        call.state.scale = self.temperature**2 if self.scale_by_temperature else 1.0
+        if hasattr(self, "teacher_"):
+            call.rows.taught = self.network_outputs(call.rows.x, self.teacher_)
 
-    def _loss(self, forward, batch):
-        if len(batch) == 2:  # no teacher yet
-            return super()._loss(forward, batch)
-        x, y, teacher = batch
-        outputs = forward(x)
-        distillation = self._distillation(outputs, teacher)
-        return self._alpha_ * self._task_loss(outputs, y) + (1 - self._alpha_) * self._scale_ * distillation
+    def loss(self, call: Call, forward: Passes, batch: Rows) -> torch.Tensor:
+        """α L + (1−α) T² KL."""
+        if "taught" not in batch.names():  # no teacher yet
+            return super().loss(call, forward, batch)
+        outputs, alpha = forward(batch.x), call.state.alpha
+        distillation = self.distillation(call, outputs, batch.taught)
+        return alpha * call.objective.loss(outputs, batch.y) + (1 - alpha) * call.state.scale * distillation
 
-    def _end(self, X, y):
-        self._learned_outputs_ = self._outputs_to_distil()
+    def distillation(self, call: Call, outputs: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
+        """The distance of the student's outputs from the teacher's."""
+        raise NotImplementedError
 
 
-class LwFClassifier(LwF, NetworkClassifier):
+class LwFClassifier(LwF, ContinualClassifier):
     r"""Learning without forgetting: on the new rows, keep giving the old answers for the old classes.
 
     :math:`\alpha L + (1-\alpha)\, T^2\, \mathrm{KL}(p^T_{\text{teacher}} \,\|\, p^T_{\text{student}})`, where
@@ -136,24 +126,37 @@ class LwFClassifier(LwF, NetworkClassifier):
     'nothing'
     """
 
-    def _outputs_to_distil(self):
-        """Columns over which the teacher's softmax is taken: of each old task, or of all classes seen or active."""
-        groups = [columns for columns in self._groups_.values() if columns is not None]
+    def consolidate(self) -> None:
+        """The network as it is becomes the teacher, for the outputs that it has learned."""
+        super().consolidate()
+        self.old_outputs_ = self.learned_outputs_
+
+    def before_training(self, call: Call) -> None:
+        """The teacher's answers for the new rows are computed once, and what they are about is known."""
+        super().before_training(call)
+        if hasattr(self, "teacher_"):
+            call.state.old_outputs = [self.on_device(outputs) for outputs in self.old_outputs_]
+            no_tasks = all(outputs is None for outputs in self.output_groups_.values())
+            call.state.against_active = self.distilled_outputs == "active" and no_tasks
+
+    def after_training(self, call: Call) -> None:
+        """Keep over which outputs a teacher's softmax is taken: of each old task, or of all classes seen or active."""
+        groups = [outputs for outputs in self.output_groups_.values() if outputs is not None]
         all_active = self.distilled_outputs == "active" and self.active_outputs == "all"
-        together = np.arange(len(self.classes_)) if all_active else self._seen_columns_
-        return [torch.from_numpy(columns).to(self.net_.device) for columns in groups or [together]]
+        self.learned_outputs_ = groups or [np.arange(len(self.classes_)) if all_active else self.seen_outputs_]
 
-    def _distillation(self, outputs, teacher):
-        teacher = self._logits(teacher)
-        if self.distilled_outputs == "active" and all(columns is None for columns in self._groups_.values()):
-            [columns] = self._old_outputs_
-            return distillation_loss(self._active_logits(outputs), teacher[..., columns], self.temperature, columns)
-        student = self._logits(outputs)
-        losses = [distillation_loss(student[..., c], teacher[..., c], self.temperature) for c in self._old_outputs_]
-        return sum(losses) / len(losses)
+    def distillation(self, call: Call, outputs: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
+        """KL, a mean over old tasks."""
+        state, teacher = call.state, call.objective.logits(taught)
+        if state.against_active:
+            [old] = state.old_outputs
+            return distillation_loss(call.objective.active_logits(outputs), teacher[..., old], self.temperature, old)
+        student = call.objective.logits(outputs)
+        losses = [distillation_loss(student[..., k], teacher[..., k], self.temperature) for k in state.old_outputs]
+        return sum(losses[1:], losses[0]) / len(losses)
 
 
-class LwFRegressor(LwF, NetworkRegressor):
+class LwFRegressor(LwF, ContinualRegressor):
     r"""Learning without forgetting: on the new rows, keep giving the old answers.
 
     :math:`\alpha L + (1-\alpha)\,\overline{(f(x) - f_{\text{teacher}}(x))^2}`, both squared errors being means over
@@ -194,11 +197,9 @@ class LwFRegressor(LwF, NetworkRegressor):
     'nothing'
     """
 
-    def __init__(self, net=None, *, alpha=0.5, random_state=None):
+    def __init__(self, net: NeuralNet | None = None, *, alpha: float | str = 0.5, random_state: Any = None) -> None:
         super().__init__(net, alpha=alpha, scale_by_temperature=False, random_state=random_state)
 
-    def _outputs_to_distil(self):
-        """All outputs are distilled together."""
-
-    def _distillation(self, outputs, teacher):
-        return (outputs - teacher).square().mean((-2, -1))
+    def distillation(self, call: Call, outputs: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
+        """The squared error, a mean over rows and outputs."""
+        return (outputs - taught).square().mean((-2, -1))

@@ -1,43 +1,24 @@
 """Relation distillation: the rows of a batch keep the distances and angles that the old network saw between them."""
 
+from typing import Any
+
 import torch
+from skorch import NeuralNet
+from torch import nn
 from torch.nn import functional as F
 
-from .._compat import at_least
-from ..network import NetworkClassifier
-from .teacher import FeatureTeacher
+from ..engine.call import Call
+from ..engine.modules import frozen_copy
+from ..engine.passes import Passes
+from ..engine.rows import Rows
+from ..parameters import at_least
+from ..strategy import NetworkClassifier
 
 # Squared distances below this share of their mean are rounding: such rows coincide, and have no direction.
 _COINCIDE = 1e-6
 
 
-class RelationDistillation(FeatureTeacher):
-    """L + λ_D L_D + λ_A L_A: the distances between two rows, and the angles among three."""
-
-    _source = "Park et al. 2019 (RKD)"
-    _constraints = {"distance_weight": [at_least(0)], "angle_weight": [at_least(0)]}
-
-    def __init__(self, net=None, *, distance_weight=25.0, angle_weight=50.0, active_outputs="auto", random_state=None):
-        self.net = net
-        self.distance_weight = distance_weight
-        self.angle_weight = angle_weight
-        self.active_outputs = active_outputs
-        self.random_state = random_state
-
-    def _distillation(self, features, taught):
-        n = len(features)
-        student, teacher = products_and_distances(features), products_and_distances(taught)
-        loss = 0.0
-        if self.distance_weight:
-            terms = F.smooth_l1_loss(relative(student[1]), relative(teacher[1]), reduction="sum")
-            loss = loss + self.distance_weight * terms / max(n * (n - 1), 1)
-        if self.angle_weight:
-            terms = F.smooth_l1_loss(cosines(*student), cosines(*teacher), reduction="sum")
-            loss = loss + self.angle_weight * terms / max(n * (n - 1) * (n - 2), 1)
-        return loss
-
-
-class RelationDistillationClassifier(RelationDistillation, NetworkClassifier):
+class RelationDistillationClassifier(NetworkClassifier):
     r"""Relational distillation: rows keep the distances and angles that the old network saw between them.
 
     :math:`L + \lambda_D L_D + \lambda_A L_A`, over the pairs and triples of a batch's rows. With the features h, which
@@ -89,8 +70,62 @@ class RelationDistillationClassifier(RelationDistillation, NetworkClassifier):
     'nothing'
     """
 
+    family = "distillation"
+    source = "Park et al. 2019 (RKD)"
+    carries = {"teacher_": "teacher"}
+    parameter_constraints = {"distance_weight": [at_least(0)], "angle_weight": [at_least(0)]}
 
-def products_and_distances(h):
+    teacher_: nn.Module
+
+    def __init__(
+        self,
+        net: NeuralNet | None = None,
+        *,
+        distance_weight: float = 25.0,
+        angle_weight: float = 50.0,
+        active_outputs: str = "auto",
+        random_state: Any = None,
+    ) -> None:
+        super().__init__(net, active_outputs=active_outputs, random_state=random_state)
+        self.distance_weight = distance_weight
+        self.angle_weight = angle_weight
+
+    def consolidate(self) -> None:
+        """The network as it is becomes the teacher."""
+        self.teacher_ = frozen_copy(self.net_.module_)
+
+    def before_training(self, call: Call) -> None:
+        """The teacher's features of the new rows are computed once."""
+        if hasattr(self, "teacher_"):
+            call.rows.taught = self.network_features(call.rows.x, self.teacher_)
+
+    def loss(self, call: Call, forward: Passes, batch: Rows) -> torch.Tensor:
+        """L + λ_D L_D + λ_A L_A: the distances between two rows, and the angles among three."""
+        if "taught" not in batch.names():  # no teacher yet
+            return super().loss(call, forward, batch)
+        features, outputs = forward.features_and_outputs(batch.x)
+        return call.objective.loss(outputs, batch.y) + self.relation_loss(features, batch.taught)
+
+    def relation_loss(self, features: torch.Tensor, taught: torch.Tensor) -> torch.Tensor | float:
+        """λ_D L_D + λ_A L_A, of the features of the student and of the teacher.
+
+        Parameters
+        ----------
+        features, taught : torch.Tensor of shape (n_rows, n_features)
+        """
+        n = len(features)
+        student, teacher = products_and_distances(features), products_and_distances(taught)
+        loss: torch.Tensor | float = 0.0
+        if self.distance_weight:
+            terms = F.smooth_l1_loss(relative(student[1]), relative(teacher[1]), reduction="sum")
+            loss = loss + self.distance_weight * terms / max(n * (n - 1), 1)
+        if self.angle_weight:
+            terms = F.smooth_l1_loss(cosines(*student), cosines(*teacher), reduction="sum")
+            loss = loss + self.angle_weight * terms / max(n * (n - 1) * (n - 2), 1)
+        return loss
+
+
+def products_and_distances(h: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Inner products of rows, seen from their mean, and distances between them.
 
     Parameters
@@ -109,7 +144,7 @@ def products_and_distances(h):
     return products, torch.where(apart, squares, 1.0).sqrt() * apart
 
 
-def relative(distances):
+def relative(distances: torch.Tensor) -> torch.Tensor:
     """Distances in units of the mean distance between two different rows.
 
     Parameters
@@ -124,7 +159,7 @@ def relative(distances):
     return distances / mean.clamp(min=torch.finfo(distances.dtype).tiny)
 
 
-def cosines(products, distances):
+def cosines(products: torch.Tensor, distances: torch.Tensor) -> torch.Tensor:
     """Cosine of the angle that rows i and k form at row j, as entry (j, i, k); 0 where j coincides with i or k.
 
     The numerator ⟨hᵢ − hⱼ, hₖ − hⱼ⟩ comes from inner products, so that the differences of all pairs, n² vectors, are

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from .call import Call
 from .loop import PlainLearning, train
-from .modules import head_of
+from .modules import bytes_of, head_of
 from .rows import Rows
 
 
@@ -231,6 +231,10 @@ class FastLoop(NeuralNet):
         """Views of a vector in the shapes of the trained parameters, as a list."""
         params = self.trainable()
         return [v.view_as(p) for v, p in zip(vector.split([p.numel() for p in params]), params, strict=True)]
+
+    def nbytes(self) -> int:
+        """Bytes of the weights, buffers included, and of the optimiser's state."""
+        return bytes_of(self.module_) + bytes_of(self.optimizer_)
 
     # --- undoing ------------------------------------------------------------------------------------------------
 

@@ -1,14 +1,19 @@
 """HAT: hard attention to the task, a gate for each hidden unit and task."""
 
 from itertools import pairwise
+from typing import Any
 
 import torch
+from skorch import NeuralNet
 from torch import nn
 from torch.nn import functional as F
 
-from .._compat import at_least
-from ..modules import call_with, head_of
-from .per_task import PerTaskClassifier
+from ..engine.call import Call
+from ..engine.modules import call_with, head_of
+from ..engine.net import FastLoop
+from ..engine.rows import Rows
+from ..parameters import at_least
+from .per_task import Part, PerTaskClassifier, task_of
 
 # As in the authors' code: e stays where the sigmoid has a slope, and cosh where it is finite.
 _LARGEST_EMBEDDING = 6.0
@@ -30,7 +35,7 @@ class GatedModule(nn.Module):
     s : float
     """
 
-    def __init__(self, module, s):
+    def __init__(self, module: nn.Module, s: float) -> None:
         super().__init__()
         self.module = module
         self.s = s
@@ -39,11 +44,11 @@ class GatedModule(nn.Module):
         self.embedding = nn.Parameter(torch.randn(sum(self.widths)))
 
     @property
-    def head(self):
+    def head(self) -> nn.Linear:
         """The head of the module."""
         return head_of(self.module)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Outputs of the gated module for the rows ``x``."""
         gates = F.threshold(torch.sigmoid(self.s * self.embedding), _CLOSED, 0.0).split(self.widths)
         readers = {name: self.module.get_submodule(name).weight for name in self.layers[1:]}
@@ -51,7 +56,7 @@ class GatedModule(nn.Module):
         return call_with(self.module, gated, x)
 
 
-def read_by(weight, gates):
+def read_by(weight: torch.Tensor, gates: torch.Tensor) -> torch.Tensor:
     """Gates of the units that a layer reads, in a shape that multiplies its weight.
 
     Flattened channels have one gate for all their positions.
@@ -69,11 +74,11 @@ def read_by(weight, gates):
     return gates.view(1, -1, *(1 for _ in weight.shape[2:]))
 
 
-def _weight(layer_name):
+def _weight(layer_name: str) -> str:
     return f"{layer_name}.weight" if layer_name else "weight"
 
 
-def _chain(module):
+def _chain(module: nn.Module) -> list[str]:
     """Names of the layers, each of which reads the one before; the head is the last."""
     layers = [(n, m) for n, m in module.named_modules() if isinstance(m, nn.Linear | nn.modules.conv._ConvNd)]
     layers.sort(key=lambda named: named[1] is head_of(module))
@@ -124,7 +129,7 @@ class HATClassifier(PerTaskClassifier):
     Attributes
     ----------
     parts_ : dict
-        For each task its ``columns`` (classes in the order of their appearance), ``head`` and ``embedding``. Keys are
+        For each task its ``outputs`` (classes in the order of their appearance), ``head`` and ``embedding``. Keys are
         task ids, or ``("experience", k)`` for calls without.
     net_ : ContinualNet
         The network of the last task; ``net_.module_`` is a gated module, which has the prototype's as ``module``.
@@ -147,37 +152,46 @@ class HATClassifier(PerTaskClassifier):
     True
     """
 
-    _source = "Serrà et al. 2018"
-    _constraints = {"s_max": [at_least(1)], "sparsity": [at_least(0)]}
+    source = "Serrà et al. 2018"
+    parameter_constraints = {"s_max": [at_least(1)], "sparsity": [at_least(0)]}
 
-    def __init__(self, net=None, *, s_max=400.0, sparsity=0.75, random_state=None):
-        self.net = net
+    def __init__(
+        self,
+        net: NeuralNet | None = None,
+        *,
+        s_max: float = 400.0,
+        sparsity: float = 0.75,
+        random_state: Any = None,
+    ) -> None:
+        super().__init__(net, random_state=random_state)
         self.s_max = s_max
         self.sparsity = sparsity
-        self.random_state = random_state
 
-    def _new_net(self, n_outputs):
-        net = super()._new_net(n_outputs)
-        with self._seeded("gates"):
+    def new_network(self, call: Call, n_outputs: int) -> FastLoop:
+        """A network whose module is gated."""
+        net = super().new_network(call, n_outputs)
+        with call.seeded("gates"):
             net.module_ = GatedModule(net.module_, self.s_max).to(net.device)
-            net._initialize_optimizer()
+            net.initialize_optimizer()
         return net
 
     # --- parts of tasks ------------------------------------------------------------------------------------------
 
-    def _open_task(self, n_outputs, part):
-        super()._open_task(n_outputs, part)
-        if self._opens_experience_ and part is None:
-            self._set_embedding(torch.randn(len(self._embedding()), generator=self._torch_generator("embedding")))
+    def open_task(self, call: Call, n_outputs: int, part: Part | None) -> None:
+        """A new task has an embedding of its own."""
+        super().open_task(call, n_outputs, part)
+        if call.opens_experience and part is None:
+            self._set_embedding(torch.randn(len(self._embedding()), generator=call.torch_generator("embedding")))
 
-    def _resume(self, part):
-        super()._resume(part)
+    def resume(self, part: Part) -> None:
+        """A task comes back after others: bring its head and its embedding into the network."""
+        super().resume(part)
         self._set_embedding(*part["embedding"])
 
-    def _embedding(self):
+    def _embedding(self) -> nn.Parameter:
         return self.net_.module_.embedding
 
-    def _set_embedding(self, values):
+    def _set_embedding(self, values: torch.Tensor) -> None:
         """The embedding of another task, of which the optimiser knows nothing."""
         embedding = self._embedding()
         for history in self.net_.optimizer_.state.get(embedding, {}).values():
@@ -185,39 +199,38 @@ class HATClassifier(PerTaskClassifier):
                 history.zero_()
         embedding.data.copy_(values)
 
-    def _own_part(self):
-        return {**super()._own_part(), "embedding": (self._embedding().detach().clone(),)}
+    def own_part(self) -> Part:
+        """The head and the embedding."""
+        return {**super().own_part(), "embedding": (self._embedding().detach().clone(),)}
 
-    def _task_network(self, part):
-        module = super()._task_network(part)
+    def task_network(self, part: Part) -> nn.Module:
+        """The network with the gates of a task."""
+        module: Any = super().task_network(part)
         module.embedding.copy_(*part["embedding"])
         return module
 
     @property
-    def _fixes_statistics(self):
+    def fixes_statistics(self) -> bool:
         """Batch statistics are learned with the first experience, like all that belongs to no unit."""
         return self.n_experiences_ > 1
 
     # --- learning ------------------------------------------------------------------------------------------------
 
-    def _begin(self, X, y):
-        gates = [torch.sigmoid(self.s_max * part["embedding"][0]) for part in self._others()]
+    def before_training(self, call: Call) -> None:
+        """Find what the other tasks use: what it costs to use more, and which weights are free to move."""
+        others = [part for task, part in self.parts_.items() if task != task_of(call)]
+        gates = [torch.sigmoid(self.s_max * part["embedding"][0]) for part in others]
         used = torch.stack(gates).amax(0) if gates else torch.zeros_like(self._embedding())
-        self._unused_ = (1 - used) / (1 - used).sum().clamp(min=1e-6)
-        self._freedom_ = self._freedom(used.detach())
+        call.state.unused = (1 - used) / (1 - used).sum().clamp(min=1e-6)
+        call.state.freedom = self._freedom(used.detach(), is_first=not others)
         sizes = [p.numel() for p in self.net_.trainable()]
         position = [p is self._embedding() for p in self.net_.trainable()].index(True)
-        self._place_ = slice(sum(sizes[:position]), sum(sizes[: position + 1]))
-        self._before_ = self.net_.flatten()
-        return ()
+        call.state.place = slice(sum(sizes[:position]), sum(sizes[: position + 1]))
 
-    def _others(self):
-        return [part for task, part in self.parts_.items() if task != self._task_]
-
-    def _freedom(self, used):
+    def _freedom(self, used: torch.Tensor, is_first: bool) -> torch.Tensor:
         """1 − min(A_i, A_j) for each parameter; what belongs to no unit is free only until there are other tasks."""
-        gated = self.net_.module_
-        freedom = {p: torch.full_like(p, not self._others()) for p in self.net_.trainable()}
+        gated: Any = self.net_.module_
+        freedom: dict[nn.Parameter, torch.Tensor] = {p: torch.full_like(p, is_first) for p in self.net_.trainable()}
         reads = torch.ones((), device=used.device)
         for name, own in zip(gated.layers, used.split(gated.widths), strict=False):
             layer = gated.module.get_submodule(name)
@@ -231,28 +244,26 @@ class HATClassifier(PerTaskClassifier):
             freedom[p] = torch.ones_like(p)
         return torch.cat([freedom[p].flatten() for p in self.net_.trainable()]).detach()
 
-    def _new_epoch(self, epoch, n_batches):
-        self._batch_, self._last_batch_ = 0, n_batches - 1
-
-    def _mix(self, batch):
+    def before_step(self, call: Call, batch: Rows) -> None:
         """Anneal s: from 1/s_max in the first batch of an epoch to s_max in the last."""
-        progress = min(self._batch_ / self._last_batch_, 1.0) if self._last_batch_ else 1.0
-        self._batch_ += 1
+        last = call.n_batches - 1
+        progress = min(call.batch_index / last, 1.0) if last else 1.0
         self.net_.module_.s = 1 / self.s_max + (self.s_max - 1 / self.s_max) * progress
-        return batch
 
-    def _change_gradient(self, theta, gradient):
+    def after_backward(self, call: Call, theta: torch.Tensor, gradient: torch.Tensor) -> None:
         """The gradient of c R by the embedding, and the compensation for the slope of σ(s e)."""
-        s, e, g = self.net_.module_.s, theta[self._place_], gradient[self._place_]
+        place = call.state.place
+        s, e, g = self.net_.module_.s, theta[place], gradient[place]
         a = torch.sigmoid(s * e)
-        g.add_(a * (1 - a) * self._unused_, alpha=self.sparsity * s)
+        g.add_(a * (1 - a) * call.state.unused, alpha=self.sparsity * s)
         g.mul_((s * e).clamp(-_LARGEST_COSH, _LARGEST_COSH).cosh().add(1)).div_(e.cosh().add(1)).mul_(self.s_max / s)
-        self._before_ = theta.clone()
+        call.state.before = theta.clone()
 
-    def _after_step(self, theta):
-        torch.lerp(self._before_, theta, self._freedom_, out=theta)
-        theta[self._place_].clamp_(-_LARGEST_EMBEDDING, _LARGEST_EMBEDDING)
+    def after_step(self, call: Call, theta: torch.Tensor, batch: Rows) -> None:
+        """Mask the step: what other tasks use moves less, or not at all."""
+        torch.lerp(call.state.before, theta, call.state.freedom, out=theta)
+        theta[call.state.place].clamp_(-_LARGEST_EMBEDDING, _LARGEST_EMBEDDING)
 
-    def _end(self, X, y):
+    def after_training(self, call: Call) -> None:
+        """Predictions use the hardest gates."""
         self.net_.module_.s = self.s_max
-        del self._unused_, self._freedom_, self._before_, self._place_, self._batch_, self._last_batch_

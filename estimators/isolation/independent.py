@@ -1,72 +1,88 @@
 """Independent: a network for each task, integrated at prediction."""
 
 import copy
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import clone
+from skorch import NeuralNet
 
-from .._compat import Integral, at_least, one_of
 from ..base import ContinualClassifier, ContinualEstimator, ContinualRegressor
-from ..baselines.naive import NaiveClassifier, NaiveRegressor
-from ..modules import MLP
-from ..net import ContinualRegressionNet
-from ..network import NetworkStrategy
-from .per_task import answers_of, most_certain
+from ..engine.call import Call
+from ..engine.modules import MLP
+from ..engine.net import ContinualRegressionNet, FastLoop
+from ..parameters import Integral, at_least, one_of
+from ..strategy import NetworkClassifier, NetworkRegressor
+from .per_task import Answer, answers_of, most_certain, task_of
+
+# Mean and standard deviation of a task's inputs, and their autoencoder.
+Gate = tuple[NDArray[np.float32], float, NetworkRegressor]
 
 
 class Independent(ContinualEstimator):
     """A network of its own for each task; without task ids, the gates that say whose inputs a row looks like."""
 
-    _family = "isolation"
-    _learner_class: type[NetworkStrategy]
-    _integrations: tuple[str, ...]
-    _source = "a network per task; integration: Aljundi et al. 2017"
-    _constraints = {
-        **NetworkStrategy._constraints,
+    family = "isolation"
+    source = "a network per task; integration: Aljundi et al. 2017"
+    parameter_constraints = {
+        **NetworkClassifier.parameter_constraints,
         "gate_units": [at_least(1, Integral)],
     }
+    integrations: ClassVar[tuple[str, ...]]
+    learner_class: ClassVar[type[NetworkClassifier] | type[NetworkRegressor]]
+
+    net: NeuralNet | None
+    integration: str
+    gate_units: int
+    learners_: dict[Hashable, Any]
+    gates_: dict[Hashable, Gate]
 
     @property
-    def _needs_task_id(self):  # type: ignore[override]
+    def needs_task_id(self) -> bool:  # type: ignore[override]
+        """Whether only a task id says who answers."""
         return self.integration == "task_id"
 
     @property
-    def _keeps(self):  # type: ignore[override]
+    def keeps(self) -> str:  # type: ignore[override]
         """A gate has the mean of its task's inputs."""
         return "statistics" if self.integration == "gate" else "nothing"
 
-    def _learn(self, X, y):
-        key = self._running_task_ if self._running_task_ is not None else ("experience", self.n_experiences_)
-        learners = getattr(self, "learners_", {})
+    def learn(self, call: Call) -> None:
+        """Train the network of the call's task, and its gate."""
+        key, learners = task_of(call), getattr(self, "learners_", {})
         if key in learners:
             learner = copy.deepcopy(learners[key])
         else:
-            seed = int(self._rng("learner").integers(2**31))
-            learner = self._learner_class(net=None if self.net is None else clone(self.net), random_state=seed)
-        learner.partial_fit(X, y, task_id=key)
+            seed = int(call.rng("learner").integers(2**31))
+            learner = self.learner_class(net=None if self.net is None else clone(self.net), random_state=seed)
+            learner.pure_steps = True  # it does nothing but train
+        learner.partial_fit(call.X, call.y, task_id=key)
         self.learners_ = {**learners, key: learner}
         if self.integration == "gate":
             gates = getattr(self, "gates_", {})
-            self.gates_ = {**gates, key: self._learned_gate(gates.get(key), X, learner.net_)}
+            self.gates_ = {**gates, key: self._learned_gate(call, gates.get(key), learner.net_)}
 
     # --- the gate ------------------------------------------------------------------------------------------------
 
-    def _learned_gate(self, gate, X, net):
+    def _learned_gate(self, call: Call, gate: Gate | None, net: FastLoop) -> Gate:
         """The autoencoder of a task's inputs, trained as long as the task's network; `gate` is the one so far."""
+        X = call.X
         if gate is None:
             n_units = max(1, min(self.gate_units, X.shape[1] // 2))
             schedule = {name: getattr(net, name) for name in ("max_epochs", "max_steps", "batch_size", "device")}
             coder = ContinualRegressionNet(MLP, module__hidden_units=(n_units,), lr=0.01, **schedule)
-            seed = int(self._rng("gate").integers(2**31))
+            seed = int(call.rng("gate").integers(2**31))
             mean = X.mean(axis=0)
-            gate = mean, float(np.std(X - mean)) or 1.0, NaiveRegressor(coder, random_state=seed)
-        mean, scale, coder = copy.deepcopy(gate)
+            gate = mean, float(np.std(X - mean)) or 1.0, NetworkRegressor(coder, random_state=seed)
+        mean, scale, learner = copy.deepcopy(gate)
         inputs = (X - mean) / scale
-        coder.partial_fit(inputs, inputs, task_id="inputs")
-        return mean, scale, coder
+        learner.partial_fit(inputs, inputs, task_id="inputs")
+        return mean, scale, learner
 
-    def _errors(self, X):
-        """Mean squared error of each gate's reconstruction of each row."""
+    def gate_errors(self, X: NDArray[Any]) -> NDArray[np.float64]:
+        """Mean squared error of each gate's reconstruction of each row, shape (n_gates, n_rows)."""
         errors = []
         for mean, scale, coder in self.gates_.values():
             inputs = (X - mean) / scale
@@ -75,23 +91,21 @@ class Independent(ContinualEstimator):
 
     # --- predictions ---------------------------------------------------------------------------------------------
 
-    def _all_learners(self):
+    def all_learners(self) -> Iterable[Any]:
         """The networks to be asked where the task is not known."""
         if self.integration == "task_id" and len(self.learners_) > 1:
-            others = ", ".join(repr(name) for name in self._integrations if name != "task_id")
+            others = ", ".join(repr(name) for name in self.integrations if name != "task_id")
             raise ValueError(
                 "integration='task_id' needs the task_id of the rows to predict; give predict(X, task_id=...) or "
                 f"use another integration: {others}."
             )
         return self.learners_.values()
 
-    def _memory(self):
-        total: dict[str, int] = {}
+    def carried(self) -> Iterator[tuple[str, Any]]:
+        """What the networks carry, and those of the gates."""
         coders = [coder for _, _, coder in getattr(self, "gates_", {}).values()]
         for learner in (*self.learners_.values(), *coders):
-            for kind, n_bytes in learner.memory_usage().items():
-                total[kind] = total.get(kind, 0) + n_bytes
-        return total
+            yield from learner.carried()
 
 
 class IndependentClassifier(Independent, ContinualClassifier):
@@ -125,9 +139,9 @@ class IndependentClassifier(Independent, ContinualClassifier):
 
     Attributes
     ----------
-    learners_ : dict of NaiveClassifier
+    learners_ : dict of NetworkClassifier
         The classifier of each task; keys are task ids, or ``("experience", k)`` for calls without.
-    gates_ : dict of (ndarray, float, NaiveRegressor)
+    gates_ : dict of (ndarray, float, NetworkRegressor)
         With "gate": mean and standard deviation of each task's inputs, and the autoencoder.
     classes_ : ndarray of shape (n_classes,)
     n_experiences_, n_features_in_ : int
@@ -150,37 +164,45 @@ class IndependentClassifier(Independent, ContinualClassifier):
     True
     """
 
-    _integrations = ("task_id", "entropy", "gate", "vote")
-    _constraints = {"integration": [one_of(*_integrations)]}
-    _learner_class = NaiveClassifier
+    integrations = ("task_id", "entropy", "gate", "vote")
+    parameter_constraints = {"integration": [one_of(*integrations)]}
+    learner_class = NetworkClassifier
 
-    def __init__(self, net=None, *, integration="entropy", gate_units=10, random_state=None):
+    def __init__(
+        self,
+        net: NeuralNet | None = None,
+        *,
+        integration: str = "entropy",
+        gate_units: int = 10,
+        random_state: Any = None,
+    ) -> None:
         self.net = net
         self.integration = integration
         self.gate_units = gate_units
         self.random_state = random_state
 
-    def _scores(self, X):
-        answers = [self._answer(learner, X) for learner in self._all_learners()]
+    def output_scores(self, X: NDArray[Any]) -> NDArray[Any]:
+        """Logarithms of probabilities: of the network that answers, or of the mean."""
+        answers = [self._answer(learner, X) for learner in self.all_learners()]
         if self.integration == "gate":
-            return answers_of(self._errors(X).argmin(axis=0), answers, len(self.classes_))
+            return answers_of(self.gate_errors(X).argmin(axis=0), answers, len(self.classes_))
         if self.integration == "vote":
             return self._votes(answers, len(X))
         return most_certain(answers, len(self.classes_))
 
-    def _task_scores(self, X, task_id):
+    def task_output_scores(self, X: NDArray[Any], task_id: Hashable) -> NDArray[Any]:
+        """Logarithms of the probabilities of the task's network."""
         return most_certain([self._answer(self.learners_[task_id], X)], len(self.classes_))
 
-    def _answer(self, learner, X):
-        """Columns of a network's classes, and the logarithms of its probabilities."""
+    def _answer(self, learner: NetworkClassifier, X: NDArray[Any]) -> Answer:
         return learner.classes_, _log(learner.predict_proba(X))
 
-    def _votes(self, answers, n_rows):
+    def _votes(self, answers: Sequence[Answer], n_rows: int) -> NDArray[np.float64]:
         total = np.zeros((n_rows, len(self.classes_)))
         n_voters = np.zeros(len(self.classes_))
-        for columns, log_p in answers:
-            total[:, columns] += np.exp(log_p)
-            n_voters[columns] += 1
+        for outputs, log_p in answers:
+            total[:, outputs] += np.exp(log_p)
+            n_voters[outputs] += 1
         return _log(total / np.maximum(n_voters, 1))
 
 
@@ -207,9 +229,9 @@ class IndependentRegressor(Independent, ContinualRegressor):
 
     Attributes
     ----------
-    learners_ : dict of NaiveRegressor
+    learners_ : dict of NetworkRegressor
         The regressor of each task; keys are task ids, or ``("experience", k)`` for calls without.
-    gates_ : dict of (ndarray, float, NaiveRegressor)
+    gates_ : dict of (ndarray, float, NetworkRegressor)
         With "gate": mean and standard deviation of each task's inputs, and the autoencoder.
     n_experiences_, n_features_in_, n_outputs_ : int
 
@@ -229,25 +251,34 @@ class IndependentRegressor(Independent, ContinualRegressor):
     True
     """
 
-    _integrations = ("task_id", "gate", "vote")
-    _constraints = {"integration": [one_of(*_integrations)]}
-    _learner_class = NaiveRegressor
+    integrations = ("task_id", "gate", "vote")
+    parameter_constraints = {"integration": [one_of(*integrations)]}
+    learner_class = NetworkRegressor
 
-    def __init__(self, net=None, *, integration="gate", gate_units=10, random_state=None):
+    def __init__(
+        self,
+        net: NeuralNet | None = None,
+        *,
+        integration: str = "gate",
+        gate_units: int = 10,
+        random_state: Any = None,
+    ) -> None:
         self.net = net
         self.integration = integration
         self.gate_units = gate_units
         self.random_state = random_state
 
-    def _predictions(self, X):
-        answers = np.stack([learner.predict(X) for learner in self._all_learners()])
+    def predictions(self, X: NDArray[Any]) -> NDArray[Any]:
+        """Predictions of the network that answers, or the mean."""
+        answers = np.stack([learner.predict(X) for learner in self.all_learners()])
         if self.integration == "gate":
-            return answers[self._errors(X).argmin(axis=0), np.arange(len(X))]
+            return answers[self.gate_errors(X).argmin(axis=0), np.arange(len(X))]
         return answers.mean(axis=0)
 
-    def _task_predictions(self, X, task_id):
+    def task_predictions(self, X: NDArray[Any], task_id: Hashable) -> NDArray[Any]:
+        """Predictions of the task's network."""
         return self.learners_[task_id].predict(X)
 
 
-def _log(p):
+def _log(p: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.log(np.maximum(p, np.finfo(np.float64).tiny))

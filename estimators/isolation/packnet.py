@@ -1,11 +1,16 @@
 """PackNet: train, prune, retrain, freeze; the next task gets what was pruned."""
 
+from typing import Any
+
 import torch
+from skorch import NeuralNet
 from torch import nn
 
-from .._compat import between
-from ..modules import head_of, tensor_bytes
-from .per_task import PerTaskClassifier
+from ..engine.call import Call
+from ..engine.modules import head_of
+from ..engine.rows import Rows
+from ..parameters import between
+from .per_task import Part, PerTaskClassifier
 
 
 class PackNetClassifier(PerTaskClassifier):
@@ -40,7 +45,7 @@ class PackNetClassifier(PerTaskClassifier):
         For each weight that may be pruned, by name of the parameter and in its shape: the number of the experience that
         keeps it, or 0 where it is free.
     parts_ : dict
-        For each task its ``columns`` (classes in the order of their appearance), ``head``, and ``last_owner``: the
+        For each task its ``outputs`` (classes in the order of their appearance), ``head``, and ``last_owner``: the
         largest owner whose weights it uses. Keys are task ids, or ``("experience", k)`` for calls without.
     net_ : ContinualNet
         The network of the last task.
@@ -62,93 +67,100 @@ class PackNetClassifier(PerTaskClassifier):
     [1600, 3200, 1600]
     """
 
-    _source = "Mallya & Lazebnik 2018"
-    _constraints = {"prune_fraction": [between(0, 1)], "retrain_fraction": [between(0, 1, closed="left")]}
+    source = "Mallya & Lazebnik 2018"
+    carries = {"owners_": "weights"}
+    parameter_constraints = {
+        "prune_fraction": [between(0, 1)],
+        "retrain_fraction": [between(0, 1, closed="left")],
+    }
 
-    def __init__(self, net=None, *, prune_fraction=0.75, retrain_fraction=1 / 3, random_state=None):
-        self.net = net
+    owners_: dict[str, torch.Tensor]
+
+    def __init__(
+        self,
+        net: NeuralNet | None = None,
+        *,
+        prune_fraction: float = 0.75,
+        retrain_fraction: float = 1 / 3,
+        random_state: Any = None,
+    ) -> None:
+        super().__init__(net, random_state=random_state)
         self.prune_fraction = prune_fraction
         self.retrain_fraction = retrain_fraction
-        self.random_state = random_state
 
     @property
-    def _fixes_statistics(self):
+    def fixes_statistics(self) -> bool:
         """Batch statistics are learned with the first experience, like all that is not pruned."""
         return self.n_experiences_ > 1
 
-    def _begin(self, X, y):
+    def before_training(self, call: Call) -> None:
+        """Only free weights learn; in a further call of a running experience its own compete again."""
         weights = _prunable(self.net_.module_)
         if not hasattr(self, "owners_"):
             self.owners_ = {name: torch.zeros_like(w, dtype=torch.int16) for name, w in weights.items()}
-        # In a further call of a running experience its own weights compete again.
-        self._free_ = {name: (owner == 0) | (owner == self.n_experiences_) for name, owner in self.owners_.items()}
-        self._fix(self.net_.flatten(), self._free_)
-        self._steps_before_pruning_ = 1
-        return ()
+        call.state.free = {name: (owner == 0) | (owner == call.experience) for name, owner in self.owners_.items()}
+        self._fix(call, self.net_.flatten(), call.state.free)
 
-    def _new_epoch(self, epoch, n_batches):
-        if epoch == 0:
-            n_steps = self.net_.max_steps or self.net_.max_epochs * n_batches
-            self._steps_before_pruning_ = max(1, n_steps - round(self.retrain_fraction * n_steps))
+    def after_backward(self, call: Call, theta: torch.Tensor, gradient: torch.Tensor) -> None:
+        """Mask the gradient of what is fixed."""
+        gradient.mul_(call.state.learning)
 
-    def _change_gradient(self, theta, gradient):
-        gradient.mul_(self._learning_)
+    def after_step(self, call: Call, theta: torch.Tensor, batch: Rows) -> None:
+        """Optimisers move weights without a gradient, too (momentum, decay): put back what is fixed; prune in time."""
+        torch.where(call.state.learning, theta, call.state.fixed, out=theta)
+        if call.step == self._pruning_step(call):
+            self._prune(call, theta)
 
-    def _after_step(self, theta):
-        """Optimisers move weights without a gradient, too (momentum, decay): put back what is fixed."""
-        torch.where(self._learning_, theta, self._fixed_, out=theta)
-        self._steps_before_pruning_ -= 1
-        if self._steps_before_pruning_ == 0:
-            self._prune(theta)
+    def after_training(self, call: Call) -> None:
+        """Prune, if training stopped early."""
+        if call.step < self._pruning_step(call):
+            self._prune(call, self.net_.flatten())
 
-    def _end(self, X, y):
-        if self._steps_before_pruning_ > 0:  # stopped early
-            self._prune(self.net_.flatten())
-        del self._free_, self._fixed_, self._learning_, self._steps_before_pruning_
+    def _pruning_step(self, call: Call) -> int:
+        """The step after which is pruned."""
+        n_steps = self.net_.max_steps or self.net_.max_epochs * call.n_batches
+        return max(1, n_steps - round(self.retrain_fraction * n_steps))
 
-    def _prune(self, theta):
+    def _prune(self, call: Call, theta: torch.Tensor) -> None:
         """Of each layer's free weights keep the largest, and set the others to zero: they stay free."""
         owners, kept = {}, {}
         parameters = dict(zip(_names(self.net_.module_), self.net_.unflatten(theta), strict=True))
-        for name, free in self._free_.items():
+        for name, free in call.state.free.items():
             n_free = int(free.sum())
             magnitudes = parameters[name].abs().masked_fill(~free, -1).flatten()
             largest = magnitudes.topk(n_free - round(self.prune_fraction * n_free)).indices
             kept[name] = torch.zeros_like(free).flatten().index_fill_(0, largest, True).view_as(free)
-            owners[name] = self.owners_[name].masked_fill(free, 0).masked_fill(kept[name], self.n_experiences_)
+            owners[name] = self.owners_[name].masked_fill(free, 0).masked_fill(kept[name], call.experience)
             parameters[name].masked_fill_(free & ~kept[name], 0)
         self.owners_ = owners
-        self._fix(theta, kept)
+        self._fix(call, theta, kept)
 
-    def _fix(self, theta, learning):
+    def _fix(self, call: Call, theta: torch.Tensor, learning: dict[str, torch.Tensor]) -> None:
         """From now on only these weights learn, and the head, and in the first experience all that is not pruned."""
         head = set(head_of(self.net_.module_).parameters())
-        others = [torch.full_like(p, p in head or self.n_experiences_ == 1) for p in self.net_.trainable()]
+        others = [torch.full_like(p, p in head or call.experience == 1) for p in self.net_.trainable()]
         masks = [learning.get(name, o) for name, o in zip(_names(self.net_.module_), others, strict=True)]
-        self._learning_ = torch.cat([mask.bool().flatten() for mask in masks])
-        self._fixed_ = theta.clone()
+        call.state.learning = torch.cat([mask.bool().flatten() for mask in masks])
+        call.state.fixed = theta.clone()
 
-    def _own_part(self):
-        return {**super()._own_part(), "last_owner": self.n_experiences_}
+    def own_part(self) -> Part:
+        """The head, and whose weights the task uses."""
+        return {**super().own_part(), "last_owner": self.n_experiences_}
 
-    def _task_network(self, part):
-        module = super()._task_network(part)
+    def task_network(self, part: Part) -> nn.Module:
+        """The network with the weights that a task uses."""
+        module = super().task_network(part)
         for name, owner in self.owners_.items():
             module.get_parameter(name).mul_((owner > 0) & (owner <= part["last_owner"]))
         return module
 
-    def _memory(self):
-        usage = super()._memory()
-        usage["weights"] += tensor_bytes(*getattr(self, "owners_", {}).values())
-        return usage
 
-
-def _names(module):
+def _names(module: nn.Module) -> list[str]:
     """Names of the trained parameters, in the order of ``theta``."""
     return [name for name, p in module.named_parameters() if p.requires_grad]
 
 
-def _prunable(module):
+def _prunable(module: nn.Module) -> dict[str, nn.Parameter]:
     """Trained weights of linear and convolutional layers, without the head's, by name."""
     layers = (nn.Linear, nn.modules.conv._ConvNd)
     return {

@@ -1,13 +1,32 @@
 """What methods share that give each task a part of its own: outputs for its classes, and a network that answers."""
 
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any, TypeAlias
+
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from skorch import NeuralNet
 from torch import nn
 
-from ..modules import frozen_copy, head_of, tensor_bytes
-from ..network import NetworkClassifier
+from ..base import ContinualClassifier
+from ..engine.call import Call
+from ..engine.modules import frozen_copy, head_of
+from ..engine.objective import Classification, Objective, as_logits
+from ..engine.rows import Rows
+from ..strategy import NetworkStrategy
+
+Part: TypeAlias = dict[str, Any]
+# The outputs of a network's classes, and the logarithms of its probabilities.
+Answer: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 
-class PerTaskClassifier(NetworkClassifier):
+def task_of(call: Call) -> Hashable:
+    """The key of a call's task; a call without task id is a task of its own."""
+    return call.task_id if call.task_id is not None else ("experience", call.experience)
+
+
+class PerTaskClassifier(NetworkStrategy, ContinualClassifier):
     """A network with a part for each task: at least a head of its own, over the task's classes only.
 
     ``net_`` is the network of the running task; its outputs are the task's classes, in the order of their appearance.
@@ -17,26 +36,26 @@ class PerTaskClassifier(NetworkClassifier):
     certain one answers.
     """
 
-    _family = "isolation"
-    # The outputs are those of the running task: all are active.
-    _inactive_ = None
+    family = "isolation"
 
-    def __init__(self, net=None, *, random_state=None):
+    parts_: dict[Hashable, Part]
+
+    def __init__(self, net: NeuralNet | None = None, *, random_state: Any = None) -> None:
         self.net = net
         self.random_state = random_state
 
-    # --- hooks ---------------------------------------------------------------------------------------------------
+    # --- what methods say ----------------------------------------------------------------------------------------
 
-    def _own_part(self):
+    def own_part(self) -> Part:
         """What belongs to the running task alone: a dict of tuples of tensors, and of numbers."""
         return {"head": head_tensors(self.net_.module_)}
 
-    def _resume(self, part):
+    def resume(self, part: Part) -> None:
         """A task comes back after others: bring what belongs to it into the network."""
         for p, kept in zip(_head_parameters(self.net_.module_), part["head"], strict=True):
             p.data[: len(kept)] = kept
 
-    def _task_network(self, part):
+    def task_network(self, part: Part) -> nn.Module:
         """A module, apart from the one that learns, that gives the outputs of a task."""
         module = frozen_copy(self.net_.module_)
         head = head_of(module)
@@ -44,70 +63,75 @@ class PerTaskClassifier(NetworkClassifier):
             setattr(head, name, nn.Parameter(kept, requires_grad=False))
         return module
 
-    # --- learning ------------------------------------------------------------------------------------------------
-
-    def _ready(self, X, y):
-        self.parts_ = getattr(self, "parts_", {})
-        self._task_ = self._running_task_ if self._running_task_ is not None else ("experience", self.n_experiences_)
-        part = self.parts_.get(self._task_)
-        known = np.empty(0, dtype=np.int64) if part is None else part["columns"]
-        self._task_columns_ = np.concatenate([known, np.setdiff1d(y, known)])
-        self._open_task(len(self._task_columns_), part)
-        outputs = np.zeros(len(self.classes_), dtype=np.int64)
-        outputs[self._task_columns_] = np.arange(len(self._task_columns_))
-        return self._to_device(X), self._to_device(outputs[y])
-
-    def _close(self, X, y):
-        super()._close(X, y)
-        self.parts_ = {**self.parts_, self._task_: {"columns": self._task_columns_, **self._own_part()}}
-
-    def _open_task(self, n_outputs, part):
+    def open_task(self, call: Call, n_outputs: int, part: Part | None) -> None:
         """Make ``net_`` the network in which the task of this call learns; `part` is what the task has already."""
         if not hasattr(self, "net_"):
-            self.net_ = self._new_net(n_outputs)
+            self.net_ = self.new_network(call, n_outputs)
             return
-        with self._seeded("weights"):
-            if self._opens_experience_:
+        with call.seeded("weights"):
+            if call.opens_experience:
                 self.net_.start_experience()
                 self.net_.resize_head(0)
             self.net_.resize_head(n_outputs)
-        if self._opens_experience_ and part is not None:
-            self._resume(part)
+        if call.opens_experience and part is not None:
+            self.resume(part)
 
-    def _ready_net(self):
-        """The untrained network of :meth:`initialize`, with an output for each announced class."""
-        self.net_ = self._new_net(self._n_outputs())
+    # --- learning ------------------------------------------------------------------------------------------------
+
+    def ready_network(self, call: Call) -> None:
+        """Make ``net_`` the network of the task, with an output for each of the task's classes."""
+        self.parts_ = getattr(self, "parts_", {})
+        part = self.parts_.get(task_of(call))
+        known = np.empty(0, dtype=np.int64) if part is None else part["outputs"]
+        call.state.outputs = np.concatenate([known, np.setdiff1d(call.y, known)])
+        self.open_task(call, len(call.state.outputs), part)
+
+    def new_objective(self, call: Call) -> Objective:
+        """The outputs are those of the running task: all are active."""
+        return Classification(self.net_.criterion_)
+
+    def device_rows(self, call: Call) -> Rows:
+        """Targets are the numbers of the task's outputs."""
+        own = np.zeros(len(self.classes_), dtype=np.int64)
+        own[call.state.outputs] = np.arange(len(call.state.outputs))
+        return Rows(x=self.on_device(call.X), y=self.on_device(own[call.y]))
+
+    def finish_training(self, call: Call) -> None:
+        """Keep what belongs to the task alone."""
+        super().finish_training(call)
+        self.parts_ = {**self.parts_, task_of(call): {"outputs": call.state.outputs, **self.own_part()}}
 
     # --- predictions ---------------------------------------------------------------------------------------------
 
-    def _scores(self, X):
+    def output_scores(self, X: NDArray[Any]) -> NDArray[Any]:
+        """Logarithms of the probabilities of the most certain task's network."""
         parts = getattr(self, "parts_", {})
         if not parts:  # nothing learned yet
-            return super()._scores(X)
-        answers = [(part["columns"], self._log_probabilities(X, part)) for part in parts.values()]
-        return most_certain(answers, len(self.classes_))
+            return super().output_scores(X)
+        return most_certain([self._answer(X, part) for part in parts.values()], len(self.classes_))
 
-    def _task_scores(self, X, task_id):
-        part = self.parts_[task_id]
-        return most_certain([(part["columns"], self._log_probabilities(X, part))], len(self.classes_))
+    def task_output_scores(self, X: NDArray[Any], task_id: Hashable) -> NDArray[Any]:
+        """Logarithms of the probabilities of the task's network."""
+        return most_certain([self._answer(X, self.parts_[task_id])], len(self.classes_))
 
-    def _log_probabilities(self, X, part):
-        outputs = self._outputs(self._to_device(X), self._task_network(part))
-        return self._logits(outputs).double().log_softmax(1).cpu().numpy()
+    def _answer(self, X: NDArray[Any], part: Part) -> Answer:
+        outputs = self.network_outputs(self.on_device(X), self.task_network(part))
+        logits = as_logits(outputs, self.net_.criterion_)
+        return part["outputs"], logits.double().log_softmax(1).cpu().numpy()
 
-    def _memory(self):
-        usage = super()._memory()
+    def carried(self) -> Iterator[tuple[str, Any]]:
+        """The network, and the tensors of the tasks' parts."""
+        yield from super().carried()
         for part in getattr(self, "parts_", {}).values():
-            usage["weights"] += sum(tensor_bytes(*kept) for kept in part.values() if isinstance(kept, tuple))
-        return usage
+            yield "weights", [kept for kept in part.values() if isinstance(kept, tuple)]
 
 
-def _head_parameters(module):
+def _head_parameters(module: nn.Module) -> list[nn.Parameter]:
     head = head_of(module)
     return [p for p in (head.weight, head.bias) if p is not None]
 
 
-def head_tensors(module):
+def head_tensors(module: nn.Module) -> tuple[torch.Tensor, ...]:
     """Copies of the head's weight and, if it has one, bias.
 
     Parameters
@@ -121,7 +145,7 @@ def head_tensors(module):
     return tuple(p.detach().clone() for p in _head_parameters(module))
 
 
-def most_certain(answers, n_columns):
+def most_certain(answers: Sequence[Answer], n_outputs: int) -> NDArray[np.float64]:
     r"""Scores where, for each row, only the most certain of several networks answers.
 
     That is the one whose probabilities have the lowest entropy relative to that of a uniform guess over its classes,
@@ -130,12 +154,12 @@ def most_certain(answers, n_columns):
     Parameters
     ----------
     answers : list of (ndarray of int, ndarray of shape (n_rows, n_classes_of_network))
-        The columns of each network's classes, and the logarithms of its probabilities.
-    n_columns : int
+        The outputs of each network's classes, and the logarithms of its probabilities.
+    n_outputs : int
 
     Returns
     -------
-    ndarray of shape (n_rows, n_columns)
+    ndarray of shape (n_rows, n_outputs)
         Logarithms of probabilities; minus infinity for what the answering network does not know.
 
     Examples
@@ -144,31 +168,31 @@ def most_certain(answers, n_columns):
     >>> most_certain([(np.array([0, 1]), unsure), (np.array([2, 3]), sure)], 4).argmax(axis=1)
     array([2])
     """
-    return answers_of(np.stack([_relative_entropy(log_p) for _, log_p in answers]).argmin(axis=0), answers, n_columns)
+    return answers_of(np.stack([_relative_entropy(log_p) for _, log_p in answers]).argmin(axis=0), answers, n_outputs)
 
 
-def answers_of(chosen, answers, n_columns):
+def answers_of(chosen: NDArray[np.int64], answers: Sequence[Answer], n_outputs: int) -> NDArray[np.float64]:
     """Scores where, for each row, the network `chosen` answers; see :func:`most_certain`.
 
     Parameters
     ----------
     chosen : ndarray of int, shape (n_rows,)
         Position in `answers`.
-    answers, n_columns
+    answers, n_outputs
         As for :func:`most_certain`.
 
     Returns
     -------
-    ndarray of shape (n_rows, n_columns)
+    ndarray of shape (n_rows, n_outputs)
     """
-    scores = np.full((len(chosen), n_columns), -np.inf)
-    for k, (columns, log_p) in enumerate(answers):
+    scores = np.full((len(chosen), n_outputs), -np.inf)
+    for k, (outputs, log_p) in enumerate(answers):
         rows = np.flatnonzero(chosen == k)
-        scores[np.ix_(rows, columns)] = log_p[rows]
+        scores[np.ix_(rows, outputs)] = log_p[rows]
     return scores
 
 
-def _relative_entropy(log_p):
+def _relative_entropy(log_p: NDArray[np.float64]) -> NDArray[np.float64]:
     """Entropy of each row as a share of the largest that is possible; 1 where there is only one class."""
     if log_p.shape[1] == 1:
         return np.ones(len(log_p))

@@ -1,13 +1,17 @@
 """Progressive networks: a new column for each task, which reads the features of the frozen earlier ones."""
 
 import math
+from collections.abc import Iterable, Sequence
 from functools import partial
+from typing import Any, Self
 
 import torch
 from torch import nn
 
-from ..modules import frozen_copy, head_of
-from .per_task import PerTaskClassifier
+from ..engine.call import Call
+from ..engine.modules import frozen_copy, head_of
+from ..engine.net import FastLoop
+from .per_task import Part, PerTaskClassifier
 
 
 class Columns(nn.Module):
@@ -21,31 +25,33 @@ class Columns(nn.Module):
         The k-th has been widened for k columns; all but the last are frozen.
     """
 
-    def __init__(self, columns):
+    def __init__(self, columns: Iterable[nn.Module]) -> None:
         super().__init__()
         self.columns = nn.ModuleList(columns)
 
     @property
-    def head(self):
+    def head(self) -> nn.Linear:
         """The head of the last column."""
         return head_of(self.columns[-1])
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> Self:
         """Only the last column is ever in training mode."""
         super().train(mode)
         self.columns[:-1].eval()
         return self
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Outputs of the last column for the rows ``x``."""
-        entered: list[dict] = []
+        entered: list[dict[str, torch.Tensor]] = []
         for column in self.columns:
             outputs, features = run(column, x, entered)
             entered.append(features)
         return outputs
 
 
-def run(column, x, earlier):
+def run(
+    column: nn.Module, x: torch.Tensor, earlier: Sequence[dict[str, torch.Tensor]]
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Outputs of a column, and what entered each of its linked layers.
 
     Parameters
@@ -60,9 +66,9 @@ def run(column, x, earlier):
     outputs : torch.Tensor
     entered : dict of str to torch.Tensor
     """
-    entered = {}
+    entered: dict[str, torch.Tensor] = {}
 
-    def link(name, layer, args):
+    def link(name: str, layer: nn.Module, args: tuple[torch.Tensor, ...]) -> torch.Tensor:
         entered[name] = args[0]
         dim = -1 if isinstance(layer, nn.Linear) else 1
         return torch.cat([args[0], *(features[name] for features in earlier)], dim)
@@ -75,7 +81,7 @@ def run(column, x, earlier):
             hook.remove()
 
 
-def linked_layers(module):
+def linked_layers(module: nn.Module) -> list[tuple[str, Any]]:
     """All linear and convolutional layers but the first, with their names.
 
     Parameters
@@ -89,7 +95,7 @@ def linked_layers(module):
     return [(n, m) for n, m in module.named_modules() if isinstance(m, nn.Linear | nn.modules.conv._ConvNd)][1:]
 
 
-def widen(module, n_columns):
+def widen(module: nn.Module, n_columns: int) -> None:
     """Give each linked layer the weights U with which it reads the earlier columns; its own weights W stay as they are.
 
     Where W is frozen, U is zero: nothing could learn it.
@@ -141,7 +147,7 @@ class ProgressiveClassifier(PerTaskClassifier):
     Attributes
     ----------
     parts_ : dict
-        For each task its ``columns`` (classes in the order of their appearance) and the number of its ``column``. Keys
+        For each task its ``outputs`` (classes in the order of their appearance) and the number of its ``column``. Keys
         are task ids, or ``("experience", k)`` for calls without.
     net_ : ContinualNet
         The net of the last task; ``net_.module_.columns`` are all columns.
@@ -164,36 +170,33 @@ class ProgressiveClassifier(PerTaskClassifier):
     [100, 200, 300]
     """
 
-    _source = "Rusu et al. 2016"
+    source = "Rusu et al. 2016"
 
-    def __init__(self, net=None, *, random_state=None):
-        self.net = net
-        self.random_state = random_state
-
-    def _open_task(self, n_outputs, part):
-        if self._opens_experience_:
-            self.net_ = self._new_net(n_outputs)
+    def open_task(self, call: Call, n_outputs: int, part: Part | None) -> None:
+        """Each experience has a new column."""
+        if call.opens_experience:
+            self.net_ = self.new_network(call, n_outputs)
         else:
-            with self._seeded("weights"):
+            with call.seeded("weights"):
                 self.net_.resize_head(n_outputs)
 
-    def _new_net(self, n_outputs):
+    def new_network(self, call: Call, n_outputs: int) -> FastLoop:
         """A net whose module has the columns so far, frozen, and a new one."""
-        earlier = []
+        earlier: list[nn.Module] = []
         if getattr(self, "parts_", {}):
             *earlier, last = self.net_.module_.columns
             earlier.append(frozen_copy(last))
-        net = super()._new_net(n_outputs)
-        with self._seeded("links"):
+        net = super().new_network(call, n_outputs)
+        with call.seeded("links"):
             widen(net.module_, len(earlier) + 1)
         net.module_ = Columns([*earlier, net.module_])
-        net._initialize_optimizer()
-        for group in net.optimizer_.param_groups:
-            group["params"] = [p for p in group["params"] if p.requires_grad]
+        net.initialize_optimizer()
         return net
 
-    def _own_part(self):
+    def own_part(self) -> Part:
+        """The number of the column."""
         return {"column": len(self.net_.module_.columns) - 1}
 
-    def _task_network(self, part):
+    def task_network(self, part: Part) -> nn.Module:
+        """The columns up to the task's."""
         return Columns(self.net_.module_.columns[: part["column"] + 1])

@@ -19,7 +19,7 @@ from ..strategy import NetworkClassifier
 class LaMAMLClassifier(NetworkClassifier):
     r"""Look-ahead MAML: step sizes of single weights grow where steps on new rows help old rows too, and shrink else.
 
-    For each batch of new rows, its parts :math:`b_k` are learned one after another by fast weights that begin at θ:
+    For each batch of new rows, its parts :math:`b_k` are learned one after another by fast weights that start at θ:
     :math:`\theta_{k+1} = \theta_k - \alpha \odot \nabla L(\theta_k; b_k)`. With M the mean over these steps of
     :math:`L(\theta_{k+1}; b \cup b_M)`, the loss on the batch and on rows from memory together, the step sizes learn
     first, and the weights then, with the new step sizes (the paper's asynchronous update):
@@ -28,7 +28,7 @@ class LaMAMLClassifier(NetworkClassifier):
     :math:`\theta \leftarrow \theta - \max(0, \alpha) \odot \partial M / \partial \theta`.
 
     Both gradients go through the inner steps, and each is cut to the length ``clip_norm``, as in the authors' code.
-    In the first pass over a call's rows, a batch is offered to the memory, a reservoir, after it was learned.
+    In the first pass over a call's rows, a batch goes to the memory, a reservoir, after it was learned.
 
     The net's optimiser and ``lr`` play no part: step sizes are learned.
 
@@ -125,7 +125,7 @@ class LaMAMLClassifier(NetworkClassifier):
     @property
     def alpha_(self) -> torch.Tensor:
         """The step size of each weight."""
-        # Kept as a difference, so that the weights of new classes, which come with zeros, begin at alpha_init.
+        # Kept as a difference, so that the weights of new classes, which come with zeros, start at alpha_init.
         return self.alpha_init + self.alpha_change_
 
     def before_training(self, call: Call) -> None:
@@ -173,4 +173,5 @@ class LaMAMLClassifier(NetworkClassifier):
         return [len(part) for part in new.y.tensor_split(n_parts)]
 
     def _clipped(self, gradient: torch.Tensor) -> torch.Tensor:
-        return gradient * (self.clip_norm / gradient.norm().clamp(min=self.clip_norm))
+        length: torch.Tensor = torch.linalg.vector_norm(gradient)
+        return gradient * (self.clip_norm / length.clamp(min=self.clip_norm))

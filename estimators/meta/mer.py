@@ -18,11 +18,11 @@ class MERClassifier(NetworkClassifier):
     r"""Meta-experience replay: learn from short sequences of new and old rows, and go only a part of the way.
 
     For each batch of new rows, from :math:`\theta_A` on, s sequences of k steps of the net's optimiser: one step on the
-    new rows, then k − 1 on rows from memory, drawn afresh for each. After each sequence, which began at
+    new rows, then k − 1 on rows from memory, drawn afresh for each. After each sequence, which started at
     :math:`\theta_W`, the weights are pulled back, :math:`\theta \leftarrow \theta_W + \beta (\theta_k - \theta_W)`
     (Reptile within batches), and after the last one once more, :math:`\theta \leftarrow \theta_A + \gamma (\theta -
     \theta_A)` (across batches). To first order this prefers steps whose gradients on new and old rows agree. Then, in
-    the first pass over a call's rows, the batch is offered to the memory, a reservoir.
+    the first pass over a call's rows, the batch goes to the memory, a reservoir.
 
     With ``batch_size=1`` in the net, ``replay_batch_size=1`` and plain SGD this is algorithm 1 of the paper, example by
     example, in the order of the authors' code; here a batch stands where the paper has an example. A step on new rows

@@ -59,7 +59,7 @@ class AGEM(NetworkStrategy):
         gradient.addcmul_(conflict, reference, value=-1)
 
     def after_training(self, call: Call) -> None:
-        """Offer the rows of the call to the memory."""
+        """The rows of the call go to the memory."""
         self.memory_.add(call.rng("memory"), with_groups(call.objective, call.rows))
 
 

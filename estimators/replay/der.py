@@ -8,7 +8,6 @@ from skorch import NeuralNet
 from ..base import ContinualClassifier, ContinualRegressor
 from ..engine.call import Call
 from ..engine.memory import ReplayMemory
-from ..engine.objective import with_groups
 from ..engine.passes import Passes, forward_together
 from ..engine.rows import Rows
 from ..parameters import Integral, at_least
@@ -52,7 +51,7 @@ class DER(NetworkStrategy):
         self.random_state = random_state
 
     def before_training(self, call: Call) -> None:
-        """Stored logits get a column for each new class."""
+        """Widen the stored logits by the outputs of new classes."""
         if not hasattr(self, "memory_"):
             self.memory_ = ReplayMemory(self.buffer_size)
         self.memory_.widen("logits", self.n_network_outputs())
@@ -73,23 +72,22 @@ class DER(NetworkStrategy):
         n_rows, row = memory.groups.shape[-1], memory.groups.ndim - 1
         n_matched = n_rows // 2 if self.alpha and self.beta else n_rows * bool(self.alpha)
         n_labelled = n_rows - n_matched
-        matched, labelled = old.split([n_matched, n_labelled], dim=row)
         if self.alpha:
-            logits, z = objective.logits(matched), memory.logits.narrow(row, 0, n_matched)
+            logits, z = (t.narrow(row, 0, n_matched) for t in (objective.logits(old), memory.logits))
             # Outputs that came later than the row were not stored; they are NaN, and count as equal.
             distance = (logits - torch.where(z.isnan(), logits.detach(), z)).square().sum(-1)
             loss = loss + self.alpha * distance.mean(-1)
         if self.beta:
-            y, groups = (t.narrow(row, n_matched, n_labelled) for t in (memory.y, memory.groups))
-            loss = loss + self.beta * objective.loss(labelled, y, groups)
+            labelled = [t.narrow(row, n_matched, n_labelled) for t in (old, memory.y, memory.groups)]
+            loss = loss + self.beta * objective.loss(*labelled)
         return loss
 
     def after_step(self, call: Call, theta: torch.Tensor, batch: Rows) -> None:
-        """Offer the rows with the logits that they had before the step."""
-        rows = with_groups(call.objective, batch)
+        """The batch goes to the memory, with the logits that it had before the step."""
         assert batch.outputs is not None
-        rows.logits = call.objective.logits(batch.outputs[..., : batch.x.shape[-2], :])
-        self.memory_.add(call.rng("memory"), rows)
+        groups = call.objective.groups_of(batch.y)
+        logits = call.objective.logits(batch.outputs[..., : batch.x.shape[-2], :])
+        self.memory_.add(call.rng("memory"), Rows(x=batch.x, y=batch.y, groups=groups, logits=logits))
 
 
 class DERClassifier(DER, ContinualClassifier):
@@ -100,11 +98,11 @@ class DERClassifier(DER, ContinualClassifier):
     and a mean over rows; the authors' program takes the mean over logits, so that their α is ours times the number of
     classes. β = 0 is DER, β > 0 DER++.
 
-    Every batch is offered to the memory, a reservoir, when it is learned, and stored with its logits from before the
+    Every batch goes to the memory, a reservoir, when it is learned, and is stored with its logits from before the
     update. As in the paper this happens in every epoch: the memory is a uniform sample of all (row, epoch) pairs, in
     which a row may occur with its logits of several times; so it knows the rows of the running experience, too.
 
-    Logits are compared only in the columns that existed when they were stored. What DER (without β) knows of old
+    Logits are compared only of outputs that existed when they were stored. What DER (without β) knows of old
     against new classes are the logits of new classes on old rows; it needs all classes announced at the first call,
     ``partial_fit(X, y, classes=...)``, where classes arrive over time and no task ids are given. DER++ does not.
 

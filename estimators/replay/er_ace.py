@@ -19,8 +19,8 @@ class ERACEClassifier(NetworkClassifier):
 
     :math:`L(\text{batch};\ C_\text{batch}) + L(\text{memory batch};\ C)`, each a mean over its rows: in the softmax of
     new rows there are only the classes that occur in their batch; in that of rows from memory, all active ones. So
-    only the memory compares new classes with old ones. It must therefore have rows of both: the rows of a call are
-    offered to it when the call starts (in the paper's online setting, one by one as they are seen), and it is at all
+    only the memory compares new classes with old ones. It must therefore have rows of both: the rows of a call go to
+    it when the call starts (in the paper's online setting, one by one as they are seen), and it is at all
     times a uniform sample of everything given so far.
 
     Parameters
@@ -83,7 +83,7 @@ class ERACEClassifier(NetworkClassifier):
         self.replay_batch_size = replay_batch_size
 
     def before_training(self, call: Call) -> None:
-        """Only the memory batch compares new classes with old ones, so it must have rows of both."""
+        """The rows of the call go to the memory: it alone compares new classes with old ones, and needs both."""
         if not hasattr(self, "memory_"):
             self.memory_ = ReplayMemory(self.buffer_size)
         self.memory_.add(call.rng("memory"), with_groups(call.objective, call.rows))

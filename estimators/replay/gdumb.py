@@ -18,6 +18,12 @@ from ..parameters import Integral, at_least
 from ..strategy import NetworkClassifier
 
 
+class MemoryLearner(NetworkClassifier):
+    """The network that learns the memory: with the net's own loss over all classes, and nothing else."""
+
+    pure_steps = True
+
+
 class GDumbClassifier(ContinualClassifier):
     r"""Store a class-balanced memory, greedily; train a network from scratch on it when an answer is asked for.
 
@@ -71,6 +77,9 @@ class GDumbClassifier(ContinualClassifier):
     }
 
     memory_: ReplayMemory
+    _learner_seed_: int
+    # The trained network, once it was asked for: changed inside, since to ask changes no attribute.
+    _trained_: dict[str, MemoryLearner]
 
     def __init__(
         self,
@@ -90,23 +99,24 @@ class GDumbClassifier(ContinualClassifier):
         if not hasattr(self, "memory_"):
             self.memory_ = ReplayMemory(self.buffer_size, "class_balanced")
         self.memory_.add(call.rng("memory"), Rows(x=torch.from_numpy(call.X), y=torch.from_numpy(call.y)))
-        self.learner_seed_ = int(call.rng("learner").integers(2**31))
-        self.trained_: dict[str, NetworkClassifier] = {}
+        self._learner_seed_ = int(call.rng("learner").integers(2**31))
+        self._trained_ = {}
 
-    def _untrained(self) -> NetworkClassifier:
-        learner = NetworkClassifier(self.net, active_outputs="all", random_state=self.learner_seed_)
-        return learner.set_params(net=learner.prototype().set_params(max_epochs=self.max_epochs))
+    def _untrained(self) -> MemoryLearner:
+        learner = MemoryLearner(self.net, active_outputs="all", random_state=self._learner_seed_)
+        learner.net = learner.prototype().set_params(max_epochs=self.max_epochs)
+        return learner
 
     @property
-    def _learner(self) -> NetworkClassifier:
+    def _learner(self) -> MemoryLearner:
         """The network on the memory; trained when asked for, and kept until something is learned."""
-        if not self.trained_:
+        if not self._trained_:
             stored = self.memory_.stored()
             learner = self._untrained()
             learner.partial_fit(stored.x.numpy(), stored.y.numpy(), classes=np.arange(len(self.classes_)))
             learner.net_.optimizer_.state.clear()  # it learns no more
-            self.trained_["learner"] = learner
-        return self.trained_["learner"]
+            self._trained_["learner"] = learner
+        return self._trained_["learner"]
 
     @property
     def net_(self) -> FastLoop:

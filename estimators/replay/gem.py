@@ -48,6 +48,7 @@ def solve_dual(gram: NDArray[np.float64], products: NDArray[np.float64], least: 
     values, vectors = np.linalg.eigh(gram / np.outer(lengths, lengths))
     roots = np.sqrt(np.maximum(values, _LEAST_EIGENVALUE))
     factor = roots[:, None] * vectors.T
+    excess: NDArray[np.float64]
     excess, _ = nnls(factor, -(vectors.T @ (products / lengths)) / roots - factor @ (least * lengths))
     return least + excess / lengths
 
@@ -153,6 +154,6 @@ class GEMClassifier(NetworkClassifier):
             gradient.addmv_(past.T, v.to(gradient))
 
     def after_training(self, call: Call) -> None:
-        """Offer the rows of the call to the memory, where they compete with those of their experience."""
+        """The rows of the call go to the memory, where they compete with those of their experience."""
         rows = with_groups(call.objective, call.rows)
         self.memory_.add(call.rng("memory"), rows, pools=np.full(len(rows), call.experience))

@@ -2,18 +2,24 @@
 
 import math
 import warnings
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
+from skorch import NeuralNet
 from torch import nn
 from torch.nn import functional as F
 
-from .._compat import Integral, Interval, Real, at_least, between, one_of
-from ..distillation.lwf import distillation_loss
-from ..modules import frozen_copy, tensor_bytes
-from ..net import ContinualRegressionNet, PlainLearning
-from ..network import NetworkClassifier, NetworkStrategy, network_bytes
-from .base import forward_together
+from ..engine.call import Call
+from ..engine.loop import PlainLearning, train
+from ..engine.modules import frozen_copy
+from ..engine.net import ContinualRegressionNet, FastLoop
+from ..engine.passes import Passes, forward_together
+from ..engine.penalties import distillation_loss
+from ..engine.rows import Rows
+from ..parameters import Integral, above, at_least, between, one_of
+from ..strategy import NetworkClassifier
 
 # Least variance of a feature given its code, in units of the variance of the feature in the first call.
 _LEAST_VARIANCE = 1e-3
@@ -44,7 +50,7 @@ class VAE(nn.Module):
     torch.Size([3, 4])
     """
 
-    def __init__(self, n_inputs, hidden_units, latent_size, bernoulli):
+    def __init__(self, n_inputs: int, hidden_units: Sequence[int], latent_size: int, bernoulli: bool) -> None:
         super().__init__()
         self.latent_size, self.bernoulli = latent_size, bernoulli
         self.encoder = _hidden([n_inputs, *hidden_units])
@@ -57,17 +63,17 @@ class VAE(nn.Module):
             self.register_buffer("loc", torch.zeros(n_inputs))
             self.register_buffer("scale", torch.ones(n_inputs))
 
-    def note_scale(self, x):
+    def set_scale(self, x: torch.Tensor) -> None:
         """Take mean and standard deviation of the rows as location and scale of the inputs."""
         if not self.bernoulli:
             self.loc, deviation = x.mean(0), x.std(0, correction=0)
             self.scale = torch.where(deviation > 0, deviation, 1.0)
 
-    def encode(self, x):
+    def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and logarithm of the variance of q(z | x)."""
         return self.to_code(self.encoder(x if self.bernoulli else (x - self.loc) / self.scale)).chunk(2, dim=1)
 
-    def log_likelihood(self, x, z):
+    def log_likelihood(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """Log p(x | z) of each row; a Gaussian density is that of the scaled inputs."""
         decoded = self.head(self.decoder(z))
         if self.bernoulli:
@@ -76,7 +82,7 @@ class VAE(nn.Module):
         distance = ((x - self.loc) / self.scale - decoded).square() / log_variance.exp()
         return -0.5 * (distance + log_variance + math.log(2 * math.pi)).sum(1)
 
-    def evidence_bound(self, x, noise):
+    def evidence_bound(self, x: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """A lower bound of log p(x) of each row: E log p(x | z) − KL(q(z | x) ‖ p(z)), by one code a row.
 
         Parameters
@@ -94,7 +100,7 @@ class VAE(nn.Module):
         return self.log_likelihood(x, mean + (log_variance / 2).exp() * noise) - divergence
 
     @torch.no_grad()
-    def sample(self, n_rows, generator):
+    def sample(self, n_rows: int, generator: torch.Generator) -> torch.Tensor:
         """Rows drawn from the model: of a Bernoulli the probabilities, as grey values.
 
         Parameters
@@ -113,192 +119,63 @@ class VAE(nn.Module):
         noise = torch.randn(decoded.shape, generator=generator).to(decoded)
         return self.loc + self.scale * (decoded + (self._log_variance() / 2).exp() * noise)
 
-    def _log_variance(self):
+    def _log_variance(self) -> torch.Tensor:
         return self.log_variance.clamp(min=math.log(_LEAST_VARIANCE))
 
 
-def _hidden(widths):
+def _hidden(widths: Sequence[int]) -> nn.Sequential:
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(widths):
         layers += [nn.Linear(n_in, n_out), nn.ReLU()]
     return nn.Sequential(*layers)
 
 
-def _from_0_to_1(x):
+def _from_0_to_1(x: torch.Tensor) -> bool:
     return bool(((x >= 0) & (x <= 1)).all())
 
 
-class _GeneratorLearning(PlainLearning):
-    """−(1−w) bound(batch) − w bound(made-up rows), a mean over rows and features."""
+class GeneratorLearning(PlainLearning):
+    """The hooks of a generator: −(1−w) bound(batch) − w bound(made-up rows), a mean over rows and features.
 
-    _pure_steps = True
+    Parameters
+    ----------
+    net : FastLoop
+        Of a :class:`VAE`.
+    old : VAE or None
+        The generator after the last experience, which makes up rows.
+    weight : float
+        w.
+    generator : torch.Generator
+    """
 
-    def __init__(self, net, old, weight, generator):
+    pure_steps = True
+
+    def __init__(self, net: FastLoop, old: VAE | None, weight: float, generator: torch.Generator) -> None:
         super().__init__(net)
         self.old, self.weight, self.generator = old, weight, generator
 
-    def _mix(self, batch):
-        """The rows, and as many made-up ones if there is an old generator; with the noise of their codes."""
-        made_up = () if self.old is None else self._with_noise(self.old.sample(len(batch[0]), self.generator))
-        return *self._with_noise(batch[0]), *made_up
+    def before_step(self, call: Call, batch: Rows) -> None:
+        """As many made-up rows as the batch has, if there is an old generator; and the noise of all codes."""
+        if self.old is not None:
+            x = self.old.sample(len(batch), self.generator)
+            batch.memory = Rows(x=x, noise=self._noise(x))
+        batch.noise = self._noise(batch.x)
 
-    def _with_noise(self, x):
-        return x, torch.randn(len(x), self.net.module_.latent_size, generator=self.generator).to(x)
+    def _noise(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.randn(len(x), self.net.module_.latent_size, generator=self.generator).to(x)
 
-    def _loss(self, forward, batch):
-        x, noise, *made_up = batch
-        loss = self._bound_loss(x, noise)
-        return (1 - self.weight) * loss + self.weight * self._bound_loss(*made_up) if made_up else loss
+    def loss(self, call: Call, forward: Passes, batch: Rows) -> torch.Tensor:
+        """−(1−w) bound(batch) − w bound(made-up rows)."""
+        loss = self._bound_loss(batch)
+        if batch.memory is None:
+            return loss
+        return (1 - self.weight) * loss + self.weight * self._bound_loss(batch.memory)
 
-    def _bound_loss(self, x, noise):
-        return -self.net.module_.evidence_bound(x, noise).mean() / x.shape[1]
-
-
-class GenerativeReplay(NetworkStrategy):
-    """(1−w) L(batch) + w L(x̃, ỹ); x̃ are rows of the old generator, ỹ what the old network says of them."""
-
-    _family = "replay"
-    _source = "Shin et al. 2017; van de Ven et al. 2020"
-    _keeps = "generator"
-    _pure_steps = True
-    _loss_state = (*NetworkStrategy._loss_state, "_old_groups_", "_old_columns_", "_w_")
-    _constraints = {
-        "targets": [one_of("hard", "soft")],
-        "temperature": [Interval(Real, 0, None, closed="neither")],
-        "replay_batch_size": [None, at_least(1, Integral)],
-        "replay_weight": [between(0, 1), one_of("balanced")],
-        "hidden_units": ["array-like"],
-        "latent_size": [at_least(1, Integral)],
-        "likelihood": [one_of("auto", "bernoulli", "gaussian")],
-        "generator_lr": [Interval(Real, 0, None, closed="neither")],
-        "generator_epochs": [None, at_least(1, Integral)],
-    }
-
-    def __init__(
-        self,
-        net=None,
-        *,
-        targets="soft",
-        temperature=2.0,
-        replay_batch_size=None,
-        replay_weight="balanced",
-        hidden_units=(400, 400),
-        latent_size=100,
-        likelihood="auto",
-        generator_lr=0.001,
-        generator_epochs=None,
-        active_outputs="auto",
-        random_state=None,
-    ):
-        self.net = net
-        self.targets = targets
-        self.temperature = temperature
-        self.replay_batch_size = replay_batch_size
-        self.replay_weight = replay_weight
-        self.hidden_units = hidden_units
-        self.latent_size = latent_size
-        self.likelihood = likelihood
-        self.generator_lr = generator_lr
-        self.generator_epochs = generator_epochs
-        self.active_outputs = active_outputs
-        self.random_state = random_state
-
-    # --- the classifier ------------------------------------------------------------------------------------------
-
-    def _new_experience(self):
-        self.teacher_ = frozen_copy(self.net_.module_)
-        self.old_generator_ = frozen_copy(self.generator_.module_)
-        self._old_groups_, self._old_columns_ = self._learned_
-
-    def _begin(self, X, y):
-        k = self.n_experiences_
-        self._w_ = (k - 1) / k if self.replay_weight == "balanced" else self.replay_weight
-        if not hasattr(self, "generator_"):
-            self.generator_ = self._new_generator(X)
-        elif self._opens_experience_:
-            self.generator_.start_experience()
-        return ()
-
-    def _mix(self, batch):
-        if not (self._w_ and hasattr(self, "old_generator_")):
-            return batch
-        x = self.old_generator_.sample(self.replay_batch_size or len(batch[0]), self._generator_)
-        return *batch, x, self._labels(x)
-
-    @torch.no_grad()
-    def _labels(self, x):
-        """What the old network says: logits, or, for each old group of outputs, the most probable one."""
-        logits = self._logits(self.teacher_(x))
-        if self.targets == "soft":
-            return logits
-        return torch.stack([columns[logits[:, columns].argmax(1)] for columns in self._old_columns_], dim=1)
-
-    def _loss(self, forward, batch):
-        if len(batch) == 2:  # nothing to replay
-            return super()._loss(forward, batch)
-        x, y, x_old, targets = batch
-        new, old = forward_together(forward, x, x_old)
-        losses = [self._replay_loss(old, targets, k) for k in range(len(self._old_groups_))]
-        return (1 - self._w_) * self._task_loss(new, y) + self._w_ * sum(losses) / len(losses)
-
-    def _replay_loss(self, outputs, targets, k):
-        """Loss of made-up rows over the outputs of the k-th old group."""
-        group, columns = self._old_groups_[k], self._old_columns_[k]
-        if self.targets == "hard":
-            return self._task_loss(outputs, targets[..., k], group)
-        student, teacher = self._active_logits(outputs, group), targets[..., columns]
-        return self.temperature**2 * distillation_loss(student, teacher, self.temperature, columns)
-
-    def _learned_groups(self):
-        """The groups of outputs so far, and the columns of each."""
-        raise NotImplementedError
-
-    # --- the generator -------------------------------------------------------------------------------------------
-
-    def _new_generator(self, X):
-        bernoulli = self.likelihood == "bernoulli" or (self.likelihood == "auto" and _from_0_to_1(X))
-        schedule = {name: getattr(self.net_, name) for name in ("max_epochs", "max_steps", "batch_size", "device")}
-        if self.generator_epochs is not None:
-            schedule |= {"max_epochs": self.generator_epochs, "max_steps": None}
-        net = ContinualRegressionNet(
-            VAE,
-            module__hidden_units=tuple(self.hidden_units),
-            module__latent_size=self.latent_size,
-            module__bernoulli=bernoulli,
-            lr=self.generator_lr,
-            **schedule,
-        ).build(X.shape[1], X.shape[1])
-        net.module_.note_scale(X)
-        return net
-
-    def _end(self, X, y):
-        """The generator learns the new rows, and rows of the old generator."""
-        if self.generator_.module_.bernoulli and not _from_0_to_1(X):
-            warnings.warn(
-                "X has values outside [0, 1], and the generator, with a Bernoulli likelihood, learns them clipped; "
-                "scale the inputs, or use likelihood='gaussian'.",
-                stacklevel=2,
-            )
-            X = X.clamp(0, 1)
-        old = getattr(self, "old_generator_", None)
-        learning = _GeneratorLearning(self.generator_, old, self._w_, self._generator_)
-        self.generator_.learn((X, y), learning, self._torch_generator("generator"))
-        self._learned_ = self._learned_groups()
-
-    def _memory(self):
-        generator = sum(network_bytes(self.generator_).values()) if hasattr(self, "generator_") else 0
-        frozen = {
-            name: tensor_bytes(*module.parameters(), *module.buffers())
-            for name, module in vars(self).items()
-            if name in ("teacher_", "old_generator_")
-        }
-        return super()._memory() | {
-            "generator": generator + frozen.get("old_generator_", 0),
-            "teacher": frozen.get("teacher_", 0),
-        }
+    def _bound_loss(self, rows: Rows) -> torch.Tensor:
+        return -self.net.module_.evidence_bound(rows.x, rows.noise).mean() / rows.x.shape[1]
 
 
-class GenerativeReplayClassifier(GenerativeReplay, NetworkClassifier):
+class GenerativeReplayClassifier(NetworkClassifier):
     r"""Generative replay: rows that a generator makes up stand for the old data, of which nothing is kept.
 
     :math:`(1-w)\,L(\text{batch}) + w\,L(\tilde x, \tilde y)`, with :math:`\tilde x` drawn afresh at each step from the
@@ -370,6 +247,134 @@ class GenerativeReplayClassifier(GenerativeReplay, NetworkClassifier):
     ('generator', False)
     """
 
-    def _learned_groups(self):
-        columns = [self._seen_columns_ if c is None else c for c in self._groups_.values()]
-        return list(range(len(columns))), [torch.from_numpy(c).to(self.net_.device) for c in columns]
+    family = "replay"
+    source = "Shin et al. 2017; van de Ven et al. 2020"
+    keeps = "generator"
+    pure_steps = True
+    carries = {"generator_": "generator", "old_generator_": "generator", "teacher_": "teacher"}
+    parameter_constraints = {
+        "targets": [one_of("hard", "soft")],
+        "temperature": [above(0)],
+        "replay_batch_size": [None, at_least(1, Integral)],
+        "replay_weight": [between(0, 1), one_of("balanced")],
+        "hidden_units": ["array-like"],
+        "latent_size": [at_least(1, Integral)],
+        "likelihood": [one_of("auto", "bernoulli", "gaussian")],
+        "generator_lr": [above(0)],
+        "generator_epochs": [None, at_least(1, Integral)],
+    }
+
+    generator_: FastLoop
+    old_generator_: VAE
+    teacher_: nn.Module
+
+    def __init__(
+        self,
+        net: NeuralNet | None = None,
+        *,
+        targets: str = "soft",
+        temperature: float = 2.0,
+        replay_batch_size: int | None = None,
+        replay_weight: float | str = "balanced",
+        hidden_units: Sequence[int] = (400, 400),
+        latent_size: int = 100,
+        likelihood: str = "auto",
+        generator_lr: float = 0.001,
+        generator_epochs: int | None = None,
+        active_outputs: str = "auto",
+        random_state: Any = None,
+    ) -> None:
+        super().__init__(net, active_outputs=active_outputs, random_state=random_state)
+        self.targets = targets
+        self.temperature = temperature
+        self.replay_batch_size = replay_batch_size
+        self.replay_weight = replay_weight
+        self.hidden_units = hidden_units
+        self.latent_size = latent_size
+        self.likelihood = likelihood
+        self.generator_lr = generator_lr
+        self.generator_epochs = generator_epochs
+
+    # --- the classifier ------------------------------------------------------------------------------------------
+
+    def consolidate(self) -> None:
+        """Network and generator as they are stand for the old data."""
+        self.teacher_ = frozen_copy(self.net_.module_)
+        self.old_generator_ = frozen_copy(self.generator_.module_)
+        self.old_outputs_ = self.learned_outputs_
+
+    def before_training(self, call: Call) -> None:
+        """The weight of what is replayed, and the groups of outputs over which."""
+        k, state = call.experience, call.state
+        state.w = (k - 1) / k if self.replay_weight == "balanced" else self.replay_weight
+        if hasattr(self, "old_generator_"):
+            state.old_outputs = [self.on_device(outputs) for outputs in self.old_outputs_]
+        if not hasattr(self, "generator_"):
+            self.generator_ = self._new_generator(call.rows.x)
+        elif call.opens_experience:
+            self.generator_.start_experience()
+
+    def before_step(self, call: Call, batch: Rows) -> None:
+        """Make up rows, and ask the old network for their labels."""
+        if call.state.w and hasattr(self, "old_generator_"):
+            x = self.old_generator_.sample(self.replay_batch_size or len(batch), call.generator)
+            batch.memory = Rows(x=x, targets=self._labels(call, x))
+
+    @torch.no_grad()
+    def _labels(self, call: Call, x: torch.Tensor) -> torch.Tensor:
+        """What the old network says: logits, or, for each old group of outputs, the most probable one."""
+        logits = call.objective.logits(self.teacher_(x))
+        if self.targets == "soft":
+            return logits
+        return torch.stack([outputs[logits[:, outputs].argmax(1)] for outputs in call.state.old_outputs], dim=1)
+
+    def loss(self, call: Call, forward: Passes, batch: Rows) -> torch.Tensor:
+        """(1−w) L(batch) + w L(made-up rows), the latter a mean over the old groups of outputs."""
+        if batch.memory is None:  # nothing to replay
+            return super().loss(call, forward, batch)
+        new, old = forward_together(forward, batch.x, batch.memory.x)
+        w, targets = call.state.w, batch.memory.targets
+        losses = [self._replay_loss(call, old, targets, group) for group in range(len(call.state.old_outputs))]
+        return (1 - w) * call.objective.loss(new, batch.y) + w * sum(losses[1:], losses[0]) / len(losses)
+
+    def _replay_loss(self, call: Call, outputs: torch.Tensor, targets: torch.Tensor, group: int) -> torch.Tensor:
+        """Loss of made-up rows over the outputs of an old group."""
+        if self.targets == "hard":
+            return call.objective.loss(outputs, targets[..., group], group)
+        old = call.state.old_outputs[group]
+        student, teacher = call.objective.active_logits(outputs, group), targets[..., old]
+        return self.temperature**2 * distillation_loss(student, teacher, self.temperature, old)
+
+    # --- the generator -------------------------------------------------------------------------------------------
+
+    def _new_generator(self, x: torch.Tensor) -> FastLoop:
+        bernoulli = self.likelihood == "bernoulli" or (self.likelihood == "auto" and _from_0_to_1(x))
+        schedule = {name: getattr(self.net_, name) for name in ("max_epochs", "max_steps", "batch_size", "device")}
+        if self.generator_epochs is not None:
+            schedule |= {"max_epochs": self.generator_epochs, "max_steps": None}
+        net = ContinualRegressionNet(
+            VAE,
+            module__hidden_units=tuple(self.hidden_units),
+            module__latent_size=self.latent_size,
+            module__bernoulli=bernoulli,
+            lr=self.generator_lr,
+            **schedule,
+        ).build(x.shape[1], x.shape[1])
+        net.module_.set_scale(x)
+        return net
+
+    def after_training(self, call: Call) -> None:
+        """The generator learns the new rows, and rows of the old generator."""
+        x = call.rows.x
+        if self.generator_.module_.bernoulli and not _from_0_to_1(x):
+            warnings.warn(
+                "X has values outside [0, 1], and the generator, with a Bernoulli likelihood, learns them clipped; "
+                "scale the inputs, or use likelihood='gaussian'.",
+                stacklevel=2,
+            )
+            x = x.clamp(0, 1)
+        old = getattr(self, "old_generator_", None)
+        learning = GeneratorLearning(self.generator_, old, call.state.w, call.generator)
+        rows = Rows(x=x, y=call.rows.y)
+        train(self.generator_, learning, Call(rows=rows), call.torch_generator("generator"))
+        self.learned_outputs_ = [self.seen_outputs_ if c is None else c for c in self.output_groups_.values()]

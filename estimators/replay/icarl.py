@@ -58,7 +58,7 @@ class BinaryClassification(Classification):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, BinaryClassification) and torch.equal(self.learned, other.learned)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def loss(self, outputs: torch.Tensor, y: torch.Tensor, groups: torch.Tensor | int | None = None) -> torch.Tensor:
         """With labels as targets."""
@@ -140,7 +140,7 @@ class ICaRLClassifier(NetworkClassifier):
     def consolidate(self) -> None:
         """The network as it is answers for the classes that it has learned."""
         self.teacher_ = frozen_copy(self.net_.module_)
-        self.teacher_outputs_ = self.learned_outputs_
+        self._teacher_outputs_ = self._learned_outputs_
 
     def before_training(self, call: Call) -> None:
         """Train on the new rows and the exemplars, with labels or the old network's answers."""
@@ -150,7 +150,7 @@ class ICaRLClassifier(NetworkClassifier):
             call.rows = call.rows.joined(self.memory_.stored())
         call.objective = BinaryClassification(self.net_.criterion_, self.on_device(self.seen_outputs_))
         if hasattr(self, "teacher_"):
-            call.state.distilled = self.on_device(np.setdiff1d(self.teacher_outputs_, self.experience_outputs_))
+            call.state.distilled = self.on_device(np.setdiff1d(self._teacher_outputs_, self.experience_outputs_))
             answers = call.objective.logits(self.network_outputs(call.rows.x, self.teacher_))
             call.rows.taught = answers[:, call.state.distilled].sigmoid()
 
@@ -167,7 +167,7 @@ class ICaRLClassifier(NetworkClassifier):
         """Choose exemplars among the new rows, and find the means of all."""
         new = with_groups(call.objective, call.rows).map(lambda t: t[: len(call.X)])
         self.memory_.add(call.rng("memory"), new, features=F.normalize(self.network_features(new.x)))
-        self.learned_outputs_ = self.seen_outputs_
+        self._learned_outputs_ = self.seen_outputs_
         stored = self.memory_.stored()
         features = F.normalize(self.network_features(stored.x))
         outputs = torch.arange(self.n_network_outputs(), device=stored.y.device)

@@ -71,47 +71,54 @@ class Replay(NetworkStrategy):
         call.state.w = (k - 1) / k if self.replay_weight == "balanced" else self.replay_weight
 
     def before_step(self, call: Call, batch: Rows) -> None:
-        """Retrieve a memory batch."""
-        if len(self.memory_):
-            n_rows = self.replay_batch_size or len(batch)
-            if self.retrieval == "uniform":
-                batch.memory = self.memory_.draw(n_rows, call.generator)
-            else:
-                batch.memory = self._most_interfered(call, batch, n_rows)
+        """Retrieve a memory batch: drawn uniformly, or chosen among candidates that are."""
+        if not len(self.memory_):
+            return
+        n_rows = self.replay_batch_size or len(batch)
+        if self.retrieval == "uniform":
+            batch.memory = self.memory_.draw(n_rows, call.generator)
+            return
+        n_candidates = self.n_candidates or _CANDIDATES_PER_ROW * n_rows
+        candidates = self.memory_.sample(n_candidates, call.generator, replacement=False)
+        before, after = self.losses_around_step(call, batch, candidates)
+        batch.memory = candidates.take(self.most_interfered(before, after, n_rows))
 
     def loss(self, call: Call, forward: Passes, batch: Rows) -> torch.Tensor:
         """(1−w) L(batch) + w L(memory batch), in one forward pass."""
         if batch.memory is None:  # nothing to replay yet
             return super().loss(call, forward, batch)
         new, old = forward_together(forward, batch.x, batch.memory.x)
-        w, loss = call.state.w, call.objective.loss
+        w: float = call.state.w
+        loss = call.objective.loss
         return (1 - w) * loss(new, batch.y) + w * loss(old, batch.memory.y, batch.memory.groups)
 
     def after_training(self, call: Call) -> None:
-        """Offer the rows of the call to the memory."""
+        """The rows of the call go to the memory."""
         features = F.normalize(self.network_features(call.rows.x)) if self.policy == "herding" else None
         self.memory_.add(call.rng("memory"), with_groups(call.objective, call.rows), features=features)
 
-    def _most_interfered(self, call: Call, batch: Rows, n_rows: int) -> Rows:
-        """Of some candidates, those whose loss rises most by a step of gradient descent on the batch alone."""
-        n_candidates = self.n_candidates or _CANDIDATES_PER_ROW * n_rows
-        candidates = self.memory_.sample(n_candidates, call.generator, replacement=False)
-        x, y, groups = candidates.x, candidates.y, candidates.groups
+    def losses_around_step(self, call: Call, batch: Rows, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+        """The loss of each row before and after a virtual step of gradient descent on the batch alone."""
+        x, y, groups = rows.x, rows.y, rows.groups
+        assert groups is not None
         lr = self.net_.optimizer_.param_groups[0]["lr"]
         gradient = self.gradient_on(call, batch)
         row_losses = call.objective.row_losses
         with fixed_statistics(self.net_.module_) as module, torch.no_grad():
             stepped = parameters_to_vector(self.net_.trainable()).sub_(gradient, alpha=lr)
             after, before = function_of(self.net_)(stepped, x), module(x)
-            rise = row_losses(after, y, groups) - row_losses(before, y, groups)
-        return candidates.take(rise.topk(min(n_rows, len(x))).indices)
+            return row_losses(before, y, groups), row_losses(after, y, groups)
+
+    def most_interfered(self, before: torch.Tensor, after: torch.Tensor, n_rows: int) -> torch.Tensor:
+        """Places of the candidates whose losses rise most; of all, if there are no more than `n_rows`."""
+        return (after - before).topk(min(n_rows, len(before))).indices
 
 
 class ReplayClassifier(Replay, ContinualClassifier):
     r"""Experience replay: every step learns from a batch of new rows and one of rows from memory.
 
-    :math:`(1-w)\,L(\text{batch}) + w\,L(\text{memory batch})`, each a mean over its rows, in one forward pass. Rows are
-    offered to the memory once, at the end of the call that brought them, so what is replayed comes from earlier calls.
+    :math:`(1-w)\,L(\text{batch}) + w\,L(\text{memory batch})`, each a mean over its rows, in one forward pass. Rows go
+    to the memory once, at the end of the call that brought them, so what is replayed comes from earlier calls.
 
     With ``retrieval="mir"``, maximally interfered retrieval, the memory batch is chosen from candidates drawn
     uniformly, without replacement: those with the largest :math:`\ell(\theta^v; x) - \ell(\theta; x)`, where
