@@ -283,6 +283,33 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
             order = np.argsort(classes)
             self.classes_, self.class_outputs_ = classes[order], outputs[order]
 
+    def known_rows(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Rows like those that were learned, checked, and the outputs of their labels, which must be known."""
+        X, y = validate_data(self, X, y, dtype=self.input_dtype, order="C", reset=False)
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            raise ValueError(f"y has the label {unknown[0]!r}, which was never learned.")
+        return X, self.class_outputs_[np.searchsorted(self.classes_, y)]
+
+    def keep_outputs(self, outputs: NDArray[np.int64]) -> None:
+        """Only the classes of these outputs are answers from now on; tasks without any are not known any more."""
+        self.seen_outputs_ = outputs
+        tasks = {task: np.intersect1d(known, outputs) for task, known in self.tasks_.items()}
+        self.tasks_ = {task: known for task, known in tasks.items() if len(known)}
+
+    def join(self, other: Self) -> NDArray[np.int64]:
+        """Take over what `other` knows of classes and tasks; returns which output each of its outputs is here."""
+        self.meet_classes(other.classes_)
+        outputs = np.empty(len(other.classes_), dtype=np.int64)
+        outputs[other.class_outputs_] = self.class_outputs_[np.searchsorted(self.classes_, other.classes_)]
+        self.seen_outputs_ = np.union1d(self.seen_outputs_, outputs[other.seen_outputs_])
+        nothing = np.empty(0, dtype=np.int64)
+        theirs = {
+            task: np.union1d(self.tasks_.get(task, nothing), outputs[known]) for task, known in other.tasks_.items()
+        }
+        self.tasks_ = {**self.tasks_, **theirs}
+        return outputs
+
     def output_scores(self, X: NDArray[Any]) -> NDArray[Any]:
         """Scores of checked rows, shape (n_rows, n_outputs)."""
         raise NotImplementedError
@@ -446,6 +473,16 @@ class ContinualRegressor(RegressorMixin, ContinualEstimator):
                 "give targets of one shape."
             )
         return X, y.reshape(len(y), self.n_outputs_)
+
+    def known_rows(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """Rows and targets like those that were learned, checked."""
+        return self.check_rows(X, y, first=False)
+
+    def join(self, other: Self) -> None:
+        """Take over what `other` knows of tasks."""
+        if other._target_shape_ != self._target_shape_:
+            raise ValueError("The targets of the two have other shapes.")
+        self.tasks_ = {**self.tasks_, **other.tasks_}
 
     def predictions(self, X: NDArray[Any]) -> NDArray[Any]:
         """Predictions for checked rows, shape (n_rows, n_outputs)."""

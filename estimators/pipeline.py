@@ -2,6 +2,7 @@
 
 import copy
 
+from sklearn import get_config
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils import get_tags
@@ -9,7 +10,7 @@ from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from ._compat import check_parameters, one_of, routing_enabled
+from .parameters import check_parameters, one_of
 
 
 def _last_step_has(name):
@@ -55,7 +56,7 @@ class IncrementalPipeline(Pipeline):
     """
 
     steps: list
-    _constraints = {"update": [one_of("always", "first")]}
+    parameter_constraints = {"update": [one_of("always", "first")]}
 
     def __init__(self, steps, *, update="always", transform_input=None, memory=None, verbose=False):
         super().__init__(steps, transform_input=transform_input, memory=memory, verbose=verbose)
@@ -88,7 +89,7 @@ class IncrementalPipeline(Pipeline):
         if classes is not None:
             params["classes"] = classes
         last_name, last = self.steps[-1]
-        if routing_enabled():
+        if get_config()["enable_metadata_routing"]:
             routed = process_routing(self, "partial_fit", **params)
         else:
             routed = {last_name: {"partial_fit": params}}
@@ -139,7 +140,7 @@ class IncrementalPipeline(Pipeline):
         -------
         float
         """
-        if routing_enabled() or not params:
+        if get_config()["enable_metadata_routing"] or not params:
             return super().score(X, y, sample_weight, **params)
         check_is_fitted(self)
         if sample_weight is not None:

@@ -1,15 +1,19 @@
 """What closed forms keep of the data: counts, means and scatter, exact sums over rows that add and subtract."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import get_blas_funcs
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from ..base import ContinualClassifier, ContinualEstimator, ContinualRegressor
-from ..modules import Features, frozen_copy, tensor_bytes
+from ..base import ContinualClassifier, ContinualEstimator
+from ..engine.call import Call
+from ..engine.modules import Features, frozen_copy
 
 # Bytes of features that are held at once.
 _CHUNK_BYTES = 1 << 28
@@ -17,6 +21,8 @@ _CHUNK_BYTES = 1 << 28
 _MODULE_ROWS = 1024
 # BLAS has other kernels for a handful of rows; filled up, a row gets the same bits alone and in company.
 _LEAST_ROWS = 32
+# Which of some rows: all, or those of a mask.
+Which = slice | NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -43,12 +49,12 @@ class Moments:
     array([2., 0.])
     """
 
-    counts: np.ndarray
-    means: np.ndarray
-    scatter: np.ndarray | None
+    counts: NDArray[np.float64]
+    means: NDArray[np.float64]
+    scatter: NDArray[np.float64] | None
 
     @classmethod
-    def of_nothing(cls, width, *, scatter):
+    def of_nothing(cls, width: int, *, scatter: bool) -> Self:
         """The moments of no rows.
 
         Parameters
@@ -59,12 +65,20 @@ class Moments:
         """
         return cls(np.zeros(0), np.zeros((0, width)), np.zeros((width, width)) if scatter else None)
 
-    def grown(self, n_groups):
+    def grown(self, n_groups: int) -> "Moments":
         """The same with room for `n_groups` groups."""
         more = n_groups - len(self.counts)
         return Moments(np.pad(self.counts, (0, more)), np.pad(self.means, ((0, more), (0, 0))), self.scatter)
 
-    def add(self, rows, groups, n_groups, sign=1, dtype=None, overwrite=False):
+    def add(
+        self,
+        rows: torch.Tensor,
+        groups: torch.Tensor,
+        n_groups: int,
+        sign: int = 1,
+        dtype: torch.dtype | None = None,
+        overwrite: bool = False,
+    ) -> "Moments":
         """Moments with these rows (``sign=1``), or without them (−1).
 
         Parameters
@@ -116,7 +130,7 @@ class Moments:
         product = upper_product(between, torch.from_numpy(weight).sqrt(), 1.0, product)
         return Moments(counts, means, torch.add(torch.from_numpy(self.scatter), product, alpha=sign).numpy())
 
-    def merged(self, other, groups, n_groups):
+    def merged(self, other: "Moments", groups: NDArray[np.int64], n_groups: int) -> "Moments":
         """Moments of the rows of both.
 
         Parameters
@@ -141,19 +155,24 @@ class Moments:
             scatter = scatter + other.scatter + upper_product(torch.from_numpy(rows)).numpy()
         return Moments(counts, mine.means + share[:, None] * shift, scatter)
 
-    def total(self):
+    def total(self) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
         """Number of rows, their mean, and the upper triangle of their scatter around it."""
         n = self.counts.sum()
         mean = self.counts @ self.means / max(n, 1)
         rows = np.sqrt(self.counts)[:, None] * (self.means - mean)
         return n, mean, self.scatter + upper_product(torch.from_numpy(rows)).numpy()
 
-    def nbytes(self):
+    def nbytes(self) -> int:
         """Bytes of the sums."""
         return sum(a.nbytes for a in (self.counts, self.means, self.scatter) if a is not None)
 
 
-def upper_product(rows, weights=None, factor=1.0, onto=None):
+def upper_product(
+    rows: torch.Tensor,
+    weights: torch.Tensor | None = None,
+    factor: float = 1.0,
+    onto: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Upper triangle, zeros below, of ``factor * rows.T @ rows``; BLAS computes half of a product that is symmetric.
 
     Parameters
@@ -176,7 +195,7 @@ def upper_product(rows, weights=None, factor=1.0, onto=None):
     return torch.from_numpy(syrk(factor, rows.numpy().T, beta=1.0, c=onto.numpy().T, lower=1, overwrite_c=1).T)
 
 
-def symmetric(upper):
+def symmetric(upper: NDArray[np.float64]) -> NDArray[np.float64]:
     """The symmetric matrix that has this upper triangle, and zeros below."""
     return upper + np.triu(upper, 1).T
 
@@ -186,92 +205,98 @@ class ClosedForm(ContinualEstimator):
 
     Moments are exact sums, so any order and any chunking of the rows gives the same model, rows can be taken away
     again, and two models can become one. The weights are solved for when predictions are asked for and something
-    changed.
+    changed. A classifier's groups of rows are the classes; a regressor has all rows in one group, and targets beside
+    the features.
 
-    A method says in ``_scatter`` whether it needs the scatter, in ``_precision`` which precision its products need, in
-    :meth:`_features` what its features are, in :meth:`_parts` whether it keeps the moments of parts of the data apart,
-    and in :meth:`_solve` what follows from the moments.
+    A method says in ``needs_scatter`` whether it needs the scatter, in ``product_dtype`` which precision its products
+    need, in :meth:`features_of` what its features are, in :meth:`parts_of` whether it keeps the moments of parts of the
+    data apart, and in :meth:`solve` what follows from the moments.
     """
 
-    _family = "analytic"
-    _keeps = "statistics"
-    _constraints = {"features": [None, nn.Module]}
-    _scatter = True
-    _precision: torch.dtype | None = None
+    family = "analytic"
+    keeps = "statistics"
+    carries = {"moments_": "statistics"}
+    parameter_constraints = {"features": [None, nn.Module]}
+    needs_scatter: ClassVar[bool] = True
+    product_dtype: ClassVar[torch.dtype | None] = None
+
     features: nn.Module | None
+    features_: nn.Module | None
+    moments_: tuple[Moments, ...]
+    solved_: dict[str, Any]
 
     # --- what a method has of its own ----------------------------------------------------------------------------
 
-    def _prepare(self):
+    def prepare_features(self, call: Call) -> None:
         """Make at the first call what features are computed with."""
         # A copy: whoever trains the module further does not change what was learned here.
         self.features_ = None if self.features is None else frozen_copy(Features(self.features))
 
-    def _fixed(self):
+    def fixed_tensors(self) -> list[torch.Tensor]:
         """The tensors that features are computed with."""
         return [] if self.features_ is None else [*self.features_.parameters(), *self.features_.buffers()]
 
-    def _features(self, x):
+    def features_of(self, x: torch.Tensor) -> torch.Tensor:
         """Features of rows."""
         if self.features_ is not None:
-            device = next((t.device for t in self._fixed()), None)
+            device = next((t.device for t in self.fixed_tensors()), None)
             x = torch.cat([self.features_(rows.float().to(device)).cpu() for rows in x.split(_MODULE_ROWS)])
         return x
 
-    def _parts(self, X):
+    def parts_of(self, X: NDArray[Any]) -> Sequence[Which]:
         """For each part whose moments are kept apart, which rows belong to it."""
         return [slice(None)]
 
-    def _solve(self):
+    def solve(self) -> dict[str, Any]:
         """Weights (width, n_outputs) and bias (n_outputs,), in a dict of what follows from the moments."""
         raise NotImplementedError
 
-    # --- what classifiers and regressors have of their own -------------------------------------------------------
+    # --- groups of rows ------------------------------------------------------------------------------------------
 
-    def _n_groups(self):
-        raise NotImplementedError
+    @property
+    def counts_(self) -> NDArray[np.float64]:
+        """Rows learned of each class, in the order of ``classes_``; for a regressor of all."""
+        counts = np.sum([moments.counts for moments in self.moments_], axis=0)
+        return counts[self.class_outputs_] if isinstance(self, ContinualClassifier) else counts
 
-    def _rows_and_groups(self, x, y):
+    def n_groups(self) -> int:
+        """How many groups of rows there are."""
+        return len(self.classes_) if isinstance(self, ContinualClassifier) else 1
+
+    def rows_and_groups(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What moments are taken of: rows, and the number of each row's group."""
-        raise NotImplementedError
-
-    def _known_rows(self, X, y):
-        """Rows to be unlearned, checked."""
-        raise NotImplementedError
-
-    def _forget_groups(self, counts):
-        """Rows were taken away; `counts` are left in the groups."""
-
-    def _meet(self, other):
-        """Take over what `other` knows of classes and tasks; returns which group each of its groups is here."""
-        raise NotImplementedError
+        features = self.features_of(x)
+        if isinstance(self, ContinualClassifier):
+            return features, y
+        return torch.cat([features, y.to(features.dtype)], dim=1), torch.zeros(len(x), dtype=torch.int64)
 
     # --- learning ------------------------------------------------------------------------------------------------
 
-    def _learn(self, X, y):
+    def learn(self, call: Call) -> None:
+        """Add the rows to the moments."""
         if not hasattr(self, "moments_"):
-            self._prepare()
-            width = self._rows_and_groups(_tensor(X[:1]), _tensor(y[:1]))[0].shape[1]
-            self.moments_ = tuple(Moments.of_nothing(width, scatter=self._scatter) for _ in self._parts(X))
-        self._change(X, y, 1)
+            self.prepare_features(call)
+            width = self.rows_and_groups(_tensor(call.X[:1]), _tensor(call.y[:1]))[0].shape[1]
+            self.moments_ = tuple(Moments.of_nothing(width, scatter=self.needs_scatter) for _ in self.parts_of(call.X))
+        self._change(call.X, call.y, 1)
 
-    def _change(self, X, y, sign):
+    def _change(self, X: NDArray[Any], y: NDArray[Any], sign: int) -> None:
         """Add rows to the moments, or take them away."""
         changed = []
-        for moments, rows in zip(self.moments_, self._parts(X), strict=True):
+        for moments, rows in zip(self.moments_, self.parts_of(X), strict=True):
             width = moments.means.shape[1]
-            row_bytes = width * (8 if self._precision is torch.float64 else 4)
+            row_bytes = width * (8 if self.product_dtype is torch.float64 else 4)
             # Few rows stay in the processor's caches; enough outweigh what is done once a chunk, with width² numbers.
             n_chunks = -(-len(X) * row_bytes // min(max(16 * width**2, 1 << 23), _CHUNK_BYTES))
             for x, t in zip(*(_tensor(a[rows]).tensor_split(n_chunks) for a in (X, y)), strict=True):
                 if len(x):
-                    found, groups = self._rows_and_groups(x, t)
-                    moments = moments.add(found, groups, self._n_groups(), sign, self._precision, found is not x)
-            changed.append(moments.grown(self._n_groups()))
+                    found, groups = self.rows_and_groups(x, t)
+                    moments = moments.add(found, groups, self.n_groups(), sign, self.product_dtype, found is not x)
+            changed.append(moments.grown(self.n_groups()))
         self.moments_ = tuple(changed)
-        self._solved_ = {}
+        self.solved_ = {}
 
-    def unlearn(self, X, y):
+    def unlearn(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Take rows away that were learned: the model is then the one that never saw them, up to rounding.
 
         It is exact if the rows are as they were learned, all of them or any part, in any order. Rows that were never
@@ -294,18 +319,19 @@ class ClosedForm(ContinualEstimator):
             estimator is then as it was before the call.
         """
         check_is_fitted(self)
-        with self._all_or_nothing():
-            X, y = self._known_rows(X, y)
+        with self.transaction():
+            X, y = self.known_rows(X, y)
             self._change(X, y, sign=-1)
             if any((moments.counts < 0).any() for moments in self.moments_):
                 raise ValueError("unlearn was given rows that were not learned: of a class, more than there are.")
-            counts = sum(moments.counts for moments in self.moments_)
+            counts = np.sum([moments.counts for moments in self.moments_], axis=0)
             if not counts.any():
                 raise ValueError("unlearn would leave nothing that was learned; use a new estimator instead.")
-            self._forget_groups(counts)
+            if isinstance(self, ContinualClassifier):
+                self.keep_outputs(np.flatnonzero(counts > 0))
         return self
 
-    def merge(self, other):
+    def merge(self, other: Self) -> Self:
         """Take over what another model learned: the model is then the one that saw the data of both, up to rounding.
 
         Only sums travel, no rows. `other` is not changed. Rows that both have seen count twice.
@@ -332,7 +358,7 @@ class ClosedForm(ContinualEstimator):
         check_is_fitted(other)
         if other.n_features_in_ != self.n_features_in_:
             raise ValueError(f"other has {other.n_features_in_} input features, but this has {self.n_features_in_}.")
-        pairs = (self._fixed(), other._fixed())
+        pairs = (self.fixed_tensors(), other.fixed_tensors())
         if len(pairs[0]) != len(pairs[1]) or not all(map(torch.equal, *pairs)):
             raise ValueError(
                 "The features differ; give both the same `features` module and, where they are drawn at random, the "
@@ -340,103 +366,43 @@ class ClosedForm(ContinualEstimator):
             )
         if len(self.moments_) != len(other.moments_):
             raise ValueError("One of the two chooses its ridge and the other does not; give both a number, or neither.")
-        with self._all_or_nothing():
-            groups = self._meet(other)
+        with self.transaction():
+            outputs = self.join(other)
+            groups = np.zeros(1, dtype=np.int64) if outputs is None else outputs
             self.moments_ = tuple(
-                mine.merged(theirs, groups, self._n_groups())
+                mine.merged(theirs, groups, self.n_groups())
                 for mine, theirs in zip(self.moments_, other.moments_, strict=True)
             )
             self.n_experiences_ += other.n_experiences_
-            self._solved_ = {}
+            self.solved_ = {}
         return self
 
     # --- predicting ----------------------------------------------------------------------------------------------
 
-    def _solution(self):
-        """What :meth:`_solve` found; kept until something is learned."""
-        if not self._solved_:
-            self._solved_.update(self._solve())
-        return self._solved_
+    def solution(self) -> dict[str, Any]:
+        """What :meth:`solve` found; kept until something is learned."""
+        if not self.solved_:
+            self.solved_.update(self.solve())
+        return self.solved_
 
-    def _linear(self, X):
+    def output_scores(self, X: NDArray[Any]) -> NDArray[np.float64]:
         """Features times weights, plus bias."""
-        solution = self._solution()
+        solution = self.solution()
         weights, bias = torch.from_numpy(solution["weights"]), torch.from_numpy(solution["bias"])
         filled = _tensor(np.pad(X, ((0, max(0, _LEAST_ROWS - len(X))), (0, 0))))
         n_rows = max(_LEAST_ROWS, _CHUNK_BYTES // (8 * len(weights)))
-        return torch.cat([self._features(x).double() @ weights + bias for x in filled.split(n_rows)])[: len(X)].numpy()
+        scores = [self.features_of(x).double() @ weights + bias for x in filled.split(n_rows)]
+        return torch.cat(scores)[: len(X)].numpy()
 
-    def _memory(self):
-        return {
-            "weights": tensor_bytes(*self._fixed()),
-            "statistics": sum(moments.nbytes() for moments in self.moments_),
-        }
+    def predictions(self, X: NDArray[Any]) -> NDArray[np.float64]:
+        """Features times weights, plus bias."""
+        return self.output_scores(X)
 
-
-class ClosedFormClassifier(ClosedForm, ContinualClassifier):
-    """A closed form whose groups of rows are the classes."""
-
-    @property
-    def counts_(self):
-        """Rows learned of each class, in the order of ``classes_``."""
-        return sum(moments.counts for moments in self.moments_)[self._columns_]
-
-    def _n_groups(self):
-        return len(self.classes_)
-
-    def _rows_and_groups(self, x, y):
-        return self._features(x), y
-
-    def _known_rows(self, X, y):
-        X, y = validate_data(self, X, y, dtype=self._dtype, order="C", reset=False)
-        unknown = np.setdiff1d(y, self.classes_)
-        if len(unknown):
-            raise ValueError(f"y has the label {unknown[0]!r}, which was never learned.")
-        return X, self._columns_[np.searchsorted(self.classes_, y)]
-
-    def _forget_groups(self, counts):
-        self._seen_columns_ = np.flatnonzero(counts > 0)
-        tasks = {task: np.intersect1d(columns, self._seen_columns_) for task, columns in self.tasks_.items()}
-        self.tasks_ = {task: columns for task, columns in tasks.items() if len(columns)}
-
-    def _meet(self, other):
-        self._meet_classes(other.classes_)
-        columns = np.empty(len(other.classes_), dtype=np.int64)
-        columns[other._columns_] = self._columns_[np.searchsorted(self.classes_, other.classes_)]
-        self._seen_columns_ = np.union1d(self._seen_columns_, columns[other._seen_columns_])
-        nothing = np.empty(0, dtype=np.int64)
-        theirs = {
-            task: np.union1d(self.tasks_.get(task, nothing), columns[known]) for task, known in other.tasks_.items()
-        }
-        self.tasks_ = {**self.tasks_, **theirs}
-        return columns
-
-    def _scores(self, X):
-        return self._linear(X)
+    def carried(self) -> Iterator[tuple[str, Any]]:
+        """The moments, and what features are computed with."""
+        yield from super().carried()
+        yield "weights", self.fixed_tensors()
 
 
-class ClosedFormRegressor(ClosedForm, ContinualRegressor):
-    """A closed form with all rows in one group, and targets beside the features."""
-
-    def _n_groups(self):
-        return 1
-
-    def _rows_and_groups(self, x, y):
-        features = self._features(x)
-        return torch.cat([features, y.to(features.dtype)], dim=1), torch.zeros(len(x), dtype=torch.int64)
-
-    def _known_rows(self, X, y):
-        return self._validate(X, y, first=False)
-
-    def _meet(self, other):
-        if other._target_shape_ != self._target_shape_:
-            raise ValueError("The targets of the two have other shapes.")
-        self.tasks_ = {**self.tasks_, **other.tasks_}
-        return np.zeros(1, dtype=np.int64)
-
-    def _predictions(self, X):
-        return self._linear(X)
-
-
-def _tensor(array):
+def _tensor(array: NDArray[Any]) -> torch.Tensor:
     return torch.from_numpy(array if array.flags.writeable else array.copy())

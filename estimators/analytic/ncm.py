@@ -1,11 +1,16 @@
 """NCM: nearest class mean, with running means."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
+from torch import nn
 
-from .moments import ClosedFormClassifier
+from ..base import ContinualClassifier
+from .moments import ClosedForm
 
 
-class NCMClassifier(ClosedFormClassifier):
+class NCMClassifier(ClosedForm, ContinualClassifier):
     r"""Nearest class mean: a row belongs to the class whose mean is closest.
 
     Scores are :math:`-\|x-\mu_c\|^2` up to a constant that is the same for all classes, :math:`2 x^\top \mu_c -
@@ -43,18 +48,19 @@ class NCMClassifier(ClosedFormClassifier):
     array([9., 0., 7.])
     """
 
-    _source = "Mensink et al. 2013"
-    _dtype = (np.float32, np.float64)
-    _scatter = False
+    source = "Mensink et al. 2013"
+    input_dtype = (np.float32, np.float64)
+    needs_scatter = False
 
-    def __init__(self, features=None):
+    def __init__(self, features: nn.Module | None = None) -> None:
         self.features = features
 
     @property
-    def means_(self):
+    def means_(self) -> NDArray[np.float64]:
         """Class means of the features, in the order of ``classes_``."""
-        return self.moments_[0].means[self._columns_]
+        return self.moments_[0].means[self.class_outputs_]
 
-    def _solve(self):
+    def solve(self) -> dict[str, Any]:
+        """Scores are 2 xᵀμ − μᵀμ."""
         means = self.moments_[0].means
         return {"weights": 2 * means.T, "bias": -np.square(means).sum(axis=1)}

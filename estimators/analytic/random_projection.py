@@ -1,12 +1,19 @@
 """RandomProjection: fixed random features and ridge regression on them, in closed form."""
 
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import linalg
+from torch import nn
 
-from .._compat import Integral, Interval, Real, at_least, one_of
-from ..modules import head_of
-from .moments import ClosedForm, ClosedFormClassifier, ClosedFormRegressor
+from ..base import ContinualClassifier, ContinualRegressor
+from ..engine.call import Call
+from ..engine.modules import head_of
+from ..parameters import Integral, above, at_least, one_of
+from .moments import ClosedForm, Moments, Which
 
 # Candidates for the ridge, largest first, in units of the mean eigenvalue of the centred Gram matrix.
 _RIDGES = tuple(10.0**k for k in range(1, -8, -1))
@@ -16,6 +23,9 @@ _ROUNDING = float(np.finfo(np.float32).eps)
 _FALLBACK = 1e-3
 # One row in so many is held out.
 _HOLD_OUT = 5
+Floats: TypeAlias = NDArray[np.float64]
+# Of some rows: number, means of features and targets, G, C, and Σ‖y−ȳ‖².
+Equations: TypeAlias = tuple[float, Floats, Floats, Floats, Floats, float]
 
 
 class RandomProjection(ClosedForm):
@@ -24,68 +34,81 @@ class RandomProjection(ClosedForm):
     G = Σ (φ−φ̄)(φ−φ̄)ᵀ and C = Σ (φ−φ̄)(y−ȳ)ᵀ are running sums over all rows.
     """
 
-    _source = "RanPAC: McDonnell et al. 2023; RanDumb: Prabhu et al. 2024"
-    _dtype = (np.float32,)
-    _constraints = {
+    source = "RanPAC: McDonnell et al. 2023; RanDumb: Prabhu et al. 2024"
+    input_dtype = (np.float32,)
+    parameter_constraints = {
         "n_features": [at_least(1, Integral)],
-        "ridge": [Interval(Real, 0, None, closed="neither"), one_of("auto")],
+        "ridge": [above(0), one_of("auto")],
         "random_state": ["random_state"],
     }
 
-    def __init__(self, n_features=1000, *, ridge="auto", features=None, random_state=None):
+    projection_: torch.Tensor
+
+    def __init__(
+        self,
+        n_features: int = 1000,
+        *,
+        ridge: float | str = "auto",
+        features: nn.Module | None = None,
+        random_state: Any = None,
+    ) -> None:
         self.n_features = n_features
         self.ridge = ridge
         self.features = features
         self.random_state = random_state
 
     @property
-    def ridge_(self):
+    def ridge_(self) -> float:
         """The ridge λ that predictions are made with."""
-        return self._solution()["ridge"]
+        return float(self.solution()["ridge"])
 
-    def _prepare(self):
-        super()._prepare()
-        rng = np.random.default_rng([self._entropy_, *b"projection"])
+    def prepare_features(self, call: Call) -> None:
+        """Draw R, and what decides which rows are held out."""
+        super().prepare_features(call)
+        rng = np.random.default_rng([call.entropy[0], *b"projection"])
         n_inputs = self.n_features_in_ if self.features is None else head_of(self.features).in_features
         self.projection_ = torch.from_numpy(rng.standard_normal((n_inputs + 1, self.n_features), dtype=np.float32))
         # Odd multipliers: a row's bits times these decide whether it is held out.
         self.hash_ = rng.integers(2**31, size=self.n_features_in_, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
-        self._holds_out_ = self.ridge == "auto"
+        self.holds_out_ = self.ridge == "auto"
 
-    def _fixed(self):
-        return [*super()._fixed(), self.projection_]
+    def fixed_tensors(self) -> list[torch.Tensor]:
+        """R, too."""
+        return [*super().fixed_tensors(), self.projection_]
 
-    def _features(self, x):
-        x = super()._features(x)
+    def features_of(self, x: torch.Tensor) -> torch.Tensor:
+        """max(0, [x, 1] R)."""
+        x = super().features_of(x)
         return torch.addmm(self.projection_[-1], x, self.projection_[:-1]).relu_()
 
-    def _parts(self, X):
+    def parts_of(self, X: NDArray[Any]) -> Sequence[Which]:
         """Rows to learn from, and rows held out: by the row's content, so whatever the order and the chunks."""
-        if not self._holds_out_:
+        if not self.holds_out_:
             return [slice(None)]
         held_out = (X + np.float32(0)).view(np.uint32) @ self.hash_ < 2**32 // _HOLD_OUT
         return [~held_out, held_out]
 
-    def _equations(self, moments):
+    def equations(self, moments: Moments) -> Equations:
         """Of the rows behind the moments: number, means of features and targets, G, C, and Σ‖y−ȳ‖²."""
         raise NotImplementedError
 
-    def _solve(self):
-        learned, held_out = self.moments_ if self._holds_out_ else (*self.moments_, None)
+    def solve(self) -> dict[str, Any]:
+        """W = (G + λI)⁻¹ C, with the ridge that was given or is chosen."""
+        learned, held_out = self.moments_ if self.holds_out_ else (*self.moments_, None)
         everything = (
-            learned if held_out is None else learned.merged(held_out, np.arange(self._n_groups()), self._n_groups())
+            learned if held_out is None else learned.merged(held_out, np.arange(self.n_groups()), self.n_groups())
         )
-        equations = self._equations(everything)
+        equations = self.equations(everything)
         ridge = self.ridge
         if ridge == "auto":
-            ridge = self._choose(self._equations(learned), self._equations(held_out)) * _scale(equations)
+            ridge = self._choose(self.equations(learned), self.equations(held_out)) * _scale(equations)
         _, mean, target, gram, cross, _ = equations
         weights = _ridge(gram, cross, ridge)
         if weights is None:
             raise ValueError(f"ridge={ridge} is too small for these data; use a larger one, or 'auto'.")
         return {"weights": weights, "bias": target - mean @ weights, "ridge": float(ridge)}
 
-    def _choose(self, learned, held_out):
+    def _choose(self, learned: Equations, held_out: Equations) -> float:
         """The largest ridge after which the squared error on held-out rows rises, in units of the mean eigenvalue.
 
         That error is closed form, too.
@@ -112,12 +135,12 @@ class RandomProjection(ClosedForm):
         return best
 
 
-def _scale(equations):
+def _scale(equations: Equations) -> float:
     """Mean eigenvalue of the Gram matrix; 1 where it is zero."""
     return np.trace(equations[3]) / len(equations[3]) or 1.0
 
 
-def _ridge(gram, cross, ridge):
+def _ridge(gram: Floats, cross: Floats, ridge: float) -> Floats | None:
     """(G + λI)⁻¹ C by Cholesky's factors; None where G + λI is not positive in this precision. `gram` is upper."""
     shifted = gram.copy()
     shifted.flat[:: len(gram) + 1] += ridge
@@ -128,7 +151,7 @@ def _ridge(gram, cross, ridge):
     return linalg.cho_solve(factor, cross, check_finite=False)
 
 
-class RandomProjectionClassifier(RandomProjection, ClosedFormClassifier):
+class RandomProjectionClassifier(RandomProjection, ContinualClassifier):
     r"""Random features and ridge regression of the classes on them, in closed form.
 
     :math:`\phi(x) = \max(0, [x, 1] R)` with a fixed R of independent standard normal numbers, and scores
@@ -183,14 +206,15 @@ class RandomProjectionClassifier(RandomProjection, ClosedFormClassifier):
     True
     """
 
-    def _equations(self, moments):
+    def equations(self, moments: Moments) -> Equations:
+        """With one-hot classes as targets."""
         n, mean, gram = moments.total()
         cross = (moments.counts[:, None] * (moments.means - mean)).T
         share = moments.counts / max(n, 1)
         return n, mean, share, gram, cross, n * (1 - np.square(share).sum())
 
 
-class RandomProjectionRegressor(RandomProjection, ClosedFormRegressor):
+class RandomProjectionRegressor(RandomProjection, ContinualRegressor):
     r"""Random features and ridge regression on them, in closed form.
 
     As :class:`RandomProjectionClassifier`, with targets in the place of one-hot classes: predictions are
@@ -232,7 +256,8 @@ class RandomProjectionRegressor(RandomProjection, ClosedFormRegressor):
     True
     """
 
-    def _equations(self, moments):
+    def equations(self, moments: Moments) -> Equations:
+        """The targets stand beside the features."""
         n, mean, scatter = moments.total()
         width = self.projection_.shape[1]
         gram, cross, square = scatter[:width, :width], scatter[:width, width:], scatter.diagonal()[width:].sum()

@@ -1,14 +1,19 @@
 """SLDA: streaming linear discriminant analysis, in closed form."""
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import linalg
+from torch import nn
 
-from .._compat import between
-from .moments import ClosedFormClassifier, symmetric
+from ..base import ContinualClassifier
+from ..parameters import between
+from .moments import ClosedForm, symmetric
 
 
-class SLDAClassifier(ClosedFormClassifier):
+class SLDAClassifier(ClosedForm, ContinualClassifier):
     r"""Streaming linear discriminant analysis: running class means and one covariance within classes.
 
     Scores are :math:`x^\top W + b`, of features x, with :math:`W = \Sigma^{-1} M` and
@@ -56,26 +61,27 @@ class SLDAClassifier(ClosedFormClassifier):
     True
     """
 
-    _source = "Hayes & Kanan 2020"
-    _dtype = (np.float64, np.float32)
-    _constraints = {"shrinkage": [between(0, 1)]}
-    _precision = torch.float64
+    source = "Hayes & Kanan 2020"
+    input_dtype = (np.float64, np.float32)
+    parameter_constraints = {"shrinkage": [between(0, 1)]}
+    product_dtype = torch.float64
 
-    def __init__(self, shrinkage=0.0, *, features=None):
+    def __init__(self, shrinkage: float = 0.0, *, features: nn.Module | None = None) -> None:
         self.shrinkage = shrinkage
         self.features = features
 
     @property
-    def means_(self):
+    def means_(self) -> NDArray[np.float64]:
         """Class means of the features, in the order of ``classes_``."""
-        return self.moments_[0].means[self._columns_]
+        return self.moments_[0].means[self.class_outputs_]
 
     @property
-    def covariance_(self):
+    def covariance_(self) -> NDArray[np.float64]:
         """Covariance within classes."""
         return symmetric(self.moments_[0].scatter) / self.counts_.sum()
 
-    def _solve(self):
+    def solve(self) -> dict[str, Any]:
+        """W = Σ⁻¹ M and b = −½ μᵀ Σ⁻¹ μ + log π."""
         counts, means, covariance = self.moments_[0].counts, self.moments_[0].means, self.covariance_
         seen = counts > 0
         mean_variance = np.trace(covariance) / len(covariance)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -48,6 +48,10 @@ class Rows:
         return len(self.x)
 
     # For fields that methods add: checkers cannot know them.
+    if TYPE_CHECKING:
+
+        def __setattr__(self, name: str, value: Any) -> None: ...
+
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"there is no field {name!r} in these rows, only {', '.join(self.names())}")
 

@@ -72,14 +72,15 @@ class DER(NetworkStrategy):
         n_rows, row = memory.groups.shape[-1], memory.groups.ndim - 1
         n_matched = n_rows // 2 if self.alpha and self.beta else n_rows * bool(self.alpha)
         n_labelled = n_rows - n_matched
+        matched, labelled = torch.split(old, [n_matched, n_labelled], dim=row)
         if self.alpha:
-            logits, z = (t.narrow(row, 0, n_matched) for t in (objective.logits(old), memory.logits))
+            logits, z = objective.logits(matched), memory.logits.narrow(row, 0, n_matched)
             # Outputs that came later than the row were not stored; they are NaN, and count as equal.
             distance = (logits - torch.where(z.isnan(), logits.detach(), z)).square().sum(-1)
             loss = loss + self.alpha * distance.mean(-1)
         if self.beta:
-            labelled = [t.narrow(row, n_matched, n_labelled) for t in (old, memory.y, memory.groups)]
-            loss = loss + self.beta * objective.loss(*labelled)
+            y, groups = (t.narrow(row, n_matched, n_labelled) for t in (memory.y, memory.groups))
+            loss = loss + self.beta * objective.loss(labelled, y, groups)
         return loss
 
     def after_step(self, call: Call, theta: torch.Tensor, batch: Rows) -> None:
