@@ -6,60 +6,20 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
+from helpers.estimators import DIGITS, STACKABLE, call, make_net, seed_streams
 from torch.overrides import TorchFunctionMode
 
-from forgetless.datasets import load_digits, split_stream
 from forgetless.estimators import (
-    MLP,
-    AnchoredClassifier,
-    ContinualNet,
-    DERClassifier,
-    ERACEClassifier,
     EWCClassifier,
-    FeatureDistillationClassifier,
-    ICaRLClassifier,
-    LwFClassifier,
-    MASClassifier,
     NaiveClassifier,
-    ReplayClassifier,
-    SIClassifier,
     SLDAClassifier,
     partial_fit_together,
 )
 from forgetless.estimators import stacked as stacked_module
 from forgetless.estimators.memory import ReplayMemory
 
-DIGITS = load_digits()
 N_SEEDS = 3
 ROUNDING_OF_RISE = {"rtol": 1e-2, "atol": 2e-6}  # of a difference of two losses of about 1
-STRATEGIES = {
-    "naive": NaiveClassifier(),
-    "l2": AnchoredClassifier(strength=0.1),
-    "l1": AnchoredClassifier(penalty="l1", strength=0.1),
-    "ewc": EWCClassifier(ewc_lambda=100.0),
-    "si": SIClassifier(),
-    "mas": MASClassifier(),
-    "replay": ReplayClassifier(buffer_size=60),
-    "balanced replay": ReplayClassifier(buffer_size=60, policy="class_balanced", replay_weight="balanced"),
-    "interfered replay": ReplayClassifier(buffer_size=60, retrieval="mir"),
-    "er-ace": ERACEClassifier(buffer_size=60),
-    "der++": DERClassifier(buffer_size=60),
-    "icarl": ICaRLClassifier(buffer_size=60),
-    "lwf": LwFClassifier(),
-    "features": FeatureDistillationClassifier(),
-}
-
-
-def make_net(**params):
-    return ContinualNet(MLP, **{"module__hidden_units": (30,), "lr": 1e-3, "max_epochs": 3, **params})
-
-
-def streams(scenario, **params):
-    return [split_stream(DIGITS, n_experiences=5, scenario=scenario, random_state=s, **params) for s in range(N_SEEDS)]
-
-
-def call(e):
-    return {"X": e.X_train, "y": e.y_train, "task_id": e.task_id}
 
 
 def count_stacked_steps(monkeypatch):
@@ -115,7 +75,7 @@ class Retrieval(TorchFunctionMode):
 
 
 def learn_both_ways(alone, together, scenario):
-    for experiences in zip(*streams(scenario), strict=True):
+    for experiences in zip(*seed_streams(scenario), strict=True):
         for clf, e in zip(alone, experiences, strict=True):
             clf.partial_fit(**call(e))
         partial_fit_together(together, [call(e) for e in experiences])
@@ -140,9 +100,9 @@ def assert_same_memories(alone, together):
 
 
 @pytest.mark.parametrize("scenario", ["class", "task", "domain"])
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", STACKABLE)
 def test_stacked_equals_one_by_one_up_to_rounding(name, scenario, monkeypatch):
-    alone = [copy.deepcopy(STRATEGIES[name]).set_params(net=make_net(), random_state=s) for s in range(N_SEEDS)]
+    alone = [copy.deepcopy(STACKABLE[name]).set_params(net=make_net(), random_state=s) for s in range(N_SEEDS)]
     together = copy.deepcopy(alone)
     counts = count_stacked_steps(monkeypatch)
     with Retrieval(alone, together, monkeypatch) if name == "interfered replay" else nullcontext() as retrieval:
@@ -158,7 +118,7 @@ def test_stacked_equals_one_by_one_up_to_rounding(name, scenario, monkeypatch):
 
 def test_stacked_seeds_go_on_alone():
     seeds = [EWCClassifier(make_net(), random_state=s) for s in range(N_SEEDS)]
-    first, second = zip(*[list(stream)[:2] for stream in streams("class")], strict=True)
+    first, second = zip(*[list(stream)[:2] for stream in seed_streams("class")], strict=True)
     partial_fit_together(seeds, [call(e) for e in first])
     twin = copy.deepcopy(seeds[1]).partial_fit(**call(second[1]))
     seeds[1].partial_fit(**call(second[1]))
@@ -178,7 +138,7 @@ def test_stacked_seeds_go_on_alone():
 def test_what_cannot_be_stacked_learns_one_by_one(estimators, monkeypatch):
     counts = count_stacked_steps(monkeypatch)
     alone = copy.deepcopy(estimators)
-    calls = [call(stream[0]) for stream in streams("class")[:2]]
+    calls = [call(stream[0]) for stream in seed_streams("class")[:2]]
     partial_fit_together(estimators, calls)
     for clf, twin, arguments in zip(estimators, alone, calls, strict=True):
         twin.partial_fit(**arguments)
@@ -188,7 +148,7 @@ def test_what_cannot_be_stacked_learns_one_by_one(estimators, monkeypatch):
 
 def test_all_or_none_learn():
     seeds = [NaiveClassifier(make_net(), random_state=s) for s in range(2)]
-    calls = [call(stream[0]) for stream in streams("class")[:2]]
+    calls = [call(stream[0]) for stream in seed_streams("class")[:2]]
     partial_fit_together(seeds, calls)
     before = [clf.predict_proba(DIGITS.X_test) for clf in seeds]
     bad = [calls[0], {**calls[1], "X": calls[1]["X"] * np.float32(3e38)}]

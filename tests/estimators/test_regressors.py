@@ -2,10 +2,12 @@
 
 import copy
 import inspect
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from helpers.estimators import make_net, theta
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
@@ -39,10 +41,7 @@ X, Y = load_diabetes(return_X_y=True)
 X = scale(X).astype(np.float32)
 Y = scale(np.column_stack([Y, X[:, 2] * X[:, 8]]).astype(np.float64))
 REGRESSORS = {name: cls for name, cls in all_estimators() if name.endswith("Regressor")}
-
-
-def make_net(**params):
-    return ContinualRegressionNet(MLP, **{"module__hidden_units": (20,), "lr": 1e-3, "max_epochs": 3, **params})
+make_net = partial(make_net, ContinualRegressionNet, module__hidden_units=(20,))
 
 
 def halves():
@@ -54,10 +53,6 @@ def learned(reg, task_ids=(None, None)):
     for rows, task_id in zip(halves(), task_ids, strict=True):
         reg.partial_fit(X[rows], Y[rows], task_id=task_id)
     return reg
-
-
-def theta(reg):
-    return torch.cat([p.detach().reshape(-1) for p in reg.net_.trainable()])
 
 
 def gradient(loss, module):

@@ -4,15 +4,16 @@ import copy
 import inspect
 import pickle
 from collections import deque
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from helpers.estimators import DIGITS, accuracy, learned, make_net, make_stream, theta
 from scipy import optimize
 from torch import nn
 from torch.nn import functional as F
 
-from forgetless.datasets import load_digits, split_stream
 from forgetless.estimators import (
     MLP,
     AGEMClassifier,
@@ -30,36 +31,14 @@ from forgetless.estimators import (
 from forgetless.estimators.memory import POLICIES, MemoryStack, ReplayMemory, herding_order
 from forgetless.estimators.replay.gem import solve_dual
 
-DIGITS = load_digits()
 WITH_MEMORY = {
     name: cls
     for name, cls in all_estimators()
     if "buffer_size" in inspect.signature(cls).parameters and issubclass(cls, ContinualClassifier)
 }
 BY_CLASS = [policy for policy in POLICIES if policy != "reservoir"]
-
-
-def make_net(**params):
-    return ContinualNet(MLP, **{"module__hidden_units": (16,), "lr": 1e-2, "max_epochs": 2, **params})
-
-
-def make_stream(n_experiences=5, scenario="class"):
-    return split_stream(DIGITS, n_experiences=n_experiences, scenario=scenario, class_order="sorted")
-
-
-def learned(clf, n_experiences=5, scenario="class", n_rows=None):
-    for e in make_stream(n_experiences, scenario):
-        clf.partial_fit(e.X_train[:n_rows], e.y_train[:n_rows], task_id=e.task_id)
-    return clf
-
-
-def accuracy(clf, n_experiences=5, scenario="class"):
-    stream = make_stream(n_experiences, scenario)
-    return np.mean([clf.score(e.X_test, e.y_test, task_id=e.task_id) for e in stream])
-
-
-def theta(clf):
-    return torch.cat([p.detach().reshape(-1) for p in clf.net_.trainable()])
+make_net = partial(make_net, module__hidden_units=(16,), lr=1e-2, max_epochs=2)
+make_stream = partial(make_stream, class_order="sorted")
 
 
 def gradient_on(module, x, y):
@@ -205,7 +184,7 @@ def test_a_stack_of_memories_draws_what_each_would():
 def test_memory_stays_within_buffer_size(name, buffer_size, scenario):
     clf = WITH_MEMORY[name](make_net(max_epochs=1), buffer_size=buffer_size, random_state=0)
     kept = []
-    for e in make_stream(5, scenario):
+    for e in make_stream(scenario):
         clf.partial_fit(e.X_train[:20], e.y_train[:20], task_id=e.task_id)
         assert all(len(t) == buffer_size for t in clf.memory_.rows)
         kept.append(len(clf.memory_))
@@ -232,18 +211,20 @@ AT_ZERO = {
 @pytest.mark.parametrize("scenario", ["class", "task", "domain"])
 @pytest.mark.parametrize("name", AT_ZERO)
 def test_strength_zero_is_naive_to_the_bit(name, scenario):
-    naive = learned(NaiveClassifier(make_net(), random_state=0), 3 if scenario != "domain" else 2, scenario)
+    stream = make_stream(scenario, 3 if scenario != "domain" else 2)
+    naive = learned(NaiveClassifier(make_net(), random_state=0), stream)
     clf = copy.deepcopy(AT_ZERO[name]).set_params(net=make_net(), random_state=0)
-    assert torch.equal(theta(learned(clf, 3 if scenario != "domain" else 2, scenario)), theta(naive))
+    assert torch.equal(theta(learned(clf, stream)), theta(naive))
 
 
 def test_strength_is_not_naive():
     """What the test before would not notice: methods that never do anything."""
-    naive = theta(learned(NaiveClassifier(make_net(), random_state=0), 3, "task"))
+    stream = make_stream("task", 3)
+    naive = theta(learned(NaiveClassifier(make_net(), random_state=0), stream))
     for clf in (ReplayClassifier(), ReplayClassifier(retrieval="mir"), ERACEClassifier(), DERClassifier(beta=0)):
-        assert not torch.equal(theta(learned(clf.set_params(net=make_net(), random_state=0), 3, "task")), naive)
+        assert not torch.equal(theta(learned(clf.set_params(net=make_net(), random_state=0), stream)), naive)
     for clf in (GEMClassifier(), AGEMClassifier()):
-        assert not torch.equal(theta(learned(clf.set_params(net=make_net(), random_state=0), 3, "task")), naive)
+        assert not torch.equal(theta(learned(clf.set_params(net=make_net(), random_state=0), stream)), naive)
 
 
 # --- maximally interfered retrieval --------------------------------------------------------------------------------
@@ -253,7 +234,7 @@ def test_strength_is_not_naive():
 def test_mir_picks_the_rows_whose_loss_rises_most(dropout):
     net = make_net(module__dropout=dropout, lr=0.05, optimizer=torch.optim.SGD)
     clf = ReplayClassifier(net, retrieval="mir", n_candidates=50, replay_batch_size=7, random_state=0)
-    learned(clf, 2)
+    learned(clf, make_stream(n_experiences=2))
     x, y = torch.as_tensor(DIGITS.X_train[:32]), torch.as_tensor(DIGITS.y_train[:32])
     clf._generator_ = torch.Generator().manual_seed(5)
     candidates = torch.randperm(200, generator=torch.Generator().manual_seed(5))[:50]
@@ -271,7 +252,7 @@ def test_mir_picks_the_rows_whose_loss_rises_most(dropout):
 
 def test_mir_leaves_network_and_batch_statistics_alone():
     net = make_net(module__batch_norm=True, module__dropout=0.2)
-    clf = learned(ReplayClassifier(net, retrieval="mir", random_state=0), 2)
+    clf = learned(ReplayClassifier(net, retrieval="mir", random_state=0), make_stream(n_experiences=2))
     clf._generator_ = torch.Generator().manual_seed(5)
     clf.net_.module_.train()
     before = copy.deepcopy(clf.net_.module_.state_dict())
@@ -281,7 +262,7 @@ def test_mir_leaves_network_and_batch_statistics_alone():
 
 
 def test_mir_knows_the_active_outputs_of_each_row():
-    clf = learned(ReplayClassifier(make_net(), retrieval="mir", random_state=0), 5, "task")
+    clf = learned(ReplayClassifier(make_net(), retrieval="mir", random_state=0), make_stream("task"))
     outputs, (_, y, groups) = torch.randn(200, 10), clf.memory_.stored()
     expected = [
         F.cross_entropy(row[clf.tasks_[int(group)]][None], torch.tensor([clf.tasks_[int(group)].tolist().index(label)]))
@@ -294,7 +275,7 @@ def test_mir_knows_the_active_outputs_of_each_row():
 
 
 def test_er_ace_loss_equals_the_formula():
-    clf = learned(ERACEClassifier(make_net(), random_state=0), 3)
+    clf = learned(ERACEClassifier(make_net(), random_state=0), make_stream(n_experiences=3))
     x, y = torch.as_tensor(DIGITS.X_test[:20]), torch.as_tensor(np.array([1, 3, 3, 5] * 5))
     x_memory, y_memory, groups = clf.memory_.sample(30, torch.Generator().manual_seed(0))
     module = clf.net_.module_
@@ -307,7 +288,7 @@ def test_er_ace_loss_equals_the_formula():
 
 
 def test_er_ace_new_rows_do_not_move_the_outputs_of_other_classes():
-    clf = learned(ERACEClassifier(make_net(), random_state=0), 3)
+    clf = learned(ERACEClassifier(make_net(), random_state=0), make_stream(n_experiences=3))
     x, y = torch.as_tensor(DIGITS.X_test[:20]), torch.full((20,), 5)
     outputs = torch.randn(20, 6, requires_grad=True)
     absent = clf._loss(lambda _: torch.cat([outputs, outputs.detach()]), (x, y, x, y, torch.zeros_like(y)))
@@ -364,7 +345,7 @@ def test_der_logits_of_a_later_call_are_those_of_the_network_before_it():
 
 
 def test_der_compares_only_columns_that_were_stored():
-    clf = learned(DERClassifier(make_net(), buffer_size=300, random_state=0), 5)
+    clf = learned(DERClassifier(make_net(), buffer_size=300, random_state=0), make_stream())
     _, y, _, logits = clf.memory_.stored()
     experience = y // 2
     for row, k in zip(logits, experience, strict=True):
@@ -374,7 +355,7 @@ def test_der_compares_only_columns_that_were_stored():
 
 @pytest.mark.parametrize(("alpha", "beta"), [(0.3, 0.0), (0.0, 0.7), (0.3, 0.7)])
 def test_der_loss_equals_the_formula(alpha, beta):
-    clf = learned(DERClassifier(make_net(), alpha=alpha, beta=beta, random_state=0), 3)
+    clf = learned(DERClassifier(make_net(), alpha=alpha, beta=beta, random_state=0), make_stream(n_experiences=3))
     clf._generator_ = torch.Generator().manual_seed(0)
     x, y = torch.as_tensor(DIGITS.X_test[:20]), torch.as_tensor(np.arange(20) % 6)
     mixed = clf._mix((x, y))
@@ -399,7 +380,7 @@ def test_der_loss_equals_the_formula(alpha, beta):
 
 
 def test_der_plus_plus_draws_two_independent_batches():
-    clf = learned(DERClassifier(make_net(), random_state=0), 3)
+    clf = learned(DERClassifier(make_net(), random_state=0), make_stream(n_experiences=3))
     clf._generator_ = torch.Generator().manual_seed(0)
     _, _, drawn, *_ = clf._mix((torch.zeros(64, 64), torch.zeros(64, dtype=torch.int64)))
     first, second = drawn.split(64)
@@ -414,8 +395,8 @@ def test_der_works_where_outputs_are_probabilities():
             return super().forward(x).softmax(1)
 
     net = ContinualNet(Softmax, criterion=nn.NLLLoss, lr=0.01, max_epochs=5)
-    clf = learned(DERClassifier(net, random_state=0), 2)
-    assert accuracy(clf, 2) > 0.8
+    clf = learned(DERClassifier(net, random_state=0), make_stream(n_experiences=2))
+    assert accuracy(clf, make_stream(n_experiences=2)) > 0.8
     assert clf.memory_.stored()[3].nan_to_num().min() < -1  # logarithms, not probabilities
 
 
@@ -487,7 +468,7 @@ def test_gem_steps_do_not_raise_the_loss_of_any_past_experience(memory_strength)
     clf = spy(GEMClassifier, steps)(
         make_net(), buffer_size=60, memory_strength=memory_strength, active_outputs="all", random_state=0
     )
-    experiences = list(make_stream(4))
+    experiences = list(make_stream(n_experiences=4))
     for e in experiences[:3]:
         clf.partial_fit(e.X_train[:60], e.y_train[:60], classes=np.arange(10))
     memory, pools = copy.deepcopy(clf.memory_), clf.memory_.pools
@@ -512,7 +493,7 @@ def test_gem_steps_do_not_raise_the_loss_of_any_past_experience(memory_strength)
 
 def test_gem_running_experience_is_no_condition():
     clf = GEMClassifier(make_net(), buffer_size=60, random_state=0)
-    e = make_stream(5)[0]
+    e = make_stream()[0]
     rows = []
     clf._change_gradient = lambda theta, gradient: rows.append(len(clf._past_rows_))
     for part in range(3):
@@ -526,7 +507,7 @@ def test_gem_running_experience_is_no_condition():
 def test_agem_projects_what_would_raise_the_loss_of_a_fresh_memory_batch():
     steps = []
     clf = spy(AGEMClassifier, steps)(make_net(), memory_batch_size=40, active_outputs="all", random_state=0)
-    first, second = make_stream(2)
+    first, second = make_stream(n_experiences=2)
     clf.partial_fit(first.X_train, first.y_train, classes=np.arange(10))
     x, y = copy.deepcopy(clf.memory_).stored()[:2]
     steps.clear()
@@ -563,7 +544,8 @@ def test_memory_is_not_rehearsed(cls):
 @pytest.mark.parametrize("cls", [GEMClassifier, AGEMClassifier])
 def test_gem_and_agem_forget_less_than_naive(cls):
     net = make_net(max_epochs=5)
-    scores = [accuracy(learned(c(net, random_state=0), 5, "domain"), 5, "domain") for c in (NaiveClassifier, cls)]
+    stream = make_stream("domain")
+    scores = [accuracy(learned(c(net, random_state=0), stream), stream) for c in (NaiveClassifier, cls)]
     assert scores[1] > scores[0] + 0.02
 
 
@@ -596,7 +578,7 @@ def test_gdumb_balances_as_the_paper_does(capacity):
 def test_gdumb_answers_depend_on_the_memory_only():
     clf = GDumbClassifier(make_net(), buffer_size=50, max_epochs=20, random_state=0)
     asked = copy.deepcopy(clf)
-    for e in make_stream(3):
+    for e in make_stream(n_experiences=3):
         clf.partial_fit(e.X_train, e.y_train)
         asked.partial_fit(e.X_train, e.y_train).predict(e.X_test)
     stored = pickle.loads(pickle.dumps(clf))
@@ -618,7 +600,7 @@ def test_gdumb_trains_once_and_from_scratch():
             super().__init__(n_inputs, n_outputs)
 
     clf = GDumbClassifier(ContinualNet(Counting, lr=0.01), buffer_size=50, random_state=0)
-    learned(clf, 5)
+    learned(clf, make_stream())
     assert Counting.n_built == 0
     clf.predict(DIGITS.X_test)
     clf.predict_proba(DIGITS.X_test)
@@ -647,7 +629,7 @@ def sigmoid(z):
 
 def test_icarl_loss_equals_the_formula():
     clf = ICaRLClassifier(make_net(), buffer_size=40, random_state=0)
-    experiences = list(make_stream(3))
+    experiences = list(make_stream(n_experiences=3))
     for e in experiences[:2]:
         clf.partial_fit(e.X_train, e.y_train)
     n_old = len(clf.classes_)
@@ -676,7 +658,7 @@ def test_icarl_loss_equals_the_formula():
 
 def test_icarl_learns_classes_that_come_again_from_labels():
     clf = ICaRLClassifier(make_net(), buffer_size=40, random_state=0)
-    first, second = list(make_stream(5, "domain"))[:2]
+    first, second = list(make_stream("domain"))[:2]
     clf.partial_fit(first.X_train, first.y_train).partial_fit(second.X_train, second.y_train)
     assert len(clf._distilled_) == 0
     clf.partial_fit(second.X_train, np.where(second.y_train == 0, 0, 7))
@@ -684,7 +666,7 @@ def test_icarl_learns_classes_that_come_again_from_labels():
 
 
 def test_icarl_loss_ignores_classes_that_were_only_announced():
-    e = make_stream(5)[0]
+    e = make_stream()[0]
     clf = ICaRLClassifier(make_net(), random_state=0).partial_fit(e.X_train, e.y_train, classes=np.arange(10))
     outputs = torch.randn(4, 10, requires_grad=True)
     clf._task_loss(outputs, torch.tensor([0, 1, 0, 1])).backward()
@@ -692,7 +674,7 @@ def test_icarl_loss_ignores_classes_that_were_only_announced():
 
 
 def test_icarl_answers_the_nearest_mean_of_exemplars():
-    clf = learned(ICaRLClassifier(make_net(), buffer_size=57, random_state=0), 5)
+    clf = learned(ICaRLClassifier(make_net(), buffer_size=57, random_state=0), make_stream())
     x, y, _ = (t.numpy() for t in clf.memory_.stored())
     assert set(np.bincount(y)) == {5, 6}
     exemplars, rows = (unit_features(clf.net_.module_, t) for t in (x, DIGITS.X_test))
@@ -704,7 +686,7 @@ def test_icarl_answers_the_nearest_mean_of_exemplars():
 
 def test_icarl_exemplars_are_herded_and_thinned_out_from_the_end():
     clf = ICaRLClassifier(make_net(), buffer_size=24, random_state=0)
-    first, second = make_stream(2)
+    first, second = make_stream(n_experiences=2)
     clf.partial_fit(first.X_train, first.y_train)
     module = copy.deepcopy(clf.net_.module_)
     clf.partial_fit(second.X_train, second.y_train)
@@ -717,7 +699,7 @@ def test_icarl_exemplars_are_herded_and_thinned_out_from_the_end():
 
 
 def test_icarl_answers_a_class_without_exemplars_only_where_no_other_can_be():
-    clf = learned(ICaRLClassifier(make_net(), buffer_size=6, random_state=0), 5, "task")
+    clf = learned(ICaRLClassifier(make_net(), buffer_size=6, random_state=0), make_stream("task"))
     without = np.setdiff1d(np.arange(10), clf.memory_.stored()[1])
     assert len(without) == 4
     assert not np.isin(clf.predict(DIGITS.X_test), without).any()
@@ -746,15 +728,16 @@ def sane_net():
 @pytest.mark.parametrize("name", SANE)
 def test_sanity_on_split_digits(name):
     clf = copy.deepcopy(SANE[name]).set_params(net=sane_net(), random_state=0)
-    assert accuracy(learned(clf)) > 0.8
+    assert accuracy(learned(clf, make_stream()), make_stream()) > 0.8
 
 
 def test_der_alone_needs_announced_classes_to_tell_old_from_new():
     """Logits of classes that came later are not held on old rows, unless their outputs were there from the start."""
     announced = DERClassifier(sane_net(), beta=0, active_outputs="all", random_state=0)
-    for e in make_stream():
+    stream, tasks = make_stream(), make_stream("task")
+    for e in stream:
         announced.partial_fit(e.X_train, e.y_train, classes=np.arange(10))
-    growing = learned(DERClassifier(sane_net(), beta=0, random_state=0))
-    assert accuracy(announced) > 0.8 > 0.5 > accuracy(growing)
-    growing = learned(DERClassifier(sane_net(), beta=0, random_state=0), 5, "task")
-    assert accuracy(growing, 5, "task") > 0.9
+    growing = learned(DERClassifier(sane_net(), beta=0, random_state=0), stream)
+    assert accuracy(announced, stream) > 0.8 > 0.5 > accuracy(growing, stream)
+    growing = learned(DERClassifier(sane_net(), beta=0, random_state=0), tasks)
+    assert accuracy(growing, tasks) > 0.9

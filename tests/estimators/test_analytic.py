@@ -5,13 +5,14 @@ import copy
 import numpy as np
 import pytest
 import torch
+from helpers.estimators import DIGITS, X, Y
 from sklearn.datasets import load_diabetes
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import NearestCentroid
 from sklearn.preprocessing import StandardScaler
 
-from forgetless.datasets import load_digits, load_mnist
+from forgetless.datasets import load_mnist
 from forgetless.estimators import (
     MLP,
     ContinualNet,
@@ -23,9 +24,6 @@ from forgetless.estimators import (
 )
 from forgetless.estimators.analytic import moments
 from forgetless.estimators.analytic.moments import Moments, symmetric
-
-DIGITS = load_digits()
-X, Y = DIGITS.X_train, DIGITS.y_train
 
 CLASSIFIERS = {
     "ncm": NCMClassifier(),

@@ -2,16 +2,16 @@
 
 import copy
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from helpers.estimators import NEW, OLD, X, Y, learned, make_net, make_stream, theta
 from torch import nn
 from torch.nn import functional as F
 
-from forgetless.datasets import load_digits, split_stream
 from forgetless.estimators import (
-    MLP,
     ContinualNet,
     FeatureDistillationClassifier,
     LwFClassifier,
@@ -19,17 +19,7 @@ from forgetless.estimators import (
     RelationDistillationClassifier,
 )
 
-DIGITS = load_digits()
-X, Y = DIGITS.X_train, DIGITS.y_train
-OLD, NEW = Y < 5, Y >= 5
-
-
-def make_net(**params):
-    return ContinualNet(MLP, **{"module__hidden_units": (20,), "lr": 1e-3, "max_epochs": 2, **params})
-
-
-def theta(clf):
-    return torch.cat([p.detach().reshape(-1) for p in clf.net_.trainable()])
+make_net = partial(make_net, module__hidden_units=(20,), max_epochs=2)
 
 
 def taught(clf, x):
@@ -46,10 +36,7 @@ def taught(clf, x):
 def test_strength_zero_is_naive_to_the_bit(clf, scenario):
     clf = copy.deepcopy(clf).set_params(net=make_net(), random_state=0)
     naive = NaiveClassifier(make_net(), random_state=0)
-    for e in split_stream(DIGITS, n_experiences=5, scenario=scenario, random_state=0):
-        for estimator in (clf, naive):
-            estimator.partial_fit(e.X_train, e.y_train, task_id=e.task_id)
-    assert torch.equal(theta(naive), theta(clf))
+    assert torch.equal(*(theta(learned(estimator, make_stream(scenario))) for estimator in (clf, naive)))
 
 
 # --- the teacher -------------------------------------------------------------------------------------------------

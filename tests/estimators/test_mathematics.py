@@ -6,12 +6,12 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from helpers.estimators import DIGITS, Normed, accuracy, learned, make_net, make_stream, theta
 from scipy import stats
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import nn
 from torch.nn import functional as F
 
-from forgetless.datasets import load_digits, split_stream
 from forgetless.estimators import (
     MLP,
     AnchoredClassifier,
@@ -27,28 +27,6 @@ from forgetless.estimators import (
 from forgetless.estimators.distillation.lwf import distillation_loss
 from forgetless.estimators.memory import ReplayMemory, fair_shares
 from forgetless.estimators.net import Batches
-
-DIGITS = load_digits()
-
-
-def make_net(**params):
-    return ContinualNet(MLP, **{"module__hidden_units": (30,), "lr": 1e-3, "max_epochs": 3, **params})
-
-
-def learned(clf, n_experiences=5, scenario="class", random_state=0):
-    stream = split_stream(DIGITS, n_experiences=n_experiences, scenario=scenario, random_state=random_state)
-    for e in stream:
-        clf.partial_fit(e.X_train, e.y_train, task_id=e.task_id)
-    return clf, stream
-
-
-def accuracy(clf, stream):
-    return np.mean([clf.score(e.X_test, e.y_test, task_id=e.task_id) for e in stream])
-
-
-def theta(clf):
-    return torch.cat([p.detach().reshape(-1) for p in clf.net_.trainable()])
-
 
 # --- strength ----------------------------------------------------------------------------------------------------
 
@@ -68,8 +46,8 @@ AT_ZERO = {
 @pytest.mark.parametrize("scenario", ["class", "task", "domain"])
 @pytest.mark.parametrize("name", AT_ZERO)
 def test_strength_zero_is_naive_to_the_bit(name, scenario):
-    naive, _ = learned(NaiveClassifier(make_net(), random_state=0), scenario=scenario)
-    clf, _ = learned(copy.deepcopy(AT_ZERO[name]).set_params(net=make_net(), random_state=0), scenario=scenario)
+    naive = learned(NaiveClassifier(make_net(), random_state=0), make_stream(scenario))
+    clf = learned(copy.deepcopy(AT_ZERO[name]).set_params(net=make_net(), random_state=0), make_stream(scenario))
     assert torch.equal(theta(naive), theta(clf))
 
 
@@ -173,20 +151,6 @@ def test_anchor_zero_shrinks_weights_from_the_first_experience():
 # --- EWC ---------------------------------------------------------------------------------------------------------
 
 
-class Normed(nn.Module):
-    """Not only linear layers: batch norm, dropout, a convolution."""
-
-    def __init__(self, n_outputs=10):
-        super().__init__()
-        self.conv = nn.Conv2d(1, 2, 3)
-        self.norm = nn.BatchNorm2d(2)
-        self.head = nn.Linear(72, n_outputs)
-
-    def forward(self, x):
-        x = F.dropout(F.relu(self.norm(self.conv(x.reshape(-1, 1, 8, 8)))), 0.2, self.training)
-        return self.head(x.flatten(1))
-
-
 def fisher_one_by_one(clf, X, y, kind):
     """The Fisher's diagonal by a loop over samples and labels."""
     module = clf.net_.module_.eval()
@@ -223,10 +187,10 @@ def test_sampled_fisher_approaches_the_exact_one():
 
 
 def test_fisher_in_task_scenario_only_knows_the_tasks_outputs():
-    clf, stream = learned(EWCClassifier(make_net(), random_state=0), scenario="task")
+    clf = learned(EWCClassifier(make_net(), random_state=0), make_stream("task"))
     head = clf.net_.module_.head
     fisher_of_head_bias = clf.fisher_[-head.out_features :]
-    columns = clf.tasks_[len(stream) - 1]
+    columns = clf.tasks_[4]
     others = np.setdiff1d(np.arange(10), columns)
     assert (fisher_of_head_bias[columns] > 0).all() and (fisher_of_head_bias[others] == 0).all()
 
@@ -242,7 +206,7 @@ def test_fisher_of_several_calls_is_that_of_their_rows():
 
 
 def test_merged_quadratic_has_the_gradient_of_the_sum():
-    clf, _ = learned(EWCClassifier(make_net(), ewc_lambda=3.0, random_state=0), scenario="domain", n_experiences=2)
+    clf = learned(EWCClassifier(make_net(), ewc_lambda=3.0, random_state=0), make_stream("domain", 2))
     anchors, fishers = [clf.anchor_], [clf.importance_]
     for seed in range(3):
         anchors.append(theta(clf).clone())
@@ -386,7 +350,8 @@ def test_plain_skorch_classifier_with_callbacks_and_early_stopping():
         ],
     )
     for cls in (NaiveClassifier, EWCClassifier, ReplayClassifier):
-        clf, stream = learned(cls(net, random_state=0))
+        stream = make_stream()
+        clf = learned(cls(net, random_state=0), stream)
         assert 1 <= len(clf.net_.history) < 50
         assert clf.net_.history[0]["event_lr"] == 0.5  # the rate starts anew in each experience
         last = stream[-1]
@@ -496,13 +461,14 @@ def test_fair_shares(sizes, capacity, shares):
 
 def test_memory_stays_within_buffer_size():
     for policy in ("reservoir", "class_balanced"):
-        clf, _ = learned(ReplayClassifier(make_net(max_epochs=1), buffer_size=37, policy=policy, random_state=0))
+        clf = ReplayClassifier(make_net(max_epochs=1), buffer_size=37, policy=policy, random_state=0)
+        learned(clf, make_stream())
         assert len(clf.memory_) == 37
         assert len(clf.memory_.rows[0]) == 37
 
 
 def test_memory_holds_rows_with_their_own_labels():
-    clf, _ = learned(ReplayClassifier(make_net(max_epochs=1), buffer_size=50, random_state=0))
+    clf = learned(ReplayClassifier(make_net(max_epochs=1), buffer_size=50, random_state=0), make_stream())
     names = clf.classes_[np.argsort(clf._columns_)]
     for row, column in zip(clf.memory_.rows[0].numpy(), clf.memory_.rows[1].numpy(), strict=True):
         source = np.flatnonzero((DIGITS.X_train == row).all(axis=1))
@@ -510,7 +476,8 @@ def test_memory_holds_rows_with_their_own_labels():
 
 
 def test_replay_loss_is_the_weighted_sum_of_two_means():
-    clf, _ = learned(ReplayClassifier(make_net(max_epochs=1), replay_weight=0.3, random_state=0), n_experiences=2)
+    clf = ReplayClassifier(make_net(max_epochs=1), replay_weight=0.3, random_state=0)
+    learned(clf, make_stream(n_experiences=2))
     x, y = torch.as_tensor(DIGITS.X_test[:20]), torch.as_tensor(np.arange(20) % 10)
     x_memory, y_memory, groups = (t[:50] for t in clf.memory_.rows)
     module = clf.net_.module_
@@ -521,15 +488,14 @@ def test_replay_loss_is_the_weighted_sum_of_two_means():
 
 def test_replay_of_everything_approaches_joint_training():
     net = make_net(module__hidden_units=(100,), max_epochs=20)
-    joint, stream = learned(JointClassifier(net, random_state=0))
-    replay, _ = learned(
-        ReplayClassifier(net, buffer_size=2000, replay_batch_size=128, replay_weight="balanced", random_state=0)
-    )
-    assert accuracy(joint, stream) - accuracy(replay, stream) < 0.02
+    options = {"buffer_size": 2000, "replay_batch_size": 128, "replay_weight": "balanced", "random_state": 0}
+    joint, replay = JointClassifier(net, random_state=0), ReplayClassifier(net, **options)
+    scores = [accuracy(learned(clf, make_stream()), make_stream()) for clf in (joint, replay)]
+    assert scores[0] - scores[1] < 0.02
 
 
 def test_rows_in_memory_have_the_active_outputs_of_their_own_task():
-    clf, _ = learned(ReplayClassifier(make_net(max_epochs=1), random_state=0), scenario="task")
+    clf = learned(ReplayClassifier(make_net(max_epochs=1), random_state=0), make_stream("task"))
     _, y, groups = clf.memory_.rows
     for column, group in zip(y.tolist(), groups.tolist(), strict=True):
         assert column in clf.tasks_[group]
@@ -586,9 +552,7 @@ def test_lwf_may_distil_among_all_active_outputs(active, n_old):
 
 
 def test_lwf_distils_each_old_task_by_itself():
-    clf, _ = learned(
-        LwFClassifier(make_net(max_epochs=1), temperature=1.0, random_state=0), scenario="task", n_experiences=5
-    )
+    clf = learned(LwFClassifier(make_net(max_epochs=1), temperature=1.0, random_state=0), make_stream("task"))
     x = torch.as_tensor(DIGITS.X_test[:30])
     student, teacher = clf._outputs(x), clf._outputs(x, clf.teacher_)
     kls = []
@@ -602,7 +566,7 @@ def test_lwf_distils_each_old_task_by_itself():
 
 
 def test_independent_networks_of_old_tasks_never_change():
-    stream = list(split_stream(DIGITS, n_experiences=5, scenario="task", random_state=0))
+    stream = list(make_stream("task"))
     clf = IndependentClassifier(make_net(), random_state=0)
     clf.partial_fit(stream[0].X_train, stream[0].y_train, task_id=0)
     before = clf.predict_proba(DIGITS.X_test, task_id=0)[:, :]
@@ -614,7 +578,7 @@ def test_independent_networks_of_old_tasks_never_change():
 
 
 def test_independent_by_entropy_takes_the_most_certain_network():
-    clf, _ = learned(IndependentClassifier(make_net(max_epochs=5), random_state=0), scenario="class")
+    clf = learned(IndependentClassifier(make_net(max_epochs=5), random_state=0), make_stream())
     entropies, answers = [], []
     for learner in clf.learners_.values():
         p = learner.predict_proba(DIGITS.X_test)
@@ -626,9 +590,8 @@ def test_independent_by_entropy_takes_the_most_certain_network():
 
 
 def test_independent_by_task_id_needs_one():
-    clf, _ = learned(
-        IndependentClassifier(make_net(max_epochs=1), integration="task_id", random_state=0), scenario="task"
-    )
+    clf = IndependentClassifier(make_net(max_epochs=1), integration="task_id", random_state=0)
+    learned(clf, make_stream("task"))
     assert clf.strategy_info()["needs_task_id"]
     with pytest.raises(ValueError, match="needs the task_id"):
         clf.predict(DIGITS.X_test)
@@ -674,7 +637,8 @@ def digits_scores():
             clf = copy.deepcopy(strategies[name])
             if name != "slda":
                 clf.set_params(random_state=seed)
-            found.append(accuracy(*learned(clf, random_state=seed)))
+            stream = make_stream(random_state=seed)
+            found.append(accuracy(learned(clf, stream), stream))
         scores[name] = np.mean(found)
     return scores
 

@@ -1,12 +1,14 @@
 """Methods that give tasks parameters of their own, against computations by hand."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
+from helpers.estimators import DIGITS, accuracy, learned, make_net, make_stream
 from torch import nn
 from torch.nn import functional as F
 
-from forgetless.datasets import load_digits, split_stream
 from forgetless.estimators import (
     MLP,
     ContinualNet,
@@ -19,28 +21,14 @@ from forgetless.estimators import (
 from forgetless.estimators.isolation.hat import GatedModule
 from forgetless.estimators.passes import passes_of
 
-DIGITS = load_digits()
 PER_TASK = [HATClassifier, PackNetClassifier, ProgressiveClassifier]
 # With this s_max every gate is 0 or 1; the few that are not with the paper's 400 protect in part only.
 HARD = {HATClassifier: {"s_max": 1e6}}
-
-
-def make_net(**params):
-    return ContinualNet(MLP, **{"module__hidden_units": (20, 20), "lr": 0.01, "max_epochs": 3, **params})
+make_net = partial(make_net, module__hidden_units=(20, 20), lr=0.01)
 
 
 def stream(scenario="task", n_experiences=5):
-    return list(split_stream(DIGITS, n_experiences=n_experiences, scenario=scenario, class_order="sorted"))
-
-
-def learned(clf, experiences):
-    for e in experiences:
-        clf.partial_fit(e.X_train, e.y_train, task_id=e.task_id)
-    return clf
-
-
-def accuracy(clf, experiences):
-    return np.mean([clf.score(e.X_test, e.y_test, task_id=e.task_id) for e in experiences])
+    return list(make_stream(scenario, n_experiences, class_order="sorted"))
 
 
 def body(module):

@@ -6,14 +6,13 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from helpers.estimators import DIGITS
 from torch import nn
 from torch.nn import functional as F
 
-from forgetless.datasets import load_digits
 from forgetless.estimators import MLP, ContinualNet, NaiveClassifier
 from forgetless.estimators.optimizer import _FlatAdam, _FlatSGD, _OwnSteps, stepper
 
-DIGITS = load_digits()
 X, Y = torch.as_tensor(DIGITS.X_train[:64]), torch.as_tensor(DIGITS.y_train[:64])
 
 OPTIMISERS = {

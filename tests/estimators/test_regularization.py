@@ -1,14 +1,15 @@
 """SI, MAS and RWalk against mathematics that is computed in another way."""
 
 import copy
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from helpers.estimators import Normed, X, Y, learned, make_net, make_stream, theta
 from torch import nn
 from torch.nn import functional as F
 
-from forgetless.datasets import load_digits, split_stream
 from forgetless.estimators import (
     MLP,
     AnchoredClassifier,
@@ -20,16 +21,7 @@ from forgetless.estimators import (
     SIClassifier,
 )
 
-DIGITS = load_digits()
-X, Y = DIGITS.X_train, DIGITS.y_train
-
-
-def make_net(**params):
-    return ContinualNet(MLP, **{"module__hidden_units": (20,), "lr": 1e-3, "max_epochs": 2, **params})
-
-
-def theta(clf):
-    return torch.cat([p.detach().reshape(-1) for p in clf.net_.trainable()])
+make_net = partial(make_net, module__hidden_units=(20,), max_epochs=2)
 
 
 STRENGTHS = {
@@ -48,10 +40,7 @@ def test_strength_zero_is_naive_to_the_bit(name, scenario):
     clf, parameter = STRENGTHS[name]
     clf = copy.deepcopy(clf).set_params(net=make_net(), random_state=0, **{parameter: 0})
     naive = NaiveClassifier(make_net(), random_state=0)
-    for e in split_stream(DIGITS, n_experiences=5, scenario=scenario, random_state=0):
-        for estimator in (clf, naive):
-            estimator.partial_fit(e.X_train, e.y_train, task_id=e.task_id)
-    assert torch.equal(theta(naive), theta(clf))
+    assert torch.equal(*(theta(learned(estimator, make_stream(scenario))) for estimator in (clf, naive)))
 
 
 @pytest.mark.parametrize("name", STRENGTHS)
@@ -168,20 +157,6 @@ def test_si_importance_is_a_clamped_sum_over_experiences():
 # --- MAS ---------------------------------------------------------------------------------------------------------
 
 
-class Normed(nn.Module):
-    """Not only linear layers: batch norm, dropout, a convolution."""
-
-    def __init__(self, n_outputs=10):
-        super().__init__()
-        self.conv = nn.Conv2d(1, 2, 3)
-        self.norm = nn.BatchNorm2d(2)
-        self.head = nn.Linear(72, n_outputs)
-
-    def forward(self, x):
-        x = F.dropout(F.relu(self.norm(self.conv(x.reshape(-1, 1, 8, 8)))), 0.2, self.training)
-        return self.head(x.flatten(1))
-
-
 def sensitivity_by_finite_differences(clf, x, indices, columns=slice(None), h=1e-6):
     """Mean over rows of |∂‖f‖²/∂θᵢ| by central differences in double precision, for some i."""
     module = copy.deepcopy(clf.net_.module_).double().eval()
@@ -214,7 +189,7 @@ def test_mas_importance_by_finite_differences(module):
 
 
 def test_mas_knows_only_the_tasks_outputs():
-    stream = split_stream(DIGITS, n_experiences=5, scenario="task", random_state=0)
+    stream = make_stream("task")
     clf = MASClassifier(make_net(), random_state=0)
     for e in stream:
         clf.partial_fit(e.X_train, e.y_train, task_id=e.task_id)
