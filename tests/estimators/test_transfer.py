@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from helpers.estimators import DIGITS, NEW, OLD, X, Y, make_stream
+from helpers.estimators import DIGITS, NEW, OLD, X, Y, learned, make_stream
 from sklearn.base import clone
 from torch import nn
 from torch.nn import functional as F
