@@ -79,6 +79,23 @@ def theta(estimator):
     return torch.cat([p.detach().reshape(-1) for p in estimator.net_.trainable()])
 
 
+def distance_from_anchor(clf):
+    """How far each weight is moved by a second experience with the same classes."""
+    before = theta(clf.partial_fit(X[:500], Y[:500]))
+    return (theta(clf.partial_fit(X[500:], Y[500:])) - before).abs()
+
+
+def gradient_at(module, t, x, y):
+    """Gradient of the mean cross-entropy at the flat parameters `t`."""
+    leaf = t.clone().requires_grad_()
+    params, start = {}, 0
+    for name, p in module.named_parameters():
+        params[name] = leaf[start : start + p.numel()].view_as(p)
+        start += p.numel()
+    loss = F.cross_entropy(torch.func.functional_call(module, params, (x,)), y)
+    return torch.autograd.grad(loss, leaf)[0]
+
+
 class Normed(nn.Module):
     """Not only linear layers: batch norm, dropout, a convolution."""
 

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from helpers.estimators import DIGITS, X, Y, accuracy, learned, make_net, make_stream, theta
+from helpers.estimators import DIGITS, X, Y, accuracy, learned, make_net, make_stream
 from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.nn import functional as F
 
@@ -104,13 +104,6 @@ def test_likelihood_follows_the_first_call():
 
 
 # --- replay ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("scenario", ["class", "task", "domain"])
-def test_weight_zero_is_naive_to_the_bit(scenario):
-    naive = learned(NaiveClassifier(make_net(), random_state=0), make_stream(scenario))
-    clf = learned(make(replay_weight=0.0, generator_epochs=1), make_stream(scenario))
-    assert torch.equal(theta(naive), theta(clf))
 
 
 @pytest.mark.parametrize("targets", ["hard", "soft"])

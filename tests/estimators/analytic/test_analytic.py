@@ -115,6 +115,23 @@ def test_slda_is_linear_discriminant_analysis(shrinkage, dtype):
     )
 
 
+@pytest.mark.parametrize("shrinkage", [0.0, 0.2])
+@pytest.mark.parametrize("n_chunks", [1, 3, 40])
+@pytest.mark.parametrize("order", ["drawn", "sorted by class"])
+def test_slda_equals_linear_discriminant_analysis(shrinkage, n_chunks, order):
+    X, y = DIGITS.X_train.astype(np.float64), DIGITS.y_train
+    lda = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage or None).fit(X, y)
+    rows = np.random.default_rng(0).permutation(len(X))
+    if order == "sorted by class":
+        rows = rows[np.argsort(y[rows], kind="stable")]
+    clf = SLDAClassifier(shrinkage=shrinkage)
+    for chunk in np.array_split(rows, n_chunks):
+        clf.partial_fit(X[chunk], y[chunk])
+    np.testing.assert_allclose(
+        clf.decision_function(DIGITS.X_test), lda.decision_function(DIGITS.X_test), rtol=1e-4, atol=1e-4
+    )
+
+
 def test_slda_stands_collinear_columns():
     """Products in single precision would make the singular covariance nearly singular, with weights of 1e8."""
     rng = np.random.default_rng(0)

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from helpers.estimators import NEW, OLD, X, Y, learned, make_net, make_stream, theta
+from helpers.estimators import NEW, OLD, X, Y, make_net, theta
 from torch import nn
 from torch.nn import functional as F
 
@@ -25,18 +25,6 @@ make_net = partial(make_net, module__hidden_units=(20,), max_epochs=2)
 def taught(clf, x):
     """The extra field of a batch: the teacher's features, here by a forward pass of its own."""
     return clf.teacher_.hidden(x)
-
-
-@pytest.mark.parametrize("scenario", ["class", "task", "domain"])
-@pytest.mark.parametrize(
-    "clf",
-    [FeatureDistillationClassifier(strength=0), RelationDistillationClassifier(distance_weight=0, angle_weight=0)],
-    ids=["features", "relations"],
-)
-def test_strength_zero_is_naive_to_the_bit(clf, scenario):
-    clf = copy.deepcopy(clf).set_params(net=make_net(), random_state=0)
-    naive = NaiveClassifier(make_net(), random_state=0)
-    assert torch.equal(*(theta(learned(estimator, make_stream(scenario))) for estimator in (clf, naive)))
 
 
 # --- the teacher -------------------------------------------------------------------------------------------------
