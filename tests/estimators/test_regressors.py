@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from helpers.estimators import make_net, theta
+from helpers.estimators import loss_of_call, make_net, theta
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
@@ -268,17 +268,17 @@ def test_lwf_loss_equals_the_formula():
     torch.testing.assert_close(loss, expected)
 
 
-def test_replay_loss_and_memory():
+def test_replay_loss_and_memory(draws):
     reg = learned(ReplayRegressor(make_net(), buffer_size=30, replay_weight=0.3, random_state=0))
     stored_x, stored_y, _ = reg.memory_.stored()
     for row, target in zip(stored_x.numpy(), stored_y.numpy(), strict=True):
         source = np.flatnonzero((row == X).all(axis=1))
         np.testing.assert_allclose(target, Y[source[0]], rtol=1e-6)
-    x, y = torch.from_numpy(X[:20]), torch.from_numpy(Y[:20]).float()
-    module = reg.net_.module_
-    loss = reg._loss(module, (x, y, *reg.memory_.stored()))
-    expected = 0.7 * F.mse_loss(module(x), y) + 0.3 * F.mse_loss(module(stored_x), stored_y)
-    torch.testing.assert_close(loss, expected)
+    loss, module = loss_of_call(reg, X[:20], Y[:20]), reg.net_.module_
+    new = F.mse_loss(module(torch.from_numpy(X[:20])), torch.from_numpy(Y[:20]).float())
+    drawn_x, drawn_y, _ = draws[-1]
+    expected = 0.7 * new + 0.3 * F.mse_loss(module(drawn_x), drawn_y)
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_most_interfered_rows_are_those_whose_error_rises_most():
@@ -298,21 +298,16 @@ def test_most_interfered_rows_are_those_whose_error_rises_most():
     assert {tuple(row) for row in chosen.tolist()} == {tuple(row) for row in expected.tolist()}
 
 
-def test_der_loss_equals_the_formula():
+def test_der_loss_equals_the_formula(draws):
     reg = learned(DERRegressor(make_net(), buffer_size=30, alpha=0.4, beta=0.2, random_state=0))
-    x, y = torch.from_numpy(X[:20]), torch.from_numpy(Y[:20]).float()
-    stored = reg.memory_.stored()
-    first, second = (tuple(t[rows] for t in stored) for rows in (slice(0, 15), slice(15, 30)))
-    module = reg.net_.module_
-    loss = reg._loss(module, (x, y, *stored))
-    x_matched, _, _, z = first
-    x_labelled, y_labelled, _, _ = second
+    loss, module = loss_of_call(reg, X[:20], Y[:20]), reg.net_.module_
+    (x_matched, x_labelled), (_, y_labelled), _, (z, _) = (t.split(20) for t in draws[-1])
     expected = (
-        F.mse_loss(module(x), y)
+        F.mse_loss(module(torch.from_numpy(X[:20])), torch.from_numpy(Y[:20]).float())
         + 0.4 * (module(x_matched) - z).square().sum(1).mean()
         + 0.2 * F.mse_loss(module(x_labelled), y_labelled)
     )
-    torch.testing.assert_close(loss, expected)
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_agem_never_raises_the_memory_loss_to_first_order():

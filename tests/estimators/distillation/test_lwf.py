@@ -5,13 +5,13 @@ import copy
 import numpy as np
 import pytest
 import torch
-from helpers.estimators import DIGITS, learned, make_net, make_stream
+from helpers.estimators import X, Y, learned, loss_of_call, make_net, make_stream
 from torch.nn import functional as F
 
-from forgetless.estimators import (
-    LwFClassifier,
-)
+from forgetless.estimators import LwFClassifier
 from forgetless.estimators.distillation.lwf import distillation_loss
+
+OLD, NEW = Y < 6, Y >= 6
 
 
 def test_distillation_loss_of_a_case_computed_by_hand():
@@ -19,6 +19,11 @@ def test_distillation_loss_of_a_case_computed_by_hand():
     # KL = 3/4 ln(3/2) + 1/4 ln(1/2) = 0.1308120
     teacher, student = torch.tensor([[2 * np.log(3), 0.0]]), torch.zeros(1, 2)
     assert float(distillation_loss(student, teacher, 2.0)) == pytest.approx(0.1308120, abs=1e-6)
+
+
+def divergence(p, q):
+    """Of softmaxes; the mean over rows."""
+    return (p * (p.log() - q.log())).sum(1).mean()
 
 
 @pytest.mark.parametrize(
@@ -30,43 +35,38 @@ def test_distillation_loss_of_a_case_computed_by_hand():
     ],
 )
 def test_lwf_loss_equals_the_formula(alpha, scaled, weights):
-    X, y = DIGITS.X_train, DIGITS.y_train
-    old, new = y < 6, y >= 6
-    clf = LwFClassifier(
-        make_net(max_epochs=1), alpha=alpha, temperature=2.0, scale_by_temperature=scaled, random_state=0
-    )
-    clf.partial_fit(X[old], y[old])
-    teacher = copy.deepcopy(clf.net_.module_)
-    clf.partial_fit(X[new], y[new])
-    x, target = torch.as_tensor(X[new][:30]), torch.as_tensor(y[new][:30])
-    loss = clf._loss(clf.net_.module_, (x, target, clf._outputs(x, clf.teacher_)))
+    options = {"alpha": alpha, "temperature": 2.0, "scale_by_temperature": scaled, "random_state": 0}
+    clf = LwFClassifier(make_net(max_epochs=1), **options).partial_fit(X[OLD], Y[OLD])
+    teacher, x, y = copy.deepcopy(clf.net_.module_), X[NEW][:30], Y[NEW][:30]
+    loss = loss_of_call(clf, x, y)
     with torch.no_grad():
-        p = (teacher(x) / 2).softmax(1)  # six classes were known
-        q = (clf.net_.module_(x)[:, :6] / 2).softmax(1)
-        kl = (p * (p.log() - q.log())).sum(1).mean()
-        expected = weights[0] * F.cross_entropy(clf.net_.module_(x), target) + weights[1] * kl
-    torch.testing.assert_close(loss.detach(), expected)
+        student, taught = clf.net_.module_(torch.as_tensor(x)), teacher(torch.as_tensor(x))
+        kl = divergence((taught / 2).softmax(1), (student[:, :6] / 2).softmax(1))  # six classes were known
+        expected = weights[0] * F.cross_entropy(student, torch.as_tensor(y)) + weights[1] * kl
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize(("active", "n_old"), [("seen", 6), ("all", 10)])
 def test_lwf_may_distil_among_all_active_outputs(active, n_old):
-    X, y = DIGITS.X_train, DIGITS.y_train
-    options = {"temperature": 2.0, "distilled_outputs": "active", "active_outputs": active, "random_state": 0}
-    clf = LwFClassifier(make_net(max_epochs=1), **options).partial_fit(X[y < 6], y[y < 6], classes=np.arange(10))
-    clf.partial_fit(X[y >= 6], y[y >= 6])
-    x = torch.as_tensor(X[y >= 6][:30])
-    student, teacher = clf._outputs(x), clf._outputs(x, clf.teacher_)
+    options = {"distilled_outputs": "active", "active_outputs": active, "random_state": 0}
+    clf = LwFClassifier(make_net(max_epochs=1), alpha=0, temperature=2.0, scale_by_temperature=False, **options)
+    clf.partial_fit(X[OLD], Y[OLD], classes=np.arange(10))
+    teacher, x = copy.deepcopy(clf.net_.module_), X[NEW][:30]
+    loss = loss_of_call(clf, x, Y[NEW][:30])
+    with torch.no_grad():
+        student, taught = clf.net_.module_(torch.as_tensor(x)), teacher(torch.as_tensor(x))
     # To the teacher, outputs that it had not in its softmax have probability 0; the student's softmax has all ten.
-    p, q = (teacher[:, :n_old] / 2).softmax(1), (student / 2).softmax(1)[:, :n_old]
-    torch.testing.assert_close(clf._distillation(student, teacher), (p * (p.log() - q.log())).sum(1).mean())
+    expected = divergence((taught[:, :n_old] / 2).softmax(1), (student / 2).softmax(1)[:, :n_old])
+    assert loss == pytest.approx(expected.item(), rel=1e-4)
 
 
 def test_lwf_distils_each_old_task_by_itself():
-    clf = learned(LwFClassifier(make_net(max_epochs=1), temperature=1.0, random_state=0), make_stream("task"))
-    x = torch.as_tensor(DIGITS.X_test[:30])
-    student, teacher = clf._outputs(x), clf._outputs(x, clf.teacher_)
-    kls = []
-    for task in range(4):
-        p, q = teacher[:, clf.tasks_[task]].softmax(1), student[:, clf.tasks_[task]].softmax(1)
-        kls.append((p * (p.log() - q.log())).sum(1).mean())
-    torch.testing.assert_close(clf._distillation(student, teacher), sum(kls) / 4, rtol=1e-4, atol=1e-6)
+    *old, new = make_stream("task")
+    clf = learned(LwFClassifier(make_net(max_epochs=1), alpha=0, temperature=1.0, random_state=0), old)
+    teacher, x = copy.deepcopy(clf.net_.module_), new.X_train[:30]
+    loss = loss_of_call(clf, x, new.y_train[:30], task_id=new.task_id)
+    with torch.no_grad():
+        student, taught = clf.net_.module_(torch.as_tensor(x)), teacher(torch.as_tensor(x))
+    columns = [clf.tasks_[e.task_id] for e in old]
+    kls = [divergence(taught[:, own].softmax(1), student[:, own].softmax(1)) for own in columns]
+    assert loss == pytest.approx(float(sum(kls)) / 4, rel=1e-4)

@@ -24,11 +24,11 @@ def test_growing_keeps_weights_outputs_and_optimiser_state():
     clf = NaiveClassifier(make_net(), random_state=0).partial_fit(X[y < 5], y[y < 5])
     head = clf.net_.module_.head
     weight, moments = head.weight.detach().clone(), clf.net_.optimizer_.state[head.weight]["exp_avg"].clone()
-    before = clf._outputs(torch.as_tensor(X))
+    before = clf.net_.module_(torch.as_tensor(X)).detach()
     clf.net_.resize_head(10)
     assert torch.equal(head.weight[:5], weight)
     # To the rounding: BLAS may have another kernel for ten outputs than for five.
-    torch.testing.assert_close(clf._outputs(torch.as_tensor(X))[:, :5], before, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(clf.net_.module_(torch.as_tensor(X)).detach()[:, :5], before, rtol=1e-5, atol=1e-6)
     state = clf.net_.optimizer_.state[head.weight]
     assert torch.equal(state["exp_avg"][:5], moments) and not state["exp_avg"][5:].any()
     assert moments.any() and int(state["step"]) > 0

@@ -78,7 +78,7 @@ def test_si_sums_to_the_fall_of_the_loss_for_small_steps():
     untrained = copy.deepcopy(clf).initialize(X, np.arange(10))
     clf.partial_fit(X, Y)
     before, after = (
-        F.cross_entropy(c._outputs(torch.as_tensor(X)), torch.as_tensor(Y)).item() for c in (untrained, clf)
+        F.cross_entropy(c.net_.module_(torch.as_tensor(X)), torch.as_tensor(Y)).item() for c in (untrained, clf)
     )
     assert before - after > 0.5
     assert float(clf.omega_.sum()) == pytest.approx(before - after, rel=0.02)

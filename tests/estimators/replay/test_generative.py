@@ -157,12 +157,12 @@ def test_old_generator_and_teacher_stand_still_within_an_experience():
     clf = make().partial_fit(X[Y < 5], Y[Y < 5], task_id="a")
     assert not hasattr(clf, "old_generator_")
     trained = copy.deepcopy(clf.generator_.module_.state_dict())
-    answers = clf._outputs(torch.from_numpy(X))
+    answers = clf.net_.module_(torch.from_numpy(X))
     for rows in np.array_split(np.flatnonzero(Y >= 5), 3):
         clf.partial_fit(X[rows], Y[rows], task_id="b")
         for name, value in clf.old_generator_.state_dict().items():
             assert torch.equal(value, trained[name])
-        assert torch.equal(clf._outputs(torch.from_numpy(X), clf.teacher_), answers)
+        assert torch.equal(clf.teacher_(torch.from_numpy(X)), answers)
     assert not torch.equal(clf.generator_.module_.head.weight, trained["head.weight"])
 
 

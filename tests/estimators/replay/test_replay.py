@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import replay
-from helpers.estimators import DIGITS, accuracy, learned, make_net, make_stream
+from helpers.estimators import DIGITS, accuracy, learned, loss_of_call, make_net, make_stream
 from helpers.replay import greedy, unit_features
 from torch.nn import functional as F
 
@@ -33,15 +33,16 @@ def test_memory_holds_rows_with_their_own_labels():
         assert names[column] in DIGITS.y_train[source]
 
 
-def test_replay_loss_is_the_weighted_sum_of_two_means():
-    clf = ReplayClassifier(make_net(max_epochs=1), replay_weight=0.3, random_state=0)
-    learned(clf, make_stream(n_experiences=2))
-    x, y = torch.as_tensor(DIGITS.X_test[:20]), torch.as_tensor(np.arange(20) % 10)
-    x_memory, y_memory, groups = (t[:50] for t in clf.memory_.rows)
-    module = clf.net_.module_
-    loss = clf._loss(module, (x, y, x_memory, y_memory, groups))
-    expected = 0.7 * F.cross_entropy(module(x), y) + 0.3 * F.cross_entropy(module(x_memory), y_memory)
-    torch.testing.assert_close(loss, expected)
+def test_replay_loss_is_the_weighted_sum_of_two_means(draws):
+    clf = ReplayClassifier(make_net(max_epochs=1), replay_weight=0.3, replay_batch_size=50, random_state=0)
+    learned(clf, replay.make_stream(n_experiences=2))
+    x, y = DIGITS.X_test[:20], np.arange(20) % 10
+    loss, module = loss_of_call(clf, x, y), clf.net_.module_
+    x_memory, y_memory, _ = draws[-1]
+    assert len(x_memory) == 50
+    new = F.cross_entropy(module(torch.as_tensor(x)), torch.as_tensor(y))
+    expected = 0.7 * new + 0.3 * F.cross_entropy(module(x_memory), y_memory)
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_replay_of_everything_approaches_joint_training():
