@@ -53,7 +53,7 @@ def make_stream(scenario="class", n_experiences=5, **params):
     return split_stream(DIGITS, n_experiences=n_experiences, scenario=scenario, **{"random_state": 0, **params})
 
 
-def seed_streams(scenario, n_seeds=3):
+def seed_streams(scenario, n_seeds):
     """A stream for each seed."""
     return [make_stream(scenario, random_state=seed) for seed in range(n_seeds)]
 

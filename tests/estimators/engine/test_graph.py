@@ -120,7 +120,7 @@ def test_recorded_steps_equal_others(name, scenario, request):
 def test_recorded_stacks_equal_others(name, request):
     alone = [copy.deepcopy(STACKABLE[name]).set_params(net=make_net(), random_state=s) for s in range(3)]
     together = copy.deepcopy(alone)
-    experiences = list(zip(*seed_streams("class"), strict=True))[:3]
+    experiences = list(zip(*seed_streams("class", 3), strict=True))[:3]
     for seeds in experiences:
         partial_fit_together(alone, [call(e) for e in seeds])
     tape = request.getfixturevalue("tape")

@@ -10,12 +10,7 @@ from helpers.estimators import DIGITS, learned, make_net, make_stream, theta
 from torch import nn
 from torch.nn import functional as F
 
-from forgetless.estimators import (
-    MLP,
-    EWCClassifier,
-    NaiveClassifier,
-    ReplayClassifier,
-)
+from forgetless.estimators import MLP, EWCClassifier, NaiveClassifier, ReplayClassifier
 from forgetless.estimators.net import Batches
 
 

@@ -9,12 +9,7 @@ import torch
 from helpers.estimators import DIGITS, STACKABLE, call, make_net, seed_streams
 from torch.overrides import TorchFunctionMode
 
-from forgetless.estimators import (
-    EWCClassifier,
-    NaiveClassifier,
-    SLDAClassifier,
-    partial_fit_together,
-)
+from forgetless.estimators import EWCClassifier, NaiveClassifier, SLDAClassifier, partial_fit_together
 from forgetless.estimators import stacked as stacked_module
 from forgetless.estimators.memory import ReplayMemory
 
@@ -75,7 +70,7 @@ class Retrieval(TorchFunctionMode):
 
 
 def learn_both_ways(alone, together, scenario):
-    for experiences in zip(*seed_streams(scenario), strict=True):
+    for experiences in zip(*seed_streams(scenario, N_SEEDS), strict=True):
         for clf, e in zip(alone, experiences, strict=True):
             clf.partial_fit(**call(e))
         partial_fit_together(together, [call(e) for e in experiences])
@@ -118,7 +113,7 @@ def test_stacked_equals_one_by_one_up_to_rounding(name, scenario, monkeypatch):
 
 def test_stacked_seeds_go_on_alone():
     seeds = [EWCClassifier(make_net(), random_state=s) for s in range(N_SEEDS)]
-    first, second = zip(*[list(stream)[:2] for stream in seed_streams("class")], strict=True)
+    first, second = zip(*[list(stream)[:2] for stream in seed_streams("class", N_SEEDS)], strict=True)
     partial_fit_together(seeds, [call(e) for e in first])
     twin = copy.deepcopy(seeds[1]).partial_fit(**call(second[1]))
     seeds[1].partial_fit(**call(second[1]))
@@ -138,7 +133,7 @@ def test_stacked_seeds_go_on_alone():
 def test_what_cannot_be_stacked_learns_one_by_one(estimators, monkeypatch):
     counts = count_stacked_steps(monkeypatch)
     alone = copy.deepcopy(estimators)
-    calls = [call(stream[0]) for stream in seed_streams("class")[:2]]
+    calls = [call(stream[0]) for stream in seed_streams("class", 2)]
     partial_fit_together(estimators, calls)
     for clf, twin, arguments in zip(estimators, alone, calls, strict=True):
         twin.partial_fit(**arguments)
@@ -148,7 +143,7 @@ def test_what_cannot_be_stacked_learns_one_by_one(estimators, monkeypatch):
 
 def test_all_or_none_learn():
     seeds = [NaiveClassifier(make_net(), random_state=s) for s in range(2)]
-    calls = [call(stream[0]) for stream in seed_streams("class")[:2]]
+    calls = [call(stream[0]) for stream in seed_streams("class", 2)]
     partial_fit_together(seeds, calls)
     before = [clf.predict_proba(DIGITS.X_test) for clf in seeds]
     bad = [calls[0], {**calls[1], "X": calls[1]["X"] * np.float32(3e38)}]

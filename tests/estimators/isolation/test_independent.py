@@ -8,9 +8,7 @@ import torch
 from helpers.estimators import DIGITS, learned, make_net, make_stream
 from scipy import stats
 
-from forgetless.estimators import (
-    IndependentClassifier,
-)
+from forgetless.estimators import IndependentClassifier
 
 make_net = partial(make_net, module__hidden_units=(20, 20), lr=0.01)
 

@@ -7,10 +7,7 @@ import torch
 from helpers.estimators import DIGITS, distance_from_anchor, make_net, theta
 from torch.nn import functional as F
 
-from forgetless.estimators import (
-    AnchoredClassifier,
-    NaiveClassifier,
-)
+from forgetless.estimators import AnchoredClassifier, NaiveClassifier
 
 
 @pytest.mark.parametrize("penalty", ["l1", "l2", "elasticnet"])

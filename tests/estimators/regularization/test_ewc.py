@@ -6,12 +6,7 @@ import torch
 from helpers.estimators import DIGITS, Normed, distance_from_anchor, learned, make_net, make_stream, theta
 from torch.nn import functional as F
 
-from forgetless.estimators import (
-    MLP,
-    ContinualNet,
-    EWCClassifier,
-    NaiveClassifier,
-)
+from forgetless.estimators import MLP, ContinualNet, EWCClassifier, NaiveClassifier
 
 
 def test_huge_ewc_lambda_holds_the_weights_that_matter():

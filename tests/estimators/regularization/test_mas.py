@@ -8,11 +8,7 @@ import pytest
 import torch
 from helpers.estimators import Normed, X, Y, gradient_at, make_net, make_stream, theta
 
-from forgetless.estimators import (
-    MLP,
-    ContinualNet,
-    MASClassifier,
-)
+from forgetless.estimators import MLP, ContinualNet, MASClassifier
 
 make_net = partial(make_net, module__hidden_units=(20,), max_epochs=2)
 

@@ -7,9 +7,7 @@ import numpy as np
 import torch
 from helpers.estimators import X, Y, gradient_at, make_net, theta
 
-from forgetless.estimators import (
-    RWalkClassifier,
-)
+from forgetless.estimators import RWalkClassifier
 
 make_net = partial(make_net, module__hidden_units=(20,), max_epochs=2)
 

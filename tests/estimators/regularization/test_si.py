@@ -10,10 +10,7 @@ from helpers.estimators import X, Y, make_net, theta
 from torch import nn
 from torch.nn import functional as F
 
-from forgetless.estimators import (
-    ContinualNet,
-    SIClassifier,
-)
+from forgetless.estimators import ContinualNet, SIClassifier
 
 make_net = partial(make_net, module__hidden_units=(20,), max_epochs=2)
 

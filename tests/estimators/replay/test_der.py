@@ -10,12 +10,7 @@ from helpers.replay import index_in, make_net, make_stream
 from torch import nn
 from torch.nn import functional as F
 
-from forgetless.estimators import (
-    MLP,
-    ContinualNet,
-    DERClassifier,
-    NaiveClassifier,
-)
+from forgetless.estimators import MLP, ContinualNet, DERClassifier, NaiveClassifier
 
 
 def test_der_stores_the_logits_before_the_update():

@@ -6,9 +6,7 @@ import torch
 from helpers.estimators import DIGITS, learned, loss_of_call
 from helpers.replay import make_net, make_stream
 
-from forgetless.estimators import (
-    ERACEClassifier,
-)
+from forgetless.estimators import ERACEClassifier
 
 
 def test_er_ace_loss_equals_the_formula(draws):

@@ -8,11 +8,7 @@ import pytest
 from helpers.estimators import DIGITS, learned
 from helpers.replay import make_net, make_stream
 
-from forgetless.estimators import (
-    MLP,
-    ContinualNet,
-    GDumbClassifier,
-)
+from forgetless.estimators import MLP, ContinualNet, GDumbClassifier
 
 
 def paper_counts(labels, capacity):

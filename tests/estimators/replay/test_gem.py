@@ -10,11 +10,7 @@ from helpers.replay import make_net, make_stream
 from scipy import optimize
 from torch.nn import functional as F
 
-from forgetless.estimators import (
-    AGEMClassifier,
-    GEMClassifier,
-    NaiveClassifier,
-)
+from forgetless.estimators import AGEMClassifier, GEMClassifier, NaiveClassifier
 from forgetless.estimators.replay.gem import solve_dual
 
 

@@ -10,11 +10,7 @@ from helpers.estimators import DIGITS, X, Y, accuracy, learned, make_net, make_s
 from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.nn import functional as F
 
-from forgetless.estimators import (
-    GenerativeReplayClassifier,
-    NaiveClassifier,
-    partial_fit_together,
-)
+from forgetless.estimators import GenerativeReplayClassifier, NaiveClassifier, partial_fit_together
 from forgetless.estimators.replay.generative import VAE
 
 make_net = partial(make_net, lr=1e-2)

@@ -8,9 +8,7 @@ import torch
 from helpers.estimators import DIGITS, learned
 from helpers.replay import greedy, index_in, make_net, make_stream, unit_features
 
-from forgetless.estimators import (
-    ICaRLClassifier,
-)
+from forgetless.estimators import ICaRLClassifier
 
 
 def binary_cross_entropy(p, target):

@@ -10,10 +10,7 @@ from helpers.estimators import DIGITS
 from helpers.replay import greedy, make_net, make_stream
 from scipy import stats
 
-from forgetless.estimators import (
-    ContinualClassifier,
-    all_estimators,
-)
+from forgetless.estimators import ContinualClassifier, all_estimators
 from forgetless.estimators.memory import POLICIES, MemoryStack, ReplayMemory, fair_shares, herding_order
 
 WITH_MEMORY = {

@@ -10,10 +10,7 @@ from helpers.estimators import DIGITS, accuracy, learned, loss_of_call, make_net
 from helpers.replay import greedy, unit_features
 from torch.nn import functional as F
 
-from forgetless.estimators import (
-    JointClassifier,
-    ReplayClassifier,
-)
+from forgetless.estimators import JointClassifier, ReplayClassifier
 
 
 def test_memory_stays_within_buffer_size():
