@@ -129,7 +129,7 @@ class GDumbClassifier(ContinualClassifier):
         return self._learner.output_scores(X)
 
     def carried(self) -> Iterator[tuple[str, Any]]:
-        """The memory, and weights: the same before and after training, an untrained network has as many."""
+        """The network's weights, of which an untrained one has as many as the trained one, and the memory."""
+        untrained = self._untrained().initialize(self.memory_.rows.x[:1].numpy(), np.arange(len(self.classes_)))
+        yield "weights", untrained.net_.module_
         yield "replay", self.memory_
-        classes = np.arange(len(self.classes_))
-        yield "weights", self._untrained().initialize(self.memory_.rows.x[:1].numpy(), classes).net_.module_

@@ -7,11 +7,11 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from helpers.estimators import DIGITS, NEW, OLD, X, Y, learned, loss_of_call, make_stream
 from sklearn.base import clone
 from torch import nn
 from torch.nn import functional as F
 
-from forgetless.datasets import load_digits, split_stream
 from forgetless.estimators import (
     MLP,
     ContinualNet,
@@ -27,10 +27,6 @@ from forgetless.estimators import (
     partial_fit_together,
 )
 from forgetless.estimators.modules import head_of
-
-DIGITS = load_digits()
-X, Y = DIGITS.X_train, DIGITS.y_train
-OLD, NEW = Y < 5, Y >= 5
 
 
 class Users(nn.Module):
@@ -96,7 +92,7 @@ def test_every_strategy_learns_with_a_copy_of_the_instance(name, kind):
     module = modules()[kind]
     before = state(module)
     clf = STRATEGIES[name](ContinualNet(module, lr=0.01, max_epochs=4), random_state=0)
-    for e in split_stream(DIGITS, n_experiences=2, scenario="task", class_order="sorted"):
+    for e in make_stream("task", 2, class_order="sorted"):
         clf.partial_fit(e.X_train[:100], e.y_train[:100], task_id=e.task_id)
         assert clf.score(e.X_train[:100], e.y_train[:100], task_id=e.task_id) > 0.4  # of five classes
     assert same(before, state(module)) and module.training
@@ -356,27 +352,25 @@ def test_cumulative_is_naive_training_on_all_rows_so_far():
 
 def test_cumulative_keeps_the_outputs_of_each_rows_own_task_active():
     clf = CumulativeClassifier(ContinualNet(MLP, max_epochs=1), random_state=0)
-    stream = split_stream(DIGITS, n_experiences=5, scenario="task", random_state=0)
-    for e in stream:
-        clf.partial_fit(e.X_train, e.y_train, task_id=e.task_id)
+    *experiences, last = make_stream("task")
+    learned(clf, experiences)
+    loss = loss_of_call(clf, last.X_train, last.y_train, task_id=last.task_id)
     x, y, groups = clf.rows_
     assert len(x) == len(X) and all(int(c) in clf.tasks_[int(g)] for c, g in zip(y, groups, strict=True))
-    outputs = clf.net_.module_(x[::50])
+    outputs = clf.net_.module_(x)
     expected = torch.stack(
         [
             F.cross_entropy(
                 out[clf.tasks_[int(g)]][None], torch.as_tensor(np.flatnonzero(clf.tasks_[int(g)] == int(c)))
             )
-            for out, c, g in zip(outputs, y[::50], groups[::50], strict=True)
+            for out, c, g in zip(outputs, y, groups, strict=True)
         ]
     ).mean()
-    torch.testing.assert_close(clf._loss(clf.net_.module_, (x[::50], y[::50], groups[::50])), expected)
+    assert loss == pytest.approx(expected.item(), rel=1e-4)
 
 
 def test_cumulative_and_joint_remember():
-    stream = split_stream(DIGITS, n_experiences=5, random_state=0)
+    stream = make_stream()
     for cls in (CumulativeClassifier, JointClassifier):
-        clf = cls(ContinualNet(MLP, lr=0.01, max_epochs=5), random_state=0)
-        for e in stream:
-            clf.partial_fit(e.X_train, e.y_train)
+        clf = learned(cls(ContinualNet(MLP, lr=0.01, max_epochs=5), random_state=0), stream)
         assert clf.score(DIGITS.X_test, DIGITS.y_test) > 0.93

@@ -5,13 +5,14 @@ import copy
 import numpy as np
 import pytest
 import torch
+from helpers.estimators import DIGITS, X, Y
 from sklearn.datasets import load_diabetes
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import NearestCentroid
 from sklearn.preprocessing import StandardScaler
 
-from forgetless.datasets import load_digits, load_mnist
+from forgetless.datasets import load_mnist
 from forgetless.estimators import (
     MLP,
     ContinualNet,
@@ -23,9 +24,6 @@ from forgetless.estimators import (
 )
 from forgetless.estimators.analytic import moments
 from forgetless.estimators.analytic.moments import Moments, symmetric
-
-DIGITS = load_digits()
-X, Y = DIGITS.X_train, DIGITS.y_train
 
 CLASSIFIERS = {
     "ncm": NCMClassifier(),
@@ -112,6 +110,23 @@ def test_slda_is_linear_discriminant_analysis(shrinkage, dtype):
     clf = SLDAClassifier(shrinkage=shrinkage)
     for rows in np.array_split(np.argsort(Y, kind="stable"), 6):
         clf.partial_fit(X[rows].astype(dtype), Y[rows])
+    np.testing.assert_allclose(
+        clf.decision_function(DIGITS.X_test), lda.decision_function(DIGITS.X_test), rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("shrinkage", [0.0, 0.2])
+@pytest.mark.parametrize("n_chunks", [1, 3, 40])
+@pytest.mark.parametrize("order", ["drawn", "sorted by class"])
+def test_slda_equals_linear_discriminant_analysis(shrinkage, n_chunks, order):
+    X, y = DIGITS.X_train.astype(np.float64), DIGITS.y_train
+    lda = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage or None).fit(X, y)
+    rows = np.random.default_rng(0).permutation(len(X))
+    if order == "sorted by class":
+        rows = rows[np.argsort(y[rows], kind="stable")]
+    clf = SLDAClassifier(shrinkage=shrinkage)
+    for chunk in np.array_split(rows, n_chunks):
+        clf.partial_fit(X[chunk], y[chunk])
     np.testing.assert_allclose(
         clf.decision_function(DIGITS.X_test), lda.decision_function(DIGITS.X_test), rtol=1e-4, atol=1e-4
     )

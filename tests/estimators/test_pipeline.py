@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import sklearn
+from helpers.estimators import DIGITS, make_stream
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.exceptions import UnsetMetadataPassedError
@@ -13,7 +14,6 @@ from sklearn.linear_model import SGDClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 
-from forgetless.datasets import load_digits, split_stream
 from forgetless.estimators import (
     MLP,
     ContinualNet,
@@ -23,7 +23,6 @@ from forgetless.estimators import (
     make_incremental_pipeline,
 )
 
-DIGITS = load_digits()
 NET = ContinualNet(MLP, module__hidden_units=(16,), lr=0.01, max_epochs=5)
 
 
@@ -38,7 +37,7 @@ def routing():
 
 
 def learned(pipe, scenario="task"):
-    for e in split_stream(DIGITS, n_experiences=5, scenario=scenario, class_order="sorted"):
+    for e in make_stream(scenario, class_order="sorted"):
         task = {} if e.task_id is None else {"task_id": e.task_id}
         pipe.partial_fit(e.X_train, e.y_train, **task)
     return pipe
@@ -47,7 +46,7 @@ def learned(pipe, scenario="task"):
 def test_steps_learn_one_after_another_as_by_hand():
     pipe = learned(make_incremental_pipeline(StandardScaler(), ewc()))
     scaler, clf = StandardScaler(), ewc()
-    for e in split_stream(DIGITS, n_experiences=5, scenario="task", class_order="sorted"):
+    for e in make_stream("task", class_order="sorted"):
         clf.partial_fit(scaler.partial_fit(e.X_train).transform(e.X_train), e.y_train, task_id=e.task_id)
     X = scaler.transform(DIGITS.X_test)
     assert np.array_equal(pipe.predict_proba(DIGITS.X_test, task_id=3), clf.predict_proba(X, task_id=3))
@@ -57,7 +56,7 @@ def test_steps_learn_one_after_another_as_by_hand():
 
 def test_update_first_fits_the_scaler_once():
     pipe = learned(make_incremental_pipeline(StandardScaler(), ewc(), update="first"))
-    first = split_stream(DIGITS, n_experiences=5, class_order="sorted")[0]
+    first = make_stream(class_order="sorted")[0]
     assert np.array_equal(pipe[0].mean_, StandardScaler().partial_fit(first.X_train).mean_)
 
 

@@ -10,8 +10,8 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from helpers.estimators import DIGITS, STACKABLE, call, learned, make_net, make_stream, seed_streams
 from skorch.callbacks import Callback
-from test_stacked import DIGITS, STRATEGIES, call, make_net, streams
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -19,7 +19,7 @@ from forgetless.estimators import GenerativeReplayClassifier, NaiveClassifier, P
 from forgetless.estimators import graph as graph_module
 
 RECORDED = {
-    **STRATEGIES,
+    **STACKABLE,
     "generative replay": GenerativeReplayClassifier(hidden_units=(20,), latent_size=5),
     "batch norm": NaiveClassifier(),
     "momentum": NaiveClassifier(),
@@ -93,9 +93,7 @@ def tape(monkeypatch):
 
 
 def learn(clf, scenario="class", n_experiences=3):
-    for e in list(streams(scenario)[0])[:n_experiences]:
-        clf.partial_fit(**call(e))
-    return clf
+    return learned(clf, list(make_stream(scenario))[:n_experiences])
 
 
 def assert_alike(clf, twin):
@@ -120,9 +118,9 @@ def test_recorded_steps_equal_others(name, scenario, request):
 
 @pytest.mark.parametrize("name", ["naive", "ewc", "replay", "der++"])
 def test_recorded_stacks_equal_others(name, request):
-    alone = [copy.deepcopy(STRATEGIES[name]).set_params(net=make_net(), random_state=s) for s in range(3)]
+    alone = [copy.deepcopy(STACKABLE[name]).set_params(net=make_net(), random_state=s) for s in range(3)]
     together = copy.deepcopy(alone)
-    experiences = list(zip(*streams("class"), strict=True))[:3]
+    experiences = list(zip(*seed_streams("class", 3), strict=True))[:3]
     for seeds in experiences:
         partial_fit_together(alone, [call(e) for e in seeds])
     tape = request.getfixturevalue("tape")

@@ -2,10 +2,12 @@
 
 import copy
 import inspect
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from helpers.estimators import loss_of_call, make_net, theta
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
@@ -39,10 +41,7 @@ X, Y = load_diabetes(return_X_y=True)
 X = scale(X).astype(np.float32)
 Y = scale(np.column_stack([Y, X[:, 2] * X[:, 8]]).astype(np.float64))
 REGRESSORS = {name: cls for name, cls in all_estimators() if name.endswith("Regressor")}
-
-
-def make_net(**params):
-    return ContinualRegressionNet(MLP, **{"module__hidden_units": (20,), "lr": 1e-3, "max_epochs": 3, **params})
+make_net = partial(make_net, ContinualRegressionNet, module__hidden_units=(20,))
 
 
 def halves():
@@ -54,10 +53,6 @@ def learned(reg, task_ids=(None, None)):
     for rows, task_id in zip(halves(), task_ids, strict=True):
         reg.partial_fit(X[rows], Y[rows], task_id=task_id)
     return reg
-
-
-def theta(reg):
-    return torch.cat([p.detach().reshape(-1) for p in reg.net_.trainable()])
 
 
 def gradient(loss, module):
@@ -263,27 +258,28 @@ def test_si_explains_the_fall_of_the_loss():
 
 def test_lwf_loss_equals_the_formula():
     rows, others = halves()
-    reg = LwFRegressor(make_net(), alpha=0.3, random_state=0).partial_fit(X[rows], Y[rows])
+    reg = LwFRegressor(make_net(), alpha=0.3, random_state=0).partial_fit(X[rows], Y[rows], task_id="a")
     teacher = copy.deepcopy(reg.net_.module_)
-    reg.partial_fit(X[others], Y[others])
+    reg.partial_fit(X[others], Y[others], task_id="b")
+    loss = loss_of_call(reg, X[:40], Y[:40], task_id="b")
     x, y = torch.from_numpy(X[:40]), torch.from_numpy(Y[:40]).float()
     student = reg.net_.module_(x)
-    loss = reg._loss(reg.net_.module_, (x, y, reg._taught(x)))
-    expected = 0.3 * F.mse_loss(student, y) + 0.7 * F.mse_loss(student, teacher(x).detach())
-    torch.testing.assert_close(loss, expected)
+    distance = F.mse_loss(student, teacher(x))
+    assert distance > 1e-3
+    assert loss == pytest.approx((0.3 * F.mse_loss(student, y) + 0.7 * distance).item(), rel=1e-5)
 
 
-def test_replay_loss_and_memory():
+def test_replay_loss_and_memory(draws):
     reg = learned(ReplayRegressor(make_net(), buffer_size=30, replay_weight=0.3, random_state=0))
     stored_x, stored_y, _ = reg.memory_.stored()
     for row, target in zip(stored_x.numpy(), stored_y.numpy(), strict=True):
         source = np.flatnonzero((row == X).all(axis=1))
         np.testing.assert_allclose(target, Y[source[0]], rtol=1e-6)
-    x, y = torch.from_numpy(X[:20]), torch.from_numpy(Y[:20]).float()
-    module = reg.net_.module_
-    loss = reg._loss(module, (x, y, *reg.memory_.stored()))
-    expected = 0.7 * F.mse_loss(module(x), y) + 0.3 * F.mse_loss(module(stored_x), stored_y)
-    torch.testing.assert_close(loss, expected)
+    loss, module = loss_of_call(reg, X[:20], Y[:20]), reg.net_.module_
+    new = F.mse_loss(module(torch.from_numpy(X[:20])), torch.from_numpy(Y[:20]).float())
+    drawn_x, drawn_y, _ = draws[-1]
+    expected = 0.7 * new + 0.3 * F.mse_loss(module(drawn_x), drawn_y)
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_most_interfered_rows_are_those_whose_error_rises_most():
@@ -303,21 +299,16 @@ def test_most_interfered_rows_are_those_whose_error_rises_most():
     assert {tuple(row) for row in chosen.tolist()} == {tuple(row) for row in expected.tolist()}
 
 
-def test_der_loss_equals_the_formula():
+def test_der_loss_equals_the_formula(draws):
     reg = learned(DERRegressor(make_net(), buffer_size=30, alpha=0.4, beta=0.2, random_state=0))
-    x, y = torch.from_numpy(X[:20]), torch.from_numpy(Y[:20]).float()
-    stored = reg.memory_.stored()
-    first, second = (tuple(t[rows] for t in stored) for rows in (slice(0, 15), slice(15, 30)))
-    module = reg.net_.module_
-    loss = reg._loss(module, (x, y, *stored))
-    x_matched, _, _, z = first
-    x_labelled, y_labelled, _, _ = second
+    loss, module = loss_of_call(reg, X[:20], Y[:20]), reg.net_.module_
+    (x_matched, x_labelled), (_, y_labelled), _, (z, _) = (t.split(20) for t in draws[-1])
     expected = (
-        F.mse_loss(module(x), y)
+        F.mse_loss(module(torch.from_numpy(X[:20])), torch.from_numpy(Y[:20]).float())
         + 0.4 * (module(x_matched) - z).square().sum(1).mean()
         + 0.2 * F.mse_loss(module(x_labelled), y_labelled)
     )
-    torch.testing.assert_close(loss, expected)
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_agem_never_raises_the_memory_loss_to_first_order():

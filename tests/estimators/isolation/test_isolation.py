@@ -1,46 +1,33 @@
 """Methods that give tasks parameters of their own, against computations by hand."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
+from helpers.estimators import DIGITS, accuracy, learned, make_net, make_stream
 from torch import nn
 from torch.nn import functional as F
 
-from forgetless.datasets import load_digits, split_stream
 from forgetless.estimators import (
     MLP,
     ContinualNet,
     ConvNet,
     HATClassifier,
-    IndependentClassifier,
     PackNetClassifier,
     ProgressiveClassifier,
 )
 from forgetless.estimators.isolation.hat import GatedModule
 from forgetless.estimators.passes import passes_of
 
-DIGITS = load_digits()
 PER_TASK = [HATClassifier, PackNetClassifier, ProgressiveClassifier]
 # With this s_max every gate is 0 or 1; the few that are not with the paper's 400 protect in part only.
 HARD = {HATClassifier: {"s_max": 1e6}}
-
-
-def make_net(**params):
-    return ContinualNet(MLP, **{"module__hidden_units": (20, 20), "lr": 0.01, "max_epochs": 3, **params})
+make_net = partial(make_net, module__hidden_units=(20, 20), lr=0.01)
 
 
 def stream(scenario="task", n_experiences=5):
-    return list(split_stream(DIGITS, n_experiences=n_experiences, scenario=scenario, class_order="sorted"))
-
-
-def learned(clf, experiences):
-    for e in experiences:
-        clf.partial_fit(e.X_train, e.y_train, task_id=e.task_id)
-    return clf
-
-
-def accuracy(clf, experiences):
-    return np.mean([clf.score(e.X_test, e.y_test, task_id=e.task_id) for e in experiences])
+    return list(make_stream(scenario, n_experiences, class_order="sorted"))
 
 
 def body(module):
@@ -435,75 +422,3 @@ def test_hat_sparsity_saves_units():
         clf = learned(HATClassifier(net, sparsity=sparsity, random_state=0), stream()[:1])
         used.append(float(gates(clf, 0).mean()))
     assert used[1] < used[0] / 2
-
-
-# --- a network per task ------------------------------------------------------------------------------------------
-
-
-def separable(rng, centre, labels):
-    return (centre + 0.3 * rng.normal(size=(120, 6))).astype(np.float32), np.resize(labels, 120)
-
-
-@pytest.mark.parametrize("shuffled", [False, True])
-def test_the_gate_finds_the_expert_on_separable_inputs(shuffled):
-    """Labels are noise within a task, so the networks are unsure: only inputs tell the task."""
-    rng = np.random.default_rng(0)
-    centres = rng.normal(size=(4, 6)) * 3
-    clf = IndependentClassifier(make_net(), integration="gate", gate_units=2, random_state=0)
-    for k, centre in enumerate(centres):
-        X, y = separable(rng, centre, [2 * k, 2 * k + 1])
-        clf.partial_fit(X[:60], y[:60], task_id=k).partial_fit(X[60:], y[60:], task_id=k)
-    X = np.vstack([separable(rng, centre, [0])[0] for centre in centres])
-    task = np.repeat(np.arange(4), 120)
-    order = rng.permutation(len(X)) if shuffled else np.arange(len(X))
-    assert (clf.predict(X[order]) // 2 == task[order]).all()
-    assert clf.strategy_info()["keeps"] == "statistics"
-
-
-def test_the_gate_that_reconstructs_best_decides():
-    experiences = stream("class")
-    clf = learned(IndependentClassifier(make_net(), integration="gate", random_state=0), experiences)
-    errors, answers = [], []
-    for key, (mean, scale, coder) in clf.gates_.items():
-        (encoder, _), decoder = coder.net_.module_.hidden, coder.net_.module_.head
-        z = torch.from_numpy((DIGITS.X_test - mean) / scale).float()
-        reconstruction = decoder(encoder(z).relu()).detach().numpy() * scale + mean
-        errors.append(((reconstruction - DIGITS.X_test) ** 2).mean(axis=1))
-        answers.append(clf.learners_[key].predict(DIGITS.X_test))
-        assert encoder.out_features == 10
-    expected = np.stack(answers)[np.argmin(errors, axis=0), np.arange(len(DIGITS.X_test))]
-    assert np.array_equal(clf.predict(DIGITS.X_test), expected)
-
-
-def test_votes_are_means_over_the_networks_that_know_a_class():
-    X, y = DIGITS.X_train, DIGITS.y_train
-    clf = IndependentClassifier(make_net(), integration="vote", random_state=0)
-    known = [[0, 1, 2], [2, 3], [2, 3, 4, 5]]
-    for k, classes in enumerate(known):
-        rows = np.isin(y, classes)
-        clf.partial_fit(X[rows], y[rows], task_id=k)
-    expected = np.zeros((len(DIGITS.X_test), 6))
-    for k, classes in enumerate(known):
-        expected[:, classes] += clf.predict_proba(DIGITS.X_test, task_id=k)[:, classes]
-    expected /= [1, 1, 3, 2, 1, 1]
-    expected /= expected.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(clf.predict_proba(DIGITS.X_test), expected, atol=1e-9)
-
-
-@pytest.mark.parametrize("integration", ["entropy", "gate", "vote"])
-def test_integrations_do_not_matter_where_the_task_is_known(integration):
-    experiences = stream()
-    a = learned(IndependentClassifier(make_net(), integration="task_id", random_state=0), experiences)
-    b = learned(IndependentClassifier(make_net(), integration=integration, random_state=0), experiences)
-    for e in experiences:
-        assert np.array_equal(
-            a.predict_proba(DIGITS.X_test, task_id=e.task_id), b.predict_proba(DIGITS.X_test, task_id=e.task_id)
-        )
-
-
-def test_a_gate_counts_in_memory():
-    plain, gated = (
-        learned(IndependentClassifier(make_net(), integration=i, random_state=0), stream()[:2]).memory_usage()
-        for i in ("entropy", "gate")
-    )
-    assert gated["weights"] - plain["weights"] == 2 * 4 * (64 * 10 + 10 + 10 * 64 + 64)

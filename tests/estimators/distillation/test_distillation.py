@@ -2,16 +2,16 @@
 
 import copy
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from helpers.estimators import NEW, OLD, X, Y, make_net, theta
 from torch import nn
 from torch.nn import functional as F
 
-from forgetless.datasets import load_digits, split_stream
 from forgetless.estimators import (
-    MLP,
     ContinualNet,
     FeatureDistillationClassifier,
     LwFClassifier,
@@ -19,37 +19,12 @@ from forgetless.estimators import (
     RelationDistillationClassifier,
 )
 
-DIGITS = load_digits()
-X, Y = DIGITS.X_train, DIGITS.y_train
-OLD, NEW = Y < 5, Y >= 5
-
-
-def make_net(**params):
-    return ContinualNet(MLP, **{"module__hidden_units": (20,), "lr": 1e-3, "max_epochs": 2, **params})
-
-
-def theta(clf):
-    return torch.cat([p.detach().reshape(-1) for p in clf.net_.trainable()])
+make_net = partial(make_net, module__hidden_units=(20,), max_epochs=2)
 
 
 def taught(clf, x):
     """The extra field of a batch: the teacher's features, here by a forward pass of its own."""
     return clf.teacher_.hidden(x)
-
-
-@pytest.mark.parametrize("scenario", ["class", "task", "domain"])
-@pytest.mark.parametrize(
-    "clf",
-    [FeatureDistillationClassifier(strength=0), RelationDistillationClassifier(distance_weight=0, angle_weight=0)],
-    ids=["features", "relations"],
-)
-def test_strength_zero_is_naive_to_the_bit(clf, scenario):
-    clf = copy.deepcopy(clf).set_params(net=make_net(), random_state=0)
-    naive = NaiveClassifier(make_net(), random_state=0)
-    for e in split_stream(DIGITS, n_experiences=5, scenario=scenario, random_state=0):
-        for estimator in (clf, naive):
-            estimator.partial_fit(e.X_train, e.y_train, task_id=e.task_id)
-    assert torch.equal(theta(naive), theta(clf))
 
 
 # --- the teacher -------------------------------------------------------------------------------------------------

@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from helpers.estimators import accuracy, learned, make_stream
 from torch import nn
 from torch.nn import functional as F
 
-from forgetless.datasets import load_digits, split_stream
 from forgetless.estimators import MLP, ContinualNet, LaMAMLClassifier, MERClassifier, ReplayClassifier
 
-DIGITS = load_digits()
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(8, 3)).astype(np.float32), np.array([0, 1, 2, 0, 1, 2, 0, 1])
 X2, Y2 = RNG.normal(size=(8, 3)).astype(np.float32), np.array([0, 1, 2, 0, 1, 2, 2, 2])
@@ -54,13 +53,6 @@ def drawn(clf, monkeypatch):
 
     monkeypatch.setattr(clf, "_drawn", noted)
     return seen
-
-
-def accuracy(clf, **stream_params):
-    stream = split_stream(DIGITS, **{"n_experiences": 5, "random_state": 0, **stream_params})
-    for e in stream:
-        clf.partial_fit(e.X_train, e.y_train, task_id=e.task_id)
-    return np.mean([clf.score(e.X_test, e.y_test, task_id=e.task_id) for e in stream])
 
 
 # --- MER ---------------------------------------------------------------------------------------------------------
@@ -241,15 +233,15 @@ def test_batch_norm_and_dropout(cls):
     net = ContinualNet(
         MLP, module__hidden_units=(30,), module__batch_norm=True, module__dropout=0.2, lr=0.01, max_epochs=5
     )
-    assert accuracy(cls(net, random_state=0), n_experiences=2) > 0.7
+    stream = make_stream(n_experiences=2)
+    assert accuracy(learned(cls(net, random_state=0), stream), stream) > 0.7
 
 
 @pytest.mark.parametrize("cls", [MERClassifier, LaMAMLClassifier])
 @pytest.mark.parametrize("scenario", ["class", "task", "domain"])
 def test_remembers_what_naive_training_forgets(cls, scenario):
     net = ContinualNet(MLP, module__hidden_units=(30,), lr=0.01, max_epochs=5)
-    naive = accuracy(ReplayClassifier(net, buffer_size=0, random_state=0), scenario=scenario)
-    assert (
-        accuracy(cls(net, random_state=0), scenario=scenario)
-        > naive + {"class": 0.4, "task": 0.0, "domain": 0.05}[scenario]
-    )
+    stream = make_stream(scenario)
+    naive = accuracy(learned(ReplayClassifier(net, buffer_size=0, random_state=0), stream), stream)
+    better = {"class": 0.4, "task": 0.0, "domain": 0.05}[scenario]
+    assert accuracy(learned(cls(net, random_state=0), stream), stream) > naive + better

@@ -1,0 +1,68 @@
+"""Penalties on the distance from an anchor against steps computed by hand."""
+
+import copy
+
+import pytest
+import torch
+from helpers.estimators import DIGITS, distance_from_anchor, make_net, theta
+from torch.nn import functional as F
+
+from forgetless.estimators import AnchoredClassifier, NaiveClassifier
+
+
+@pytest.mark.parametrize("penalty", ["l1", "l2", "elasticnet"])
+def test_huge_strength_keeps_the_weights_at_the_anchor(penalty):
+    clf = AnchoredClassifier(
+        make_net(optimizer=torch.optim.SGD, lr=1e-8), penalty=penalty, strength=1e6, random_state=0
+    )
+    moved = distance_from_anchor(clf)
+    naive = NaiveClassifier(make_net(), random_state=0)
+    assert moved.max() < 1e-5 < distance_from_anchor(naive).max()
+
+
+def test_l1_leaves_most_weights_exactly_unmoved():
+    clf = AnchoredClassifier(make_net(), penalty="l1", strength=1.0, random_state=0)
+    moved = distance_from_anchor(clf)
+    assert 0.5 < (moved == 0).float().mean() < 1.0
+
+
+def test_l1_proximal_step_equals_soft_thresholding():
+    X, y = DIGITS.X_train[:64], DIGITS.y_train[:64]
+    net = make_net(optimizer=torch.optim.SGD, lr=0.1, max_epochs=1, batch_size=-1)
+    clf = AnchoredClassifier(net, penalty="l1", strength=0.01, random_state=0).partial_fit(X, y)
+    anchor = theta(clf).clone()
+    naive = NaiveClassifier(net, random_state=0).partial_fit(X, y).partial_fit(X, y)
+    clf.partial_fit(X, y)
+    step = theta(naive) - anchor  # one step of gradient descent from the anchor
+    expected = anchor + torch.sign(step) * torch.clamp(step.abs() - 0.1 * 0.01, min=0)
+    torch.testing.assert_close(theta(clf), expected)
+
+
+def test_l2_step_equals_the_gradient_of_the_penalised_loss():
+    X, y = DIGITS.X_train[:64], DIGITS.y_train[:64]
+    net = make_net(optimizer=torch.optim.SGD, lr=0.1, max_epochs=2, batch_size=-1)
+    clf = AnchoredClassifier(net, strength=0.7, random_state=0).partial_fit(X, y)
+    module, anchor = copy.deepcopy(clf.net_.module_), theta(clf).clone()
+    clf.partial_fit(X, y)
+    params = [p.data.clone().requires_grad_() for p in module.parameters()]
+    names = [name for name, _ in module.named_parameters()]
+    columns = torch.as_tensor(y)
+    for _ in range(2):
+        outputs = torch.func.functional_call(module, dict(zip(names, params, strict=True)), (torch.as_tensor(X),))
+        distance = torch.cat([p.reshape(-1) for p in params]) - anchor
+        loss = F.cross_entropy(outputs, columns) + 0.7 * 0.5 * (distance**2).sum()
+        grads = torch.autograd.grad(loss, params)
+        params = [(p - 0.1 * g).detach().requires_grad_() for p, g in zip(params, grads, strict=True)]
+    torch.testing.assert_close(theta(clf), torch.cat([p.detach().reshape(-1) for p in params]))
+
+
+def test_anchor_zero_shrinks_weights_from_the_first_experience():
+    X, y = DIGITS.X_train[:300], DIGITS.y_train[:300]
+    norms = [
+        float(theta(AnchoredClassifier(make_net(), anchor="zero", strength=s, random_state=0).fit(X, y)).norm())
+        for s in (0.0, 0.1, 1.0)
+    ]
+    assert norms == sorted(norms, reverse=True)
+    sparse = AnchoredClassifier(make_net(), anchor="zero", penalty="l1", strength=0.5, random_state=0).fit(X, y)
+    assert 0.05 < (theta(sparse) == 0).float().mean() < 1
+    assert (theta(NaiveClassifier(make_net(), random_state=0).fit(X, y)) == 0).float().mean() == 0

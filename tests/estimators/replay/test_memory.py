@@ -1,0 +1,188 @@
+"""What stays in a memory, and what is drawn from it."""
+
+import inspect
+from collections import deque
+
+import numpy as np
+import pytest
+import torch
+from helpers.estimators import DIGITS
+from helpers.replay import greedy, make_net, make_stream
+from scipy import stats
+
+from forgetless.estimators import ContinualClassifier, all_estimators
+from forgetless.estimators.memory import POLICIES, MemoryStack, ReplayMemory, fair_shares, herding_order
+
+WITH_MEMORY = {
+    name: cls
+    for name, cls in all_estimators()
+    if "buffer_size" in inspect.signature(cls).parameters and issubclass(cls, ContinualClassifier)
+}
+
+
+BY_CLASS = [policy for policy in POLICIES if policy != "reservoir"]
+
+
+def fill(memory, labels, chunk, features=None, rng=None):
+    """Offer rows whose only feature is their number."""
+    rng = rng or np.random.default_rng(0)
+    for start in range(0, len(labels), chunk):
+        part = slice(start, start + chunk)
+        x, y = torch.arange(len(labels))[part], torch.as_tensor(labels[part])
+        memory.add(rng, x, y, features=None if features is None else features[part])
+    return memory
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("chunk", [1, 7, 200])
+@pytest.mark.parametrize("capacity", [0, 2, 12, 31, 500])
+def test_memory_is_full_and_has_each_row_once_with_its_label(policy, chunk, capacity):
+    labels = np.random.default_rng(1).permutation(np.repeat([0, 1, 2, 3], [100, 60, 38, 2]))
+    features = torch.randn(len(labels), 3, generator=torch.Generator().manual_seed(0))
+    memory = fill(ReplayMemory(capacity, policy), labels, chunk, features)
+    assert len(memory) == min(capacity, len(labels))
+    rows, stored_labels = (t.numpy() for t in memory.stored())
+    assert len(np.unique(rows)) == len(rows)
+    assert np.array_equal(labels[rows], stored_labels)
+    if policy in BY_CLASS and capacity == 31:
+        assert sorted(np.bincount(stored_labels, minlength=4)) == [2, 9, 10, 10]
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 120])
+def test_ring_has_the_last_rows_of_each_class(chunk):
+    labels = np.random.default_rng(1).integers(0, 4, 120)
+    memory = fill(ReplayMemory(20, "ring"), labels, chunk)
+    queues = {label: deque(maxlen=5) for label in range(4)}
+    for row, label in enumerate(labels):
+        queues[label].append(row)
+    assert sorted(memory.stored()[0].tolist()) == sorted(row for queue in queues.values() for row in queue)
+
+
+def test_ring_counts_on_where_a_share_was_larger():
+    """The first class fills the memory alone; its last rows stay when others come."""
+    labels = np.repeat([0, 1, 2], 50)
+    memory = fill(ReplayMemory(12, "ring"), labels, 10)
+    assert sorted(memory.stored()[0].tolist()) == [*range(46, 50), *range(96, 100), *range(146, 150)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_herding_order_is_the_greedy_definition(seed):
+    features = torch.randn(60, 5, generator=torch.Generator().manual_seed(seed)) * torch.arange(1, 6)
+    assert herding_order(features, 60).tolist() == greedy(features, 60)
+
+
+def test_mean_of_herded_rows_is_nearer_than_that_of_drawn_rows():
+    features = torch.randn(500, 8, generator=torch.Generator().manual_seed(0))
+    herded = (features[herding_order(features, 20)].mean(0) - features.mean(0)).norm()
+    drawn = [(features[i : i + 20].mean(0) - features.mean(0)).norm() for i in range(0, 500, 20)]
+    assert herded < 0.2 * min(drawn)
+
+
+def test_herded_memory_keeps_the_first_of_each_class_when_shares_shrink():
+    labels = np.repeat([0, 1, 2, 3], [50, 40, 50, 3])
+    features = torch.randn(len(labels), 4, generator=torch.Generator().manual_seed(0))
+    memory = ReplayMemory(23, "herding")
+    for classes, shares in (([0, 1], [11, 12]), ([2], [7, 8, 8]), ([3], [6, 7, 7, 3])):
+        rows = torch.as_tensor(np.flatnonzero(np.isin(labels, classes)))
+        memory.add(np.random.default_rng(0), rows, torch.as_tensor(labels)[rows], features=features[rows])
+        stored, stored_labels = memory.stored()
+        assert sorted(np.bincount(stored_labels)) == sorted(shares)
+        for label, n_rows in enumerate(np.bincount(stored_labels)):
+            members = np.flatnonzero(labels == label)
+            expected = members[greedy(features[members], n_rows)]
+            assert sorted(stored[stored_labels == label].tolist()) == sorted(expected)
+
+
+def test_herding_over_calls_keeps_the_best_of_each_in_proportion():
+    features = torch.randn(90, 4, generator=torch.Generator().manual_seed(0))
+    memory = ReplayMemory(30, "herding")
+    for part in (np.arange(30), np.arange(30, 90)):
+        rows = torch.as_tensor(part)
+        memory.add(np.random.default_rng(0), rows, torch.zeros(len(rows), dtype=torch.int64), features=features[part])
+    expected = [*greedy(features[:30], 10), *(30 + np.array(greedy(features[30:], 20)))]
+    assert sorted(memory.stored()[0].tolist()) == sorted(expected)
+
+
+def test_sample_without_replacement():
+    memory = fill(ReplayMemory(10, "reservoir"), np.zeros(30, dtype=np.int64), 5)
+    generator = torch.Generator().manual_seed(0)
+    everything = memory.sample(99, generator, replacement=False)[0]
+    assert sorted(everything.tolist()) == sorted(memory.stored()[0].tolist())
+    assert len(memory.sample(4, generator, replacement=False)[0].unique()) == 4
+
+
+def test_a_stack_of_memories_draws_what_each_would():
+    memories = [fill(ReplayMemory(10, "reservoir"), np.zeros(n, dtype=np.int64), 5) for n in (30, 7)]
+    own = [memory.sample(20, torch.Generator().manual_seed(k)) for k, memory in enumerate(memories)]
+    stack = MemoryStack(memories)
+    drawn = stack.sample(20, [torch.Generator().manual_seed(k) for k in range(2)])
+    for k, fields in enumerate(own):
+        assert all(torch.equal(field, together[k]) for field, together in zip(fields, drawn, strict=True))
+    memories[0].rows[0].zero_()
+    assert not stack.rows[0][0].any() and stack.rows[0][1].any()  # still the memory's own rows
+    stack.release()
+    assert memories[0].rows[0].untyped_storage().nbytes() == memories[0].rows[0].nbytes
+
+
+@pytest.mark.parametrize("scenario", ["class", "task", "domain"])
+@pytest.mark.parametrize("name", WITH_MEMORY)
+@pytest.mark.parametrize("buffer_size", [3, 37])
+def test_memory_stays_within_buffer_size(name, buffer_size, scenario):
+    clf = WITH_MEMORY[name](make_net(max_epochs=1), buffer_size=buffer_size, random_state=0)
+    kept = []
+    for e in make_stream(scenario):
+        clf.partial_fit(e.X_train[:20], e.y_train[:20], task_id=e.task_id)
+        assert all(len(t) == buffer_size for t in clf.memory_.rows)
+        kept.append(len(clf.memory_))
+    assert kept == [min(buffer_size, n) for n in (20, 40, 60, 80, 100)]
+    names = clf.classes_  # outputs are in the order in which classes came, which is sorted here
+    for row, column in zip(*(t.numpy() for t in clf.memory_.stored()[:2]), strict=True):
+        sources = np.flatnonzero((DIGITS.X_train == row).all(axis=1))
+        assert len(sources) and (scenario == "domain" or names[column] in DIGITS.y_train[sources])
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 60])
+def test_reservoir_is_uniform(chunk):
+    n_rows, capacity, n_trials = 60, 12, 3000 if chunk > 1 else 600
+    rng = np.random.default_rng(0)
+    kept = np.zeros(n_rows)
+    for _ in range(n_trials):
+        memory = ReplayMemory(capacity, "reservoir")
+        fill(memory, np.zeros(n_rows, dtype=np.int64), chunk, rng=rng)
+        stored = memory.rows[0].numpy()
+        assert len(np.unique(stored)) == len(memory) == capacity
+        kept[stored] += 1
+    # Draws without replacement vary less than independent ones, by (n - capacity) / n.
+    expected = n_trials * capacity / n_rows
+    statistic = ((kept - expected) ** 2 / (expected * (1 - capacity / n_rows))).sum() * (n_rows - 1) / n_rows
+    assert 0.001 < stats.chi2.sf(statistic, n_rows - 1) < 0.999
+
+
+def test_class_balanced_memory_has_equal_shares_and_is_uniform_within_a_class():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], [100, 30, 2])
+    kept = np.zeros(len(labels))
+    for _ in range(1000):
+        memory = ReplayMemory(12, "class_balanced")
+        fill(memory, labels, 25, rng=rng)
+        stored = memory.rows[0].numpy()
+        assert np.bincount(labels[stored]).tolist() == [5, 5, 2]
+        assert np.array_equal(labels[stored], memory.rows[1].numpy())
+        kept[stored] += 1
+    for label in (0, 1):
+        counts = kept[labels == label]
+        assert stats.chisquare(counts).pvalue > 0.001
+
+
+@pytest.mark.parametrize(
+    ("sizes", "capacity", "shares"),
+    [
+        ([5, 5, 5], 9, [3, 3, 3]),
+        ([1, 9, 9], 9, [1, 4, 4]),
+        ([2, 2], 9, [2, 2]),
+        ([9, 9], 3, [1, 2]),
+        ([4], 0, [0]),
+    ],
+)
+def test_fair_shares(sizes, capacity, shares):
+    assert fair_shares(np.array(sizes), capacity).tolist() == shares
