@@ -80,7 +80,7 @@ class Replay(NetworkStrategy):
             return
         n_candidates = self.n_candidates or _CANDIDATES_PER_ROW * n_rows
         candidates = self.memory_.sample(n_candidates, call.generator, replacement=False)
-        before, after = self.losses_around_step(call, batch, candidates)
+        before, after = self._losses_around_step(call, batch, candidates)
         batch.memory = candidates.take(self.most_interfered(before, after, n_rows))
 
     def loss(self, call: Call, forward: Passes, batch: Rows) -> torch.Tensor:
@@ -97,7 +97,11 @@ class Replay(NetworkStrategy):
         features = F.normalize(self.network_features(call.rows.x)) if self.policy == "herding" else None
         self.memory_.add(call.rng("memory"), with_groups(call.objective, call.rows), features=features)
 
-    def losses_around_step(self, call: Call, batch: Rows, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+    def most_interfered(self, before: torch.Tensor, after: torch.Tensor, n_rows: int) -> torch.Tensor:
+        """Places of the candidates whose losses rise most; of all, if there are no more than `n_rows`."""
+        return (after - before).topk(min(n_rows, len(before))).indices
+
+    def _losses_around_step(self, call: Call, batch: Rows, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
         """The loss of each row before and after a virtual step of gradient descent on the batch alone."""
         x, y, groups = rows.x, rows.y, rows.groups
         assert groups is not None
@@ -108,10 +112,6 @@ class Replay(NetworkStrategy):
             stepped = parameters_to_vector(self.net_.trainable()).sub_(gradient, alpha=lr)
             after, before = function_of(self.net_)(stepped, x), module(x)
             return row_losses(before, y, groups), row_losses(after, y, groups)
-
-    def most_interfered(self, before: torch.Tensor, after: torch.Tensor, n_rows: int) -> torch.Tensor:
-        """Places of the candidates whose losses rise most; of all, if there are no more than `n_rows`."""
-        return (after - before).topk(min(n_rows, len(before))).indices
 
 
 class ReplayClassifier(Replay, ContinualClassifier):
