@@ -157,7 +157,7 @@ def plan_cells(
             definition = open_stream(source, seed).definition
             for strategy, estimator in estimators.items():
                 used = device if strategy in on_device else "cpu"
-                stacked = stack_seeds and getattr(estimator, "_pure_steps", False)
+                stacked = stack_seeds and getattr(estimator, "pure_steps", False)
                 cell = Cell(strategy, stream, estimator, source, seed, used, definition, stacked)
                 twin = cells.setdefault(cell.key, cell)
                 if twin is not cell:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from forgetless.estimators.memory import ReplayMemory
+from forgetless.estimators.engine.memory import ReplayMemory
 
 
 @pytest.fixture

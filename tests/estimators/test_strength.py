@@ -24,7 +24,7 @@ from forgetless.estimators import (
     RWalkClassifier,
     SIClassifier,
 )
-from forgetless.estimators.memory import POLICIES
+from forgetless.estimators.engine.memory import POLICIES
 
 AT_ZERO = {
     "l2": AnchoredClassifier(penalty="l2", strength=0),

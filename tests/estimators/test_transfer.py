@@ -26,7 +26,7 @@ from forgetless.estimators import (
     all_estimators,
     partial_fit_together,
 )
-from forgetless.estimators.modules import head_of
+from forgetless.estimators.engine.modules import head_of
 
 
 class Users(nn.Module):

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from forgetless.estimators import GenerativeReplayClassifier, NaiveClassifier, PackNetClassifier, partial_fit_together
-from forgetless.estimators import graph as graph_module
+from forgetless.estimators.engine import graph as graph_module
 
 RECORDED = {
     **STACKABLE,

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from forgetless.estimators import MLP, EWCClassifier, NaiveClassifier, ReplayClassifier
-from forgetless.estimators.net import Batches
+from forgetless.estimators.engine.net import Batches
 
 
 def test_growing_keeps_weights_outputs_and_optimiser_state():

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from forgetless.estimators import MLP, ContinualNet, NaiveClassifier
-from forgetless.estimators.optimizer import stepper
+from forgetless.estimators.engine.optimizer import stepper
 
 X, Y = torch.as_tensor(DIGITS.X_train[:64]), torch.as_tensor(DIGITS.y_train[:64])
 

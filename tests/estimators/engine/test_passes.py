@@ -8,8 +8,8 @@ from torch import nn
 from torch.func import functional_call
 
 from forgetless.estimators import MLP, ContinualNet
-from forgetless.estimators.modules import features_and_outputs
-from forgetless.estimators.passes import AutogradPasses, ChainPasses, function_of, passes_of, stacked_passes_of
+from forgetless.estimators.engine.modules import features_and_outputs
+from forgetless.estimators.engine.passes import AutogradPasses, ChainPasses, function_of, passes_of, stacked_passes_of
 
 CHAINS = {
     "MLP": MLP(5, 3, hidden_units=(8, 7)),

@@ -10,8 +10,8 @@ from helpers.estimators import DIGITS, STACKABLE, call, make_net, seed_streams
 from torch.overrides import TorchFunctionMode
 
 from forgetless.estimators import EWCClassifier, NaiveClassifier, SLDAClassifier, partial_fit_together
-from forgetless.estimators import stacked as stacked_module
-from forgetless.estimators.memory import ReplayMemory
+from forgetless.estimators.engine import stacking as stacked_module
+from forgetless.estimators.engine.memory import ReplayMemory
 
 N_SEEDS = 3
 ROUNDING_OF_RISE = {"rtol": 1e-2, "atol": 2e-6}  # of a difference of two losses of about 1

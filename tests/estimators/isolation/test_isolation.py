@@ -18,7 +18,7 @@ from forgetless.estimators import (
     ProgressiveClassifier,
 )
 from forgetless.estimators.isolation.hat import GatedModule
-from forgetless.estimators.passes import passes_of
+from forgetless.estimators.engine.passes import passes_of
 
 PER_TASK = [HATClassifier, PackNetClassifier, ProgressiveClassifier]
 # With this s_max every gate is 0 or 1; the few that are not with the paper's 400 protect in part only.

@@ -11,7 +11,7 @@ from helpers.replay import greedy, make_net, make_stream
 from scipy import stats
 
 from forgetless.estimators import ContinualClassifier, all_estimators
-from forgetless.estimators.memory import POLICIES, MemoryStack, ReplayMemory, fair_shares, herding_order
+from forgetless.estimators.engine.memory import POLICIES, MemoryStack, ReplayMemory, fair_shares, herding_order
 
 WITH_MEMORY = {
     name: cls
