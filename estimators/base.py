@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Self
@@ -17,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .engine.call import Call
 from .engine.modules import bytes_of
+from .engine.pickling import packed
 from .parameters import check_parameters
 
 
@@ -129,6 +132,26 @@ class ContinualEstimator(BaseEstimator):
         """Remove all that was learned."""
         for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("__")]:
             delattr(self, name)
+
+    # --- copies and pickles --------------------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: tensors as arrays, so that a pickle made on one device loads on another."""
+        state: dict[str, Any] = super().__getstate__()
+        return {"_packed": packed(state)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(pickle.loads(state["_packed"]))
+
+    def __copy__(self) -> Self:
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        return twin
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        memo[id(self)] = twin = object.__new__(type(self))
+        twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return twin
 
     # --- experiences ---------------------------------------------------------------------------------------------
 

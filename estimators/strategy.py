@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
@@ -21,6 +22,7 @@ from .engine.modules import MLP, Features, fixed_statistics
 from .engine.net import ContinualNet, ContinualRegressionNet, FastLoop
 from .engine.objective import Classification, Objective, Regression, as_logits
 from .engine.passes import Passes, passes_of
+from .engine.randomness import may_draw
 from .engine.rows import Rows
 from .parameters import one_of
 
@@ -135,26 +137,31 @@ class NetworkStrategy(ContinualEstimator):
         self.ready_network(call)
         call.objective = self.new_objective(call)
         call.rows = self.device_rows(call)
-        with call.seeded("begin"):
+        with self._drawing(call, "begin"):
             self.before_training(call)
             self.net_.notify("on_train_begin", X=call.rows.x, y=call.rows.y)
 
     def train(self, call: Call) -> None:
         """The loop."""
-        with call.seeded("training"):
+        with self._drawing(call, "training"):
             train(self.net_, self, call, call.torch_generator("order"))
 
     def finish_training(self, call: Call) -> None:
         """What comes after the loop."""
-        with call.seeded("end"):
+        with self._drawing(call, "end"):
             self.net_.notify("on_train_end", X=call.rows.x, y=call.rows.y)
             self.after_training(call)
+
+    def _drawing(self, call: Call, purpose: str) -> AbstractContextManager[None]:
+        """Where something of the net may draw, it draws from the call's seed."""
+        return call.seeded(purpose, in_loop=True) if may_draw(self.net_) else nullcontext()
 
     def ready_network(self, call: Call) -> None:
         """Build the network at the first call; later, consolidate where an experience opens, and grow the head."""
         if not hasattr(self, "net_"):
             self.net_ = self.new_network(call, self.n_network_outputs())
             return
+        self.net_.start_call()
         if call.opens_experience and call.experience > 1:
             self.consolidate()
             self.net_.start_experience()
@@ -186,7 +193,9 @@ class NetworkStrategy(ContinualEstimator):
         outputs = None
         if self.active_outputs == "task" or (self.active_outputs == "auto" and call.task_id is not None):
             if call.task_id is None:
-                key, outputs = ("experience", call.experience), self.experience_outputs_
+                # Experiences with the same classes share a group: there are no more of them than sets of classes.
+                outputs = self.experience_outputs_
+                key = ("experience", *outputs.tolist())
             else:
                 key, outputs = ("task", call.task_id), self.tasks_[call.task_id]
         self.output_groups_ = {**getattr(self, "output_groups_", {}), key: outputs}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Hashable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import SimpleNamespace
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from .objective import Objective
+from .randomness import own_draws
 from .rows import Rows
 
 
@@ -78,17 +79,12 @@ class Call:
         """A new torch generator for one purpose, on the CPU."""
         return torch.Generator().manual_seed(self._seed(purpose))
 
-    @contextmanager
-    def seeded(self, purpose: str) -> Iterator[None]:
-        """Torch's global generators drawn from this call's seed inside, and as before outside."""
-        devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
-        with torch.random.fork_rng(devices=devices):
-            seed = self._seed(purpose)
-            # Not torch.manual_seed: it notes the seed for devices that may never come, and takes a millisecond.
-            torch.default_generator.manual_seed(seed)
-            if devices:
-                torch.cuda.manual_seed_all(seed)
-            yield
+    def seeded(self, purpose: str, in_loop: bool = False) -> AbstractContextManager[None]:
+        """A context in which torch code that names no generator draws from one for this purpose.
+
+        Torch's global generator is not touched. `in_loop` is for code that makes many operations.
+        """
+        return own_draws(self._seed(purpose), in_loop)
 
     def _new_rng(self, purpose: str) -> np.random.Generator:
         return np.random.default_rng([*self.entropy, *purpose.encode()])

@@ -228,6 +228,7 @@ def train(net: FastLoop, learner: Learner, call: Call, order: torch.Generator, e
         except KeyboardInterrupt:  # skorch's way of saying "enough" (EarlyStopping)
             break
     step.steps.finish()
+    net.module_.eval()  # as it stays: whoever asks for answers, in whatever thread, changes nothing
     check_finite(float(step.theta.abs().max()), "a weight")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -200,7 +201,13 @@ def features_and_outputs(
     """
     caught: list[torch.Tensor] = []
     head = head_of(module) if head is None else head
-    handle = head.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
+    thread = threading.get_ident()  # others may pass rows through the same module
+
+    def catch(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        if threading.get_ident() == thread:
+            caught.append(inputs[0])
+
+    handle = head.register_forward_pre_hook(catch)
     try:
         outputs = module(x)
     finally:
@@ -266,6 +273,12 @@ def bytes_of(thing: Any) -> int:
         return sum(map(bytes_of, thing))
     nbytes = getattr(thing, "nbytes", 0)
     return int(nbytes() if callable(nbytes) else nbytes)
+
+
+def twin_of(module: nn.Module) -> nn.Module:
+    """A copy of a module's structure that shares its parameters and buffers; hooks on it are nobody else's."""
+    tensors = [*module.parameters(), *module.buffers()]
+    return copy.deepcopy(module, {id(t): t for t in tensors})
 
 
 def frozen_copy(module: nn.Module) -> nn.Module:

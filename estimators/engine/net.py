@@ -115,6 +115,7 @@ class FastLoop(NeuralNet):
             head.requires_grad_(True)
             self._initialize_optimizer()
         self.resize_head(n_outputs)
+        self.module_.eval()  # it is in training mode in training only
         return self
 
     def freeze_features(self) -> None:
@@ -143,9 +144,12 @@ class FastLoop(NeuralNet):
         self._drop_frozen()
         return self
 
-    def start_experience(self) -> None:
-        """Forget the history and bring schedulers back to their first rate; reset the optimiser if that was asked."""
+    def start_call(self) -> None:
+        """Forget the history, which is that of the last call: else it would grow for ever."""
         self.history_.clear()
+
+    def start_experience(self) -> None:
+        """Bring schedulers back to their first rate; reset the optimiser if that was asked."""
         self._initialize_callbacks()
         if self.reset_optimizer:
             self._initialize_optimizer()

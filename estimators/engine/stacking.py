@@ -260,6 +260,7 @@ class _Stack:
                     for own, row in zip(each, value, strict=True):
                         setattr(own, name, row.clone())
         for net in self.nets:
+            net.module_.eval()
             net.flatten()  # nobody keeps the others' weights alive
         if self.memory:
             self.memory.release()

@@ -11,7 +11,7 @@ from torch import nn
 
 from ..base import ContinualClassifier
 from ..engine.call import Call
-from ..engine.modules import frozen_copy, head_of
+from ..engine.modules import frozen_copy, head_of, twin_of
 from ..engine.objective import Classification, Objective, as_logits
 from ..engine.rows import Rows
 from ..strategy import NetworkStrategy
@@ -68,6 +68,7 @@ class PerTaskClassifier(NetworkStrategy, ContinualClassifier):
         if not hasattr(self, "net_"):
             self.net_ = self.new_network(call, n_outputs)
             return
+        self.net_.start_call()
         with call.seeded("weights"):
             if call.opens_experience:
                 self.net_.start_experience()
@@ -107,7 +108,8 @@ class PerTaskClassifier(NetworkStrategy, ContinualClassifier):
         """Logarithms of the probabilities of the most certain task's network."""
         parts = getattr(self, "parts_", {})
         if not parts:  # nothing learned yet
-            return super().output_scores(X)
+            outputs = self.network_outputs(self.on_device(X), twin_of(self.net_.module_))
+            return as_logits(outputs, self.net_.criterion_).cpu().numpy()
         return most_certain([self._answer(X, part) for part in parts.values()], len(self.classes_))
 
     def task_output_scores(self, X: NDArray[Any], task_id: Hashable) -> NDArray[Any]:

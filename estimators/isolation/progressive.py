@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ..engine.call import Call
-from ..engine.modules import frozen_copy, head_of
+from ..engine.modules import frozen_copy, head_of, twin_of
 from ..engine.net import FastLoop
 from .per_task import Part, PerTaskClassifier
 
@@ -177,6 +177,7 @@ class ProgressiveClassifier(PerTaskClassifier):
         if call.opens_experience:
             self.net_ = self.new_network(call, n_outputs)
         else:
+            self.net_.start_call()
             with call.seeded("weights"):
                 self.net_.resize_head(n_outputs)
 
@@ -199,4 +200,5 @@ class ProgressiveClassifier(PerTaskClassifier):
 
     def task_network(self, part: Part) -> nn.Module:
         """The columns up to the task's."""
-        return Columns(self.net_.module_.columns[: part["column"] + 1])
+        # A twin: links are hooks, which others who ask at the same time must not meet.
+        return twin_of(Columns(self.net_.module_.columns[: part["column"] + 1]))

@@ -1,5 +1,6 @@
 """GDumb: a greedy balanced memory, and a network trained on it when an answer is asked for."""
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,9 @@ from ..engine.net import FastLoop
 from ..engine.rows import Rows
 from ..parameters import Integral, at_least
 from ..strategy import NetworkClassifier
+
+# Several threads may be the first to ask for answers.
+_TRAINING = threading.RLock()
 
 
 class MemoryLearner(NetworkClassifier):
@@ -110,6 +114,10 @@ class GDumbClassifier(ContinualClassifier):
     @property
     def _learner(self) -> MemoryLearner:
         """The network on the memory; trained when asked for, and kept until something is learned."""
+        with _TRAINING:
+            return self._trained_learner()
+
+    def _trained_learner(self) -> MemoryLearner:
         if not self._trained_:
             stored = self.memory_.stored()
             learner = self._untrained()

@@ -310,9 +310,12 @@ class GenerativeReplayClassifier(NetworkClassifier):
         if hasattr(self, "old_generator_"):
             state.old_outputs = [self.on_device(outputs) for outputs in self.old_outputs_]
         if not hasattr(self, "generator_"):
-            self.generator_ = self._new_generator(call.rows.x)
-        elif call.opens_experience:
-            self.generator_.start_experience()
+            with call.seeded("begin"):
+                self.generator_ = self._new_generator(call.rows.x)
+        else:
+            self.generator_.start_call()
+            if call.opens_experience:
+                self.generator_.start_experience()
 
     def before_step(self, call: Call, batch: Rows) -> None:
         """Make up rows, and ask the old network for their labels."""
