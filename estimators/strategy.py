@@ -215,7 +215,7 @@ class NetworkStrategy(ContinualEstimator):
         if n_rows < _LEAST_ROWS:
             x = torch.cat([x, x.new_zeros(_LEAST_ROWS - n_rows, *x.shape[1:])])
         with fixed_statistics(self.net_.module_ if module is None else module) as module:
-            return torch.cat([module(rows) for rows in x.split(_PREDICT_ROWS)])[:n_rows]
+            return torch.cat([module(rows) for rows in torch.split(x, _PREDICT_ROWS)])[:n_rows]
 
     def network_features(self, x: torch.Tensor, module: nn.Module | None = None) -> torch.Tensor:
         """What enters the head of the network (or of another module) in evaluation mode, for rows on the device."""

@@ -81,7 +81,8 @@ class Call:
     @contextmanager
     def seeded(self, purpose: str) -> Iterator[None]:
         """Torch's global generators drawn from this call's seed inside, and as before outside."""
-        devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+        is_used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+        devices = range(torch.cuda.device_count()) if is_used else []
         with torch.random.fork_rng(devices=devices):
             seed = self._seed(purpose)
             # Not torch.manual_seed: it notes the seed for devices that may never come, and takes a millisecond.

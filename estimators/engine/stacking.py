@@ -13,7 +13,7 @@ import copy
 import io
 import itertools
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
@@ -232,6 +232,7 @@ class _Stack:
         if self.steps is None:
             self._hand_back()
             return False
+        self.move: Callable[[Rows], tuple[torch.Tensor, torch.Tensor | None]]
         self.move = recorded(self._move_all, self.theta, self.steps)
         self.pinned = None
         if self.follows and isinstance(self.move, Recorded):
@@ -311,12 +312,13 @@ class _Stack:
         for estimator, call, part in zip(self.estimators, self.calls, parts, strict=True):
             estimator.before_step(call, part)
         draws = [part.memory for part in parts]
-        if all(isinstance(drawn, Drawn) for drawn in draws) and len(set(map(len, draws))) == 1:
+        are_drawn = all(isinstance(drawn, Drawn) for drawn in draws)
+        if self.memory is not None and are_drawn and len(set(map(len, draws))) == 1:
             for part in parts:
                 part.memory = None
             if any(part.names() != batch.names() for part in parts):
                 batch = stacked(parts)
-            batch.memory = self.memory.gather(draws)  # type: ignore[union-attr]
+            batch.memory = self.memory.gather(draws)
             return batch
         if draws == [None] * len(parts) and all(part.names() == batch.names() for part in parts):
             return batch
