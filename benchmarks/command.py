@@ -133,9 +133,9 @@ def run(
     command, also where the store has more.
     """
     with _exit_on(BAD_INPUT, ValueError, OSError):
-        from .harness import WorkerDied, plan_cells, run_cells
+        from .runs.runner import WorkerDied, plan_cells, run_cells
         from .store import Store, StoreError
-        from .suites import load_suite
+        from .runs.suites import load_suite
 
         chosen = load_suite(suite)
         if n_jobs == 0:
@@ -211,14 +211,14 @@ def verify(
     all seeds in the store.
     """
     with _exit_on(BAD_INPUT, ValueError, OSError):
-        from . import verify as ledger
+        from .replication import claims as ledger
 
         claims = ledger.load_claims()
         chosen = ledger.choose(claims, names or [])
         if only_list:
             print(ledger.to_list(chosen))
             return
-        from .harness import WorkerDied, run_cells
+        from .runs.runner import WorkerDied, run_cells
         from .store import Store, StoreError
 
         if n_jobs == 0:
@@ -299,7 +299,7 @@ def _strategies() -> Iterator[tuple[str, str]]:
 
     from .. import estimators
     from ..estimators.registry import strategy_modules
-    from .specs import short_name, strategy_names
+    from .runs.specs import short_name, strategy_names
 
     folder, modules = Path(estimators.__file__).parent, strategy_modules()
     for name in strategy_names():
@@ -313,7 +313,7 @@ def _strategies() -> Iterator[tuple[str, str]]:
 
 
 def _streams() -> Iterator[tuple[str, str]]:
-    from .suites import load_suite, suite_names
+    from .runs.suites import load_suite, suite_names
 
     for suite in suite_names():
         for name, spec in load_suite(suite).stream_specs().items():
@@ -323,7 +323,7 @@ def _streams() -> Iterator[tuple[str, str]]:
 
 
 def _suites() -> Iterator[tuple[str, str]]:
-    from .suites import load_suite, suite_names
+    from .runs.suites import load_suite, suite_names
 
     for suite in suite_names():
         yield suite, load_suite(suite).description

@@ -7,9 +7,10 @@ import re
 import numpy as np
 import pytest
 
-from forgetless.benchmarks import Store, run_benchmark, verify
+from forgetless.benchmarks import Store, run_benchmark
+from forgetless.benchmarks.replication import claims as verify
 from forgetless.benchmarks.command import main
-from forgetless.benchmarks.verify import ClaimError, Outcome, choose, load_claims, read_source
+from forgetless.benchmarks.replication.claims import ClaimError, Outcome, choose, load_claims, read_source
 
 CLAIMS = """
 title = "Flowers"

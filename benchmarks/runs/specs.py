@@ -50,7 +50,7 @@ def strategy_names() -> list[str]:
     >>> "EWCClassifier" in strategy_names()
     True
     """
-    from ..estimators.registry import strategy_modules
+    from ...estimators.registry import strategy_modules
 
     # Scores are accuracies, so regressors have no place in a benchmark.
     ours = [name for name in strategy_modules() if name.endswith("Classifier")]
@@ -104,8 +104,8 @@ def load_class(name: str, *, any_module: bool = False, known: Collection[str] = 
     >>> load_class("sklearn.naive_bayes.GaussianNB").__name__
     'GaussianNB'
     """
-    from .. import estimators
-    from ..estimators.registry import strategy_modules
+    from ... import estimators
+    from ...estimators.registry import strategy_modules
 
     for candidate in (name, f"{name}Classifier"):
         if candidate in strategy_modules() and candidate in strategy_names():
@@ -186,13 +186,13 @@ class StrategySpec:
         estimator.set_params(**self.params)
         if not self.preprocess:
             return estimator
-        from ..estimators import make_incremental_pipeline
+        from ...estimators import make_incremental_pipeline
 
         return make_incremental_pipeline(*(load_class(path)() for path in self.preprocess), estimator)
 
 
 def _build_net(settings: Mapping[str, Any]) -> Any:
-    from ..estimators import MLP, ContinualNet
+    from ...estimators import MLP, ContinualNet
 
     own = dict(settings)
     if "hidden_units" in own:
@@ -247,7 +247,7 @@ class StreamSpec:
         OSError
             If the data are neither on the disk nor can be downloaded.
         """
-        from .. import datasets
+        from ... import datasets
 
         builders = {"split": datasets.split_stream, "permuted": datasets.permuted_stream}
         if self.builder not in builders:
@@ -259,6 +259,6 @@ class StreamSpec:
 # A worker meets the same data in every cell; two cover a suite's current and next dataset.
 @functools.lru_cache(maxsize=2)
 def _dataset(name: str, data_home: str | None) -> Any:
-    from ..datasets import load_dataset
+    from ...datasets import load_dataset
 
     return load_dataset(name, data_home=data_home)

@@ -19,11 +19,11 @@ from typing import Any
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from ..datasets.streams import Stream
+from ...datasets.streams import Stream
 from .cell import Cell, StreamSource, open_stream, run_cells_together
-from .results import Facts, Results
+from ..results import Facts, Results
 from .specs import StrategySpec
-from .store import Store
+from ..store import Store
 
 
 class Interrupted(KeyboardInterrupt):

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
-from .specs import StrategySpec, StreamSpec, nearest
-from .suites import NetSettings, SplitStream, _Table, _unique
+from ..runs.specs import StrategySpec, StreamSpec, nearest
+from ..runs.suites import NetSettings, SplitStream, _Table, _unique
 
 # Everything heavy is imported where it is used, so that the list of claims is there at once.
 if TYPE_CHECKING:
-    from .cell import Cell
-    from .store import Store
+    from ..runs.cell import Cell
+    from ..store import Store
 
 _FOLDER = Path(__file__).parent / "claims"
 
@@ -163,7 +163,7 @@ def read_source(path: str | os.PathLike[str]) -> Source:
     >>> read_source("no-such-file.toml")
     Traceback (most recent call last):
     ...
-    forgetless.benchmarks.verify.ClaimError: The claims 'no-such-file.toml' cannot be read: No such file or directory.
+    forgetless.benchmarks.replication.claims.ClaimError: The claims 'no-such-file.toml' cannot be read: No such file or directory.
     """
     name = os.fspath(path)
     try:
@@ -412,7 +412,7 @@ def cells_of(
     OSError
         If data are missing.
     """
-    from .harness import plan_cells
+    from ..runs.runner import plan_cells
 
     return {
         claim.name: plan_cells(
@@ -471,7 +471,7 @@ class Outcome:
     @property
     def measured(self) -> str:
         """The mean with the half-width of its interval."""
-        from ..reports.formats import accuracy
+        from ...reports.formats import accuracy
 
         return accuracy(self.mean / 100, self.low / 100, self.high / 100)
 
@@ -490,8 +490,8 @@ def outcomes(claims: Iterable[Claim], store: Store, data_home: str | None = None
     -------
     list of Outcome
     """
-    from ..reports import cell_metrics
-    from ..reports.tables import student_interval
+    from ...reports import cell_metrics
+    from ...reports.tables import student_interval
 
     claims = list(claims)
     seeds = sorted(set(store.results().runs["seed"].tolist())) or [0]
@@ -571,7 +571,7 @@ def _columns(head: list[str], rows: list[list[str]]) -> str:
 
 _INTRODUCTION = """
 Published numbers, run again by `forgetless verify`, which also writes this page: nothing here is written by hand but
-what the claims in `benchmarks/claims` say. Numbers that do not come out stay.
+what the claims in `benchmarks/replication/claims` say. Numbers that do not come out stay.
 
 Numbers are the average accuracy over all experiences after the last one, in percent. *Published* is a mean, with its
 standard deviation over runs where the source has one, or the bounds that we promise ourselves. *Accepted* is what

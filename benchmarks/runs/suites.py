@@ -142,7 +142,7 @@ class Suite(_Table):
         ----------
         names : sequence of str, default=None
             Those wanted: names in the suite, or other strategies as for
-            :func:`~forgetless.benchmarks.specs.load_class`, with import paths into any module. ``None``: all of the
+            :func:`~forgetless.benchmarks.runs.specs.load_class`, with import paths into any module. ``None``: all of the
             suite.
 
         Returns
@@ -250,7 +250,7 @@ def load_suite(name_or_path: str | os.PathLike[str]) -> Suite:
     >>> load_suite("quik")
     Traceback (most recent call last):
     ...
-    forgetless.benchmarks.suites.SuiteError: There is no suite 'quik' (did you mean 'quick'?), nor a file of that name.
+    forgetless.benchmarks.runs.suites.SuiteError: There is no suite 'quik' (did you mean 'quick'?), nor a file of that name.
     """
     name = os.fspath(name_or_path)
     path = _FOLDER / f"{name}.toml" if name in suite_names() else Path(name)

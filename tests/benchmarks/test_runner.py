@@ -19,9 +19,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from forgetless.benchmarks import Interrupted, Store, StrategySpec, StreamSpec, run_benchmark
-from forgetless.benchmarks.cell import Cell, run_cells_together
-from forgetless.benchmarks.harness import plan_cells
-from forgetless.benchmarks.identity import describe, digest
+from forgetless.benchmarks.runs.cell import Cell, run_cells_together
+from forgetless.benchmarks.runs.runner import plan_cells
+from forgetless.benchmarks.runs.identity import describe, digest
 from forgetless.datasets import load_iris, permuted_stream, split_stream
 from forgetless.estimators import (
     MLP,
@@ -92,7 +92,7 @@ def test_guest_hears_all_classes_and_is_tested_on_everything_at_once(log):
 def test_many_test_sets_are_tested_in_blocks(monkeypatch, log):
     stream = permuted_stream(load_iris(), n_experiences=5, random_state=0)
     whole = run({"SGD": SGDClassifier(), "Spy": Spy()}, [stream]).scores["score"]
-    monkeypatch.setattr("forgetless.benchmarks.cell._BLOCK_BYTES", 2 * stream.test_set(0)[0].nbytes)
+    monkeypatch.setattr("forgetless.benchmarks.runs.cell._BLOCK_BYTES", 2 * stream.test_set(0)[0].nbytes)
     in_blocks = run({"SGD": SGDClassifier(), "Spy": Spy()}, [stream]).scores["score"]
     assert_series_equal(whole, in_blocks, check_exact=True)
     assert {call[1] for call in log if call[0] == "predict"} == {150, 60, 30}
@@ -371,7 +371,7 @@ def test_interrupt_without_a_store_says_so(log, monkeypatch):
 
 DESCRIBED = """
 import hashlib, numpy as np
-from forgetless.benchmarks.identity import describe, digest
+from forgetless.benchmarks.runs.identity import describe, digest
 from forgetless.estimators import ContinualNet, EWCClassifier, MLP, make_incremental_pipeline
 from sklearn.preprocessing import StandardScaler
 net = ContinualNet(MLP, module__hidden_units=(8,), train_split=None)

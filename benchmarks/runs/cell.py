@@ -26,9 +26,9 @@ import numpy as np
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from ..datasets.streams import Stream
+from ...datasets.streams import Stream
 from .identity import describe, digest, set_by_harness
-from .results import Facts
+from ..results import Facts
 from .specs import StreamSpec
 
 # Raised when the same cell would give other numbers or mean something else; cells stored before are then run again.
@@ -234,7 +234,7 @@ def _learn(runs: Sequence[_Run], k: int) -> None:
     if len(runs) == 1:
         runs[0].estimator.partial_fit(**calls[0])
     else:
-        from ..estimators import partial_fit_together
+        from ...estimators import partial_fit_together
 
         partial_fit_together([run.estimator for run in runs], calls)
     seconds, peak = (_now(device) - clock) / len(runs), memory.peak() / len(runs)

@@ -1,0 +1,1 @@
+"""Runs: what is to be run, cell by cell, and the running of it."""
