@@ -1,1 +1,1 @@
-"""Replication: numbers that others published, run again with their settings and compared."""
+"""Replication: published results, run again with their settings and compared."""

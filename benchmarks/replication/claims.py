@@ -1,39 +1,33 @@
-"""The replication ledger: numbers that others published, run again with their settings and compared.
+"""Claims: published numbers, with the settings that it takes to run them again.
 
-A published number is a claim: in a TOML file of the folder ``claims``, a file for each source. Nothing in a claim is
-tuned here: coefficients are those of the source, brought to the definitions of forgetless by what its program says.
+Claims stand in the TOML files beside this module, a file for each source. Nothing in a claim is tuned here:
+coefficients are those of the source, converted to the definitions of forgetless by what its program says.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 import math
 import os
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from ..runs.specs import StrategySpec, StreamSpec, nearest
-from ..runs.suites import NetSettings, SplitStream, _Table, _unique
+from ..runs.suites import NetSettings, SplitStream, TomlTable, unique_names
 
-# Everything heavy is imported where it is used, so that the list of claims is there at once.
-if TYPE_CHECKING:
-    from ..runs.cell import Cell
-    from ..store import Store
-
-_FOLDER = Path(__file__).parent / "claims"
+_FOLDER = Path(__file__).parent
 
 
 class ClaimError(ValueError):
     """A claim does not exist, or something in a file of claims is wrong; the message names the place."""
 
 
-# --- what a file says --------------------------------------------------------------------------------------------
+# --- a file of claims --------------------------------------------------------------------------------------------
 
 
 def _part(text: str) -> str:
@@ -51,8 +45,8 @@ class Net(NetSettings):
     max_steps: PositiveInt | None = None
 
 
-class NetChanges(_Table):
-    """In what the network of one method differs."""
+class NetChanges(TomlTable):
+    """Settings of the network that one method changes."""
 
     lr: PositiveFloat | None = None
     max_epochs: PositiveInt | None = None
@@ -68,7 +62,7 @@ class ClaimStream(SplitStream):
     announce_classes: bool = False
 
 
-class Number(_Table):
+class Number(TomlTable):
     """A published number, in percent: a mean that is to be met, or bounds."""
 
     stream: str
@@ -91,7 +85,7 @@ class Number(_Table):
         return self
 
 
-class Method(_Table):
+class Method(TomlTable):
     """A method of a source, and its numbers."""
 
     name: Part
@@ -103,7 +97,7 @@ class Method(_Table):
     numbers: Annotated[list[Number], Field(min_length=1)]
 
 
-class Source(_Table):
+class Source(TomlTable):
     """A file of claims.
 
     Parameters
@@ -113,7 +107,7 @@ class Source(_Table):
     tolerance : float
         How far a measured mean may be from a published one, in points, if the published spread is not larger.
     notes : dict of str to str
-        What was found out about numbers that do not come out, by a name that numbers give as their note.
+        What is known about numbers that are not reproduced, by the name that numbers give as their note.
     net : Net
         The network of all methods that have one.
     streams : list of ClaimStream
@@ -126,8 +120,8 @@ class Source(_Table):
     tolerance: PositiveFloat = 2.0
     notes: dict[str, str] = {}
     net: Net = Net()
-    streams: Annotated[list[ClaimStream], AfterValidator(_unique)]
-    methods: Annotated[list[Method], AfterValidator(_unique)]
+    streams: Annotated[list[ClaimStream], AfterValidator(unique_names)]
+    methods: Annotated[list[Method], AfterValidator(unique_names)]
 
     @model_validator(mode="after")
     def _has_streams(self) -> Source:
@@ -160,10 +154,10 @@ def read_source(path: str | os.PathLike[str]) -> Source:
 
     Examples
     --------
-    >>> read_source("no-such-file.toml")
+    >>> read_source("no.toml")
     Traceback (most recent call last):
     ...
-    forgetless.benchmarks.replication.claims.ClaimError: The claims 'no-such-file.toml' cannot be read: No such file or directory.
+    forgetless.benchmarks.replication.claims.ClaimError: The claims 'no.toml' cannot be read: No such file or directory.
     """
     name = os.fspath(path)
     try:
@@ -209,7 +203,7 @@ def _sentence(error: ValidationError) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """A published number with all that it takes to run it again.
+    """A published number with all settings that it takes to run it again.
 
     Parameters
     ----------
@@ -268,12 +262,12 @@ class Claim:
 
     @property
     def note(self) -> str:
-        """Why the number does not come out, as far as that is known."""
+        """Why the number is not reproduced, as far as that is known."""
         return self.source.notes.get(self.number.note, self.number.note)
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """Between which percents the mean must lie: the published spread around it, or the tolerance if larger."""
+        """Where the measured mean must lie, in percent: within the published spread or, if larger, the tolerance."""
         number = self.number
         if number.published is None:
             low, high = number.at_least, number.at_most
@@ -283,7 +277,7 @@ class Claim:
 
     @property
     def target(self) -> str:
-        """What was published, for people."""
+        """What was published, as text."""
         number = self.number
         if number.published is not None:
             return f"{number.published:.1f}" + ("" if number.spread is None else f" ± {number.spread:.1f}")
@@ -291,7 +285,7 @@ class Claim:
 
     @property
     def accepted(self) -> str:
-        """The bounds, for people."""
+        """The bounds, as text."""
         low, high = self.bounds
         if math.isinf(high):
             return f"≥ {low:.1f}"
@@ -304,7 +298,7 @@ def load_claims(folder: str | os.PathLike[str] = _FOLDER) -> dict[str, Claim]:
     Parameters
     ----------
     folder : str or path-like
-        Folder of TOML files; by default that of forgetless.
+        Folder of TOML files; by default the claims that come with forgetless.
 
     Returns
     -------
@@ -369,279 +363,3 @@ def _nearest_claim(wanted: str, known: set[str]) -> str:
     """Say which was probably meant; all claims would be too many to name, so else only the sources."""
     guess = nearest(wanted, known)
     return guess if "did you mean" in guess else nearest(wanted, {name.partition("/")[0] for name in known})
-
-
-def plan(claims: Iterable[Claim], seeds: int, data_home: str | None = None) -> list[Cell]:
-    """List the cells that claims need, each once, ordered by seed: all that a stop leaves is a table with fewer seeds.
-
-    Parameters
-    ----------
-    claims, seeds, data_home
-        As for :func:`cells_of`.
-
-    Returns
-    -------
-    list of Cell
-    """
-    cells = itertools.chain.from_iterable(cells_of(claims, seeds, data_home).values())
-    return sorted({cell.key: cell for cell in cells}.values(), key=lambda cell: cell.seed)
-
-
-def cells_of(
-    claims: Iterable[Claim], seeds: int | Sequence[int], data_home: str | None = None
-) -> dict[str, list[Cell]]:
-    """List the cells of claims; data are loaded, nothing is learned.
-
-    Parameters
-    ----------
-    claims : iterable of Claim
-    seeds : int or sequence of int
-        Seeds, or how many.
-    data_home : str, default=None
-        Folder of downloaded data.
-
-    Returns
-    -------
-    dict of str to list of Cell
-        By name of the claim; a cell for each seed.
-
-    Raises
-    ------
-    ValueError
-        If a strategy does not exist or has no such parameter.
-    OSError
-        If data are missing.
-    """
-    from ..runs.runner import plan_cells
-
-    return {
-        claim.name: plan_cells(
-            {f"{claim.key}/{claim.method.name}": claim.strategy_spec()},
-            {f"{claim.key}/{claim.number.stream}": claim.stream_spec(data_home)},
-            seeds=seeds,
-            device="cpu",
-        )
-        for claim in claims
-    }
-
-
-# --- outcomes ----------------------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What came out of a claim; accuracies in percent.
-
-    Parameters
-    ----------
-    claim : Claim
-    n_seeds : int
-        Runs that finished.
-    mean, low, high : float
-        Mean over them and the ends of its 95 % interval (Student's t); NaN where unknown.
-    error : str, default=""
-        Of a run that failed.
-    versions : str, default=""
-        Of Python and the packages.
-    """
-
-    claim: Claim
-    n_seeds: int = 0
-    mean: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    error: str = ""
-    versions: str = ""
-
-    @property
-    def verdict(self) -> str:
-        """One of "pass", "fail", "error" (a run failed) and "not run"."""
-        if self.error:
-            return "error"
-        if not self.n_seeds:
-            return "not run"
-        low, high = self.claim.bounds
-        return "pass" if low <= self.mean <= high else "fail"
-
-    @property
-    def holds(self) -> bool:
-        """Whether it passed, or why it does not is known and written down."""
-        return self.verdict == "pass" or (self.verdict == "fail" and bool(self.claim.note))
-
-    @property
-    def measured(self) -> str:
-        """The mean with the half-width of its interval."""
-        from ...reports.formats import accuracy
-
-        return accuracy(self.mean / 100, self.low / 100, self.high / 100)
-
-
-def outcomes(claims: Iterable[Claim], store: Store, data_home: str | None = None) -> list[Outcome]:
-    """Compare with what is in a store, all seeds of it.
-
-    Parameters
-    ----------
-    claims : iterable of Claim
-    store : Store
-    data_home : str, default=None
-        Folder of downloaded data: they are part of what identifies a run.
-
-    Returns
-    -------
-    list of Outcome
-    """
-    from ...reports import cell_metrics
-    from ...reports.tables import student_interval
-
-    claims = list(claims)
-    seeds = sorted(set(store.results().runs["seed"].tolist())) or [0]
-    keys = {name: [cell.key for cell in cells] for name, cells in cells_of(claims, seeds, data_home).items()}
-    results = store.results(set(itertools.chain.from_iterable(keys.values())))
-    runs = results.runs.assign(accuracy=cell_metrics(results)["average_accuracy"]).set_index("cell")
-    found = []
-    for claim in claims:
-        rows = runs.loc[runs.index.intersection(keys[claim.name])]
-        done = rows[rows["status"] == "ok"]
-        outcome = Outcome(claim, len(done), error="; ".join(rows["error"].dropna().unique()))
-        if len(done):
-            mean, _, low, high = (float(value) for value in student_interval(100 * done["accuracy"].to_numpy()))
-            outcome = dataclasses.replace(outcome, mean=mean, low=low, high=high, versions=done["versions"].max())
-        found.append(outcome)
-    return found
-
-
-# --- for people --------------------------------------------------------------------------------------------------
-
-
-def to_list(claims: Iterable[Claim]) -> str:
-    """List claims with what was published and the estimated cost of a run.
-
-    Parameters
-    ----------
-    claims : iterable of Claim
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> print(to_list(choose(load_claims(), ["closed_form/ncm"])))
-    claim                  published  seconds a run
-    closed_form/NCM/class  82.0                   1
-    """
-    return _columns(
-        ["claim", "published", "seconds a run"],
-        [[claim.name, claim.target, f"{claim.number.seconds:.0f}"] for claim in claims],
-    )
-
-
-def to_text(found: Iterable[Outcome]) -> str:
-    """Put outcomes into a table for the terminal.
-
-    Parameters
-    ----------
-    found : iterable of Outcome
-
-    Returns
-    -------
-    str
-    """
-    rows = [[each.claim.name, each.claim.target, each.measured, str(each.n_seeds), _verdict(each)] for each in found]
-    return _columns(["claim", "published", "measured", "seeds", "verdict"], rows)
-
-
-def _verdict(found: Outcome) -> str:
-    if found.error:
-        return f"error: {found.error}"
-    return "fail, explained" if found.verdict == "fail" and found.holds else found.verdict
-
-
-def _columns(head: list[str], rows: list[list[str]]) -> str:
-    """Align columns: numbers alone in a column to the right."""
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    right = [all(text.isdecimal() for text in column) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            f"{text:{'>' if r else '<'}{width}}" for text, width, r in zip(row, widths, right, strict=True)
-        ).rstrip()
-        for row in [head, *rows]
-    )
-
-
-_INTRODUCTION = """
-Published numbers, run again by `forgetless verify`, which also writes this page: nothing here is written by hand but
-what the claims in `benchmarks/replication/claims` say. Numbers that do not come out stay.
-
-Numbers are the average accuracy over all experiences after the last one, in percent. *Published* is a mean, with its
-standard deviation over runs where the source has one, or the bounds that we promise ourselves. *Accepted* is what
-passes: those bounds, or what is no further from the published mean than the tolerance of the source (2 points, say) or,
-if that is larger, the published standard deviation. *Measured* is a mean over seeds with the half-width of its 95 %
-interval (Student's t; wide for few seeds); it is the mean that is judged. No coefficient was tuned here: they are those
-of the source, brought to our definitions, as *Settings* says.
-"""
-
-
-def to_page(found: Sequence[Outcome]) -> str:
-    """Write the ledger as a page in Markdown.
-
-    Parameters
-    ----------
-    found : sequence of Outcome
-        Of all claims.
-
-    Returns
-    -------
-    str
-    """
-    counts = {
-        verdict: sum(each.verdict == verdict for each in found) for verdict in ("pass", "fail", "error", "not run")
-    }
-    versions = max((each.versions for each in found), default="")
-    tally = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    lines = ["# Replication", "", *_INTRODUCTION.strip().splitlines(), "", f"**{tally}.**"]
-    if versions:
-        named = ", ".join(f"{name} {version}" for name, version in json.loads(versions).items())
-        lines += ["", f"Measured on the CPU with {named}."]
-    for _, group in itertools.groupby(found, key=lambda each: each.claim.key):
-        lines += ["", *_section(list(group))]
-    return "\n".join(lines) + "\n"
-
-
-def _section(found: list[Outcome]) -> list[str]:
-    source = found[0].claim.source
-    lines = [
-        *(f"## {source.title}", "", source.reference.strip(), "", source.settings.strip(), ""),
-        "| method | stream | published | accepted | measured | seeds | verdict |",
-        "|---|---|---:|---:|---:|---:|---|",
-    ]
-    notes = list(dict.fromkeys(each.claim.note for each in found if each.claim.note))
-    for each in found:
-        claim, note = each.claim, each.claim.note
-        verdict = each.verdict if each.verdict in ("pass", "not run") else f"**{each.verdict}**"
-        cells = [claim.method.name, claim.number.stream, claim.target, claim.accepted]
-        cells += [each.measured if each.n_seeds else "–", str(each.n_seeds)]
-        cells += [f"{verdict} ({notes.index(note) + 1})" if note else verdict]
-        lines.append(f"| {' | '.join(cells)} |")
-    for number, note in enumerate(notes, 1):
-        lines += ["", f"({number}) {' '.join(note.split())}"]
-    lines += ["", "Settings:", ""]
-    for _, group in itertools.groupby(found, key=lambda each: each.claim.method.name):
-        lines.append(_settings([each.claim for each in group]))
-    return lines
-
-
-def _settings(claims: list[Claim]) -> str:
-    """One item: the estimator with shared parameters, those that differ, and where they come from."""
-    method = claims[0].method
-    net = method.net.model_dump(exclude_none=True)
-    shared = {**method.params, **{f"net__{name}": value for name, value in net.items()}}
-    text = f"- **{method.name}**: `{method.estimator}({_call(shared)})`"
-    text += "".join(f"; {c.number.stream}: `{_call(c.number.params)}`" for c in claims if c.number.params)
-    if method.preprocess:
-        text += f", after {', '.join(f'`{path}`' for path in method.preprocess)}"
-    return f"{text}. {' '.join(method.derivation.split())}".rstrip()
-
-
-def _call(params: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in params.items())

@@ -1,1 +1,1 @@
-"""Runs: what is to be run, cell by cell, and the running of it."""
+"""Runs: strategies and streams by name, suites of them, the plan of cells, and how a cell is run and identified."""

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from forgetless.benchmarks import Store, run_benchmark
-from forgetless.benchmarks.replication import claims as verify
 from forgetless.benchmarks.command import main
+from forgetless.benchmarks.replication import claims as verify
 from forgetless.benchmarks.replication.claims import ClaimError, Outcome, choose, load_claims, read_source
 
 CLAIMS = """

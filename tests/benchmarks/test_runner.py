@@ -20,8 +20,8 @@ from sklearn.preprocessing import StandardScaler
 
 from forgetless.benchmarks import Interrupted, Store, StrategySpec, StreamSpec, run_benchmark
 from forgetless.benchmarks.runs.cell import Cell, run_cells_together
-from forgetless.benchmarks.runs.runner import plan_cells
 from forgetless.benchmarks.runs.identity import describe, digest
+from forgetless.benchmarks.runs.runner import plan_cells
 from forgetless.datasets import load_iris, permuted_stream, split_stream
 from forgetless.estimators import (
     MLP,
