@@ -208,7 +208,7 @@ def verify(
         typer.Option(
             "--output",
             "-o",
-            help="The page, in Markdown.  [default: docs/replication.md if there is a folder docs, else replication.md]",
+            help="The page, in Markdown.  [default: docs/replication.md if the folder is there, else replication.md]",
         ),
     ] = None,
 ) -> None:

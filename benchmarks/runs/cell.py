@@ -252,9 +252,10 @@ def _is_ours(learner: Any) -> bool:
 
 
 def _strategy_info(learner: Any) -> dict[str, Any]:
-    if _is_ours(learner):
-        return learner.strategy_info()
-    return {"family": "external", "keeps": "unknown", "source": type(learner).__module__, "needs_task_id": False}
+    if not _is_ours(learner):
+        return {"family": "external", "keeps": "unknown", "source": type(learner).__module__, "needs_task_id": False}
+    info: dict[str, Any] = learner.strategy_info()
+    return info
 
 
 def _prepare(estimator: Any, seed: int, device: str) -> Any:
@@ -293,9 +294,10 @@ def _takes(estimator: Any, method: str, parameter: str) -> bool:
 
 
 def _memory_usage(estimator: Any) -> dict[str, int]:
-    if hasattr(estimator, "memory_usage"):
-        return estimator.memory_usage()
-    return {"weights": len(pickle.dumps(estimator))}
+    if not hasattr(estimator, "memory_usage"):
+        return {"weights": len(pickle.dumps(estimator))}
+    carried: dict[str, int] = estimator.memory_usage()
+    return carried
 
 
 def _n_parameters(estimator: Any) -> float:
@@ -396,7 +398,8 @@ class _PeakMemory:
     def peak(self) -> float:
         """Return the bytes above the base that were held at the worst moment since the start."""
         if self.cuda:
-            return self.cuda.max_memory_allocated() - self.base
+            allocated: int = self.cuda.max_memory_allocated()
+            return allocated - self.base
         if math.isnan(self.base):
             return math.nan
         found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())

@@ -8,7 +8,10 @@ import functools
 import importlib
 import importlib.metadata
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ...datasets.streams import Stream
 
 ENTRY_POINTS = "forgetless.strategies"
 
@@ -109,9 +112,11 @@ def load_class(name: str, *, any_module: bool = False, known: Collection[str] = 
 
     for candidate in (name, f"{name}Classifier"):
         if candidate in strategy_modules() and candidate in strategy_names():
-            return getattr(estimators, candidate)
+            ours: type = getattr(estimators, candidate)
+            return ours
     for entry_point in importlib.metadata.entry_points(group=ENTRY_POINTS, name=name):
-        return entry_point.load()
+        declared: type = entry_point.load()
+        return declared
     module_name, _, class_name = name.rpartition(".")
     if not module_name:
         names = {*known, *map(short_name, strategy_names())}
@@ -226,7 +231,7 @@ class StreamSpec:
     params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     data_home: str | None = None
 
-    def build(self, seed: int, name: str | None = None) -> Any:
+    def build(self, seed: int, name: str | None = None) -> Stream:
         """Build the stream.
 
         Parameters
@@ -253,7 +258,8 @@ class StreamSpec:
         if self.builder not in builders:
             raise ValueError(f"There is no stream builder {self.builder!r}{nearest(self.builder, builders)}.")
         dataset = _dataset(self.dataset, self.data_home)
-        return builders[self.builder](dataset, **{"random_state": seed, "name": name, **self.params})
+        stream: Stream = builders[self.builder](dataset, **{"random_state": seed, "name": name, **self.params})
+        return stream
 
 
 # A worker meets the same data in every cell; two cover a suite's current and next dataset.
