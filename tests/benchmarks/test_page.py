@@ -21,9 +21,9 @@ def found(claims):
 def test_list_says_what_was_published_and_what_a_run_costs(claims):
     assert to_list(claims.values()).splitlines() == [
         "claim                published   seconds a run",
-        "flowers/bayes/class  96.0                   1",
-        "flowers/bayes/task   50.0 ± 4.0             1",
-        "flowers/net-1/task   ≥ 30.0                 2",
+        "flowers/bayes/class  96.0                    1",
+        "flowers/bayes/task   50.0 ± 4.0              1",
+        "flowers/net-1/task   ≥ 30.0                  2",
     ]
 
 
