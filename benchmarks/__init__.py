@@ -1,7 +1,7 @@
 """Runs strategies x streams x seeds, and stores what was measured.
 
-Everything is imported on first use, so that ``import forgetless.benchmarks`` costs next to nothing. What there is, and
-from where, says ``__init__.pyi`` beside this file.
+Everything is imported on first use, so that ``import forgetless.benchmarks`` costs next to nothing. Public names are
+listed in ``__init__.pyi``, which type checkers read, too.
 """
 
 import lazy_loader

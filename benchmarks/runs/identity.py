@@ -1,4 +1,4 @@
-"""What makes two things the same: plain, canonical descriptions and their hash.
+"""The identity of what is run: canonical descriptions of estimators and data, and their hash.
 
 A cell of a benchmark is found again in the store by the hash of its definition. A definition must therefore be the same
 in every process and on every day: no memory addresses, no order of insertion, no object without a name.

@@ -45,7 +45,7 @@ def run_benchmark(
     stack_seeds: bool = False,
     progress: bool = True,
 ) -> Results:
-    """Let every strategy learn every stream with every seed, and measure what it remembers and what it costs.
+    """Let every strategy learn every stream with every seed, and measure accuracy, time and memory.
 
     Parameters
     ----------

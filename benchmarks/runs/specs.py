@@ -17,7 +17,7 @@ ENTRY_POINTS = "forgetless.strategies"
 
 
 def nearest(name: str, names: Collection[str]) -> str:
-    """Say which name was probably meant.
+    """Suggest the name that was probably meant.
 
     Parameters
     ----------
