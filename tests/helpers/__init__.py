@@ -1,1 +1,1 @@
-"""What several test modules use."""
+"""What several test modules share."""
