@@ -1,1 +1,1 @@
-"""What tests share."""
+"""What tests share: estimators, streams, stored results, data, processes."""

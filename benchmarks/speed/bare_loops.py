@@ -3,7 +3,7 @@
 The network is an ``nn.Module``, the optimiser ``torch.optim.Adam`` as it comes; batches are rows indexed by a
 permutation; penalties are sums over named parameters; gradients come from ``backward()``. Nothing is merged, flattened
 or fused beyond what one writes without a profiler, and nothing is slower than it needs to be: tensors in memory, no
-``DataLoader``, no ``.item()``. The mathematics is that of the estimators, see ``test_bare_loops.py``.
+``DataLoader``, no ``.item()``. The mathematics is that of the estimators, see ``tests/benchmarks/test_bare_loops.py``.
 
 Labels are 0, 1, …; the network has outputs for all of them from the start, and all are in the softmax.
 """

@@ -26,9 +26,9 @@ import numpy as np
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from ..datasets.streams import Stream
-from .identity import describe, digest, set_by_harness
-from .results import Facts
+from ...datasets.streams import Stream
+from ..results import Facts
+from .identity import describe, digest, set_by_runner
 from .specs import StreamSpec
 
 # Raised when the same cell would give other numbers or mean something else; cells stored before are then run again.
@@ -36,8 +36,8 @@ PROTOCOL = 1
 
 StreamSource = Stream | StreamSpec | Callable[[int], Stream]
 
-# Test sets are stacked up to this size, so that one call to predict answers for many experiences.
-_BLOCK_BYTES = 2**29
+# Test sets are concatenated up to this size, so that one call to predict answers for many experiences.
+BLOCK_BYTES = 2**29
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,19 +106,19 @@ def open_stream(source: StreamSource, seed: int) -> Stream:
     return stream
 
 
-def run_cells_together(cells: Sequence[Cell]) -> list[Facts]:
-    """Run cells that differ in their seeds only; with one thread, so that bits do not depend on what runs beside.
+def run_stacked(cells: Sequence[Cell]) -> list[Facts]:
+    """Run cells that differ in their seeds only, as one stack; with one thread, so that scores are reproducible.
 
     Parameters
     ----------
     cells : sequence of Cell
-        One, or several whose estimators can learn together.
+        One, or several whose estimators can be stacked into one network.
 
     Returns
     -------
     list of Facts
-        An exception in the strategy or its data becomes a run with status ``"failed"`` and a one-line error. Seconds
-        of learning together are shared equally.
+        An exception in the strategy or its data becomes a run with status ``"failed"`` and a one-line error. The
+        seconds of a stack are shared equally.
     """
     runs = [_Run(cell) for cell in cells]
     try:
@@ -132,7 +132,7 @@ def run_cells_together(cells: Sequence[Cell]) -> list[Facts]:
                 run.close()
     except Exception as error:
         if len(runs) > 1:  # find out whose error it is
-            return [facts for cell in cells for facts in run_cells_together([cell])]
+            return [facts for cell in cells for facts in run_stacked([cell])]
         runs[0].fail(error)
     return [run.facts(len(runs)) for run in runs]
 
@@ -146,7 +146,6 @@ class _Run:
         self.clock = time.perf_counter()
         self.cell = cell
         learner = _learner(cell.estimator)
-        guest = {"family": "guest", "keeps": "unknown", "source": type(learner).__module__, "needs_task_id": False}
         self.run: dict[str, Any] = {
             "cell": cell.key,
             "strategy": cell.strategy,
@@ -156,7 +155,7 @@ class _Run:
             "status": "ok",
             "error": None,
             "estimator": type(learner).__name__,
-            **(learner.strategy_info() if _is_ours(learner) else guest),
+            **_strategy_info(learner),
             "params": json.dumps(describe(cell.estimator)),
             "stream_definition": json.dumps(cell.stream_definition),
             "device": cell.device,
@@ -218,9 +217,9 @@ class _Run:
         self.run |= {"status": "failed", "error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
         self.experiences, self.scores = [], []
 
-    def facts(self, n_together: int) -> Facts:
-        """Return the facts of a run that shared its time with others."""
-        self.run["seconds"] = (time.perf_counter() - self.clock) / n_together
+    def facts(self, n_stacked: int) -> Facts:
+        """Return the facts of a run that shared its time with the others of its stack."""
+        self.run["seconds"] = (time.perf_counter() - self.clock) / n_stacked
         return Facts(self.run, self.experiences, self.scores)
 
 
@@ -234,7 +233,7 @@ def _learn(runs: Sequence[_Run], k: int) -> None:
     if len(runs) == 1:
         runs[0].estimator.partial_fit(**calls[0])
     else:
-        from ..estimators import partial_fit_together
+        from ...estimators import partial_fit_together
 
         partial_fit_together([run.estimator for run in runs], calls)
     seconds, peak = (_now(device) - clock) / len(runs), memory.peak() / len(runs)
@@ -248,14 +247,21 @@ def _learner(estimator: Any) -> Any:
 
 
 def _is_ours(learner: Any) -> bool:
-    """Tell whether a learner keeps the contract of forgetless; all others are guests."""
+    """Tell whether a learner keeps the contract of forgetless; all others are external."""
     return hasattr(learner, "strategy_info")
+
+
+def _strategy_info(learner: Any) -> dict[str, Any]:
+    if not _is_ours(learner):
+        return {"family": "external", "keeps": "unknown", "source": type(learner).__module__, "needs_task_id": False}
+    info: dict[str, Any] = learner.strategy_info()
+    return info
 
 
 def _prepare(estimator: Any, seed: int, device: str) -> Any:
     values = {"random_state": seed, "device": device}
     estimator = clone(estimator)
-    chosen = {name: values[name.rpartition("__")[2]] for name in estimator.get_params() if set_by_harness(name)}
+    chosen = {name: values[name.rpartition("__")[2]] for name in estimator.get_params() if set_by_runner(name)}
     return estimator.set_params(**chosen)
 
 
@@ -288,9 +294,10 @@ def _takes(estimator: Any, method: str, parameter: str) -> bool:
 
 
 def _memory_usage(estimator: Any) -> dict[str, int]:
-    if hasattr(estimator, "memory_usage"):
-        return estimator.memory_usage()
-    return {"weights": len(pickle.dumps(estimator))}
+    if not hasattr(estimator, "memory_usage"):
+        return {"weights": len(pickle.dumps(estimator))}
+    carried: dict[str, int] = estimator.memory_usage()
+    return carried
 
 
 def _n_parameters(estimator: Any) -> float:
@@ -305,7 +312,7 @@ def _n_parameters(estimator: Any) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class _Block:
-    """Test sets of some experiences, stacked; `rows` says which rows are of which experience."""
+    """Test sets of some experiences, concatenated; `rows` says which rows are of which experience."""
 
     X: np.ndarray
     y: np.ndarray
@@ -313,13 +320,13 @@ class _Block:
 
 
 class _Tests:
-    """The test sets of a stream, for one model: stacked if the model answers for all in one call, or task by task."""
+    """The test sets of a stream, for one model: concatenated if one call can answer for all, or task by task."""
 
     def __init__(self, stream: Stream, estimator: Any, device: str) -> None:
         self.stream = stream
         self.device = device
         self.by_task = stream.scenario == "task" and _takes(estimator, "predict", "task_id")
-        small = len(stream) * stream.test_set(0)[0].nbytes <= _BLOCK_BYTES
+        small = len(stream) * stream.test_set(0)[0].nbytes <= BLOCK_BYTES
         self._kept = list(self._blocks()) if small else None
 
     def run(self, model: Any, trained_on: int) -> tuple[list[dict[str, Any]], float]:
@@ -345,7 +352,7 @@ class _Tests:
         waiting: list[tuple[np.ndarray, np.ndarray]] = []
         for j in range(len(self.stream)):
             waiting.append(self.stream.test_set(j))
-            full = sum(X.nbytes for X, _ in waiting) + waiting[-1][0].nbytes > _BLOCK_BYTES
+            full = sum(X.nbytes for X, _ in waiting) + waiting[-1][0].nbytes > BLOCK_BYTES
             if self.by_task or full or j == len(self.stream) - 1:
                 ends = np.cumsum([len(y) for _, y in waiting]).tolist()
                 first = j + 1 - len(waiting)
@@ -391,7 +398,8 @@ class _PeakMemory:
     def peak(self) -> float:
         """Return the bytes above the base that were held at the worst moment since the start."""
         if self.cuda:
-            return self.cuda.max_memory_allocated() - self.base
+            allocated: int = self.cuda.max_memory_allocated()
+            return allocated - self.base
         if math.isnan(self.base):
             return math.nan
         found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())

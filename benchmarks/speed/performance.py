@@ -15,7 +15,7 @@ import torch
 from forgetless.datasets import load_digits, load_mnist, split_stream
 from forgetless.estimators import MLP, ContinualNet
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "performance.md"
 SETTINGS = ["1 thread", "2 threads"] + ["GPU"] * torch.cuda.is_available()
 
 

@@ -1,4 +1,4 @@
-"""The harness: plan cells, run those that are not stored yet, store each as soon as it is finished."""
+"""The runner: plan cells, run those that are not stored yet, store each as soon as it is finished."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from typing import Any
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from ..datasets.streams import Stream
-from .cell import Cell, StreamSource, open_stream, run_cells_together
-from .results import Facts, Results
+from ...datasets.streams import Stream
+from ..results import Facts, Results
+from ..store import Store
+from .cell import Cell, StreamSource, open_stream, run_stacked
 from .specs import StrategySpec
-from .store import Store
 
 
 class Interrupted(KeyboardInterrupt):
@@ -45,7 +45,7 @@ def run_benchmark(
     stack_seeds: bool = False,
     progress: bool = True,
 ) -> Results:
-    """Let every strategy learn every stream with every seed, and measure what it remembers and what it costs.
+    """Let every strategy learn every stream with every seed, and measure accuracy, time and memory.
 
     Parameters
     ----------
@@ -59,8 +59,8 @@ def run_benchmark(
     seeds : int or sequence of int, default=3
         Seeds, or how many: 0, 1, ...
     n_jobs : int, default=-1
-        Cells that run at once, as in joblib; a joblib backend chosen with ``joblib.parallel_config`` is used. Each
-        cell has one thread, so scores do not depend on this number.
+        Number of cells that run in parallel, as in joblib; a joblib backend chosen with ``joblib.parallel_config`` is
+        used. Each cell has one thread, so scores do not depend on this number.
     device : {"cpu", "cuda", "auto"}, default="cpu"
         Where networks compute. "auto": on a GPU if there is one.
     store : Store, str or path-like, default=None
@@ -101,7 +101,7 @@ def run_benchmark(
     [[2, 0], [2, 1], [2, 2]]
     """
     if n_jobs == 0:
-        raise ValueError("n_jobs is 0; give how many cells may run at once, or -1 for one per core.")
+        raise ValueError("n_jobs is 0; give how many cells may run in parallel, or -1 for one per core.")
     cells = plan_cells(strategies, streams, seeds=seeds, device=device, stack_seeds=stack_seeds)
     with contextlib.ExitStack() as stack:
         if not isinstance(store, Store):
@@ -272,28 +272,28 @@ def _running(cells: Sequence[Cell], n_jobs: int) -> Iterator[Iterator[Facts]]:
 
 
 def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:
-    """Divide cells into jobs: a cell each, but stacked seeds together."""
+    """Divide cells into jobs: one for each cell, but one for all stacked seeds."""
     groups: dict[tuple[str, ...], list[Cell]] = {}
     for cell in cells:
         groups.setdefault((cell.strategy, cell.stream) if cell.stacked else (cell.key,), []).append(cell)
     return list(groups.values())
 
 
-def _job(cells: Sequence[Cell], harness: int) -> list[Facts]:
+def _job(cells: Sequence[Cell], runner: int) -> list[Facts]:
     parent = multiprocessing.parent_process()
-    if parent is not None and parent.pid == harness:
-        _tie_to(harness)
-    return run_cells_together(cells)
+    if parent is not None and parent.pid == runner:
+        _tie_to(runner)
+    return run_stacked(cells)
 
 
 @functools.cache
 def _tie_to(parent: int) -> None:
-    """Let this worker leave Ctrl-C to the harness, and outlive it by no more than a second."""
+    """Let this worker leave Ctrl-C to the runner, and outlive it by no more than a second."""
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1)
-        os._exit(1)
+        signal.raise_signal(signal.SIGKILL)  # an exception would end only this thread
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=watch, daemon=True).start()

@@ -8,13 +8,16 @@ import functools
 import importlib
 import importlib.metadata
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ...datasets.streams import Stream
 
 ENTRY_POINTS = "forgetless.strategies"
 
 
 def nearest(name: str, names: Collection[str]) -> str:
-    """Say which name was probably meant.
+    """Suggest the name that was probably meant.
 
     Parameters
     ----------
@@ -50,7 +53,7 @@ def strategy_names() -> list[str]:
     >>> "EWCClassifier" in strategy_names()
     True
     """
-    from ..estimators.registry import strategy_modules
+    from ...estimators.registry import strategy_modules
 
     # Scores are accuracies, so regressors have no place in a benchmark.
     ours = [name for name in strategy_modules() if name.endswith("Classifier")]
@@ -58,7 +61,7 @@ def strategy_names() -> list[str]:
 
 
 def short_name(estimator: str) -> str:
-    """Name a strategy by its class: ours without ``Classifier``, which they all are; guests by the whole name.
+    """Name a strategy by its class: ours without ``Classifier``, which they all are; others by the whole name.
 
     Parameters
     ----------
@@ -104,14 +107,16 @@ def load_class(name: str, *, any_module: bool = False, known: Collection[str] = 
     >>> load_class("sklearn.naive_bayes.GaussianNB").__name__
     'GaussianNB'
     """
-    from .. import estimators
-    from ..estimators.registry import strategy_modules
+    from ... import estimators
+    from ...estimators.registry import strategy_modules
 
     for candidate in (name, f"{name}Classifier"):
         if candidate in strategy_modules() and candidate in strategy_names():
-            return getattr(estimators, candidate)
+            ours: type = getattr(estimators, candidate)
+            return ours
     for entry_point in importlib.metadata.entry_points(group=ENTRY_POINTS, name=name):
-        return entry_point.load()
+        declared: type = entry_point.load()
+        return declared
     module_name, _, class_name = name.rpartition(".")
     if not module_name:
         names = {*known, *map(short_name, strategy_names())}
@@ -186,13 +191,13 @@ class StrategySpec:
         estimator.set_params(**self.params)
         if not self.preprocess:
             return estimator
-        from ..estimators import make_incremental_pipeline
+        from ...estimators import make_incremental_pipeline
 
         return make_incremental_pipeline(*(load_class(path)() for path in self.preprocess), estimator)
 
 
 def _build_net(settings: Mapping[str, Any]) -> Any:
-    from ..estimators import MLP, ContinualNet
+    from ...estimators import MLP, ContinualNet
 
     own = dict(settings)
     if "hidden_units" in own:
@@ -226,7 +231,7 @@ class StreamSpec:
     params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     data_home: str | None = None
 
-    def build(self, seed: int, name: str | None = None) -> Any:
+    def build(self, seed: int, name: str | None = None) -> Stream:
         """Build the stream.
 
         Parameters
@@ -247,18 +252,19 @@ class StreamSpec:
         OSError
             If the data are neither on the disk nor can be downloaded.
         """
-        from .. import datasets
+        from ... import datasets
 
-        builders = {"split": datasets.split_stream, "permuted": datasets.permuted_stream}
+        builders: dict[str, Any] = {"split": datasets.split_stream, "permuted": datasets.permuted_stream}
         if self.builder not in builders:
             raise ValueError(f"There is no stream builder {self.builder!r}{nearest(self.builder, builders)}.")
         dataset = _dataset(self.dataset, self.data_home)
-        return builders[self.builder](dataset, **{"random_state": seed, "name": name, **self.params})
+        stream: Stream = builders[self.builder](dataset, **{"random_state": seed, "name": name, **self.params})
+        return stream
 
 
 # A worker meets the same data in every cell; two cover a suite's current and next dataset.
 @functools.lru_cache(maxsize=2)
 def _dataset(name: str, data_home: str | None) -> Any:
-    from ..datasets import load_dataset
+    from ...datasets import load_dataset
 
     return load_dataset(name, data_home=data_home)

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.processes import environment
 
 from forgetless import __version__
 from forgetless.benchmarks.command import main
@@ -77,7 +78,7 @@ def start(folder, *args, **env):
     return subprocess.Popen(
         [sys.executable, "-m", "forgetless", *map(str, args)],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder), "NO_COLOR": "1", **env},
+        env=environment(folder, NO_COLOR="1", **env),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -367,7 +368,8 @@ def test_quick_answers_import_nothing_heavy(folder, args):
         "from forgetless.benchmarks.command import main\n"
         "main()\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, *args.split()], cwd=folder, capture_output=True, text=True)
+    command = [sys.executable, "-c", code, *args.split()]
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
 

@@ -1,4 +1,4 @@
-"""What makes two things the same: plain, canonical descriptions and their hash.
+"""The identity of what is run: canonical descriptions of estimators and data, and their hash.
 
 A cell of a benchmark is found again in the store by the hash of its definition. A definition must therefore be the same
 in every process and on every day: no memory addresses, no order of insertion, no object without a name.
@@ -71,7 +71,7 @@ def describe(value: Any) -> Any:
     """Describe a parameter, an estimator or any plain object by JSON-able values.
 
     Estimators become their class and all parameters, recursively; arrays and tensors become a hash of their contents;
-    classes and functions their import path; other objects their class and attributes. What the harness itself sets,
+    classes and functions their import path; other objects their class and attributes. What the runner itself sets,
     ``random_state`` and ``device``, is left out.
 
     Parameters
@@ -118,7 +118,7 @@ def describe(value: Any) -> Any:
     kind = import_path(type(value))
     if hasattr(value, "get_params"):
         params = value.get_params(deep=False).items()
-        return {"class": kind, "params": describe({k: v for k, v in params if not set_by_harness(k)})}
+        return {"class": kind, "params": describe({k: v for k, v in params if not set_by_runner(k)})}
     if kind == "torch.Tensor":
         return describe(value.detach().cpu().numpy())
     if kind.startswith("torch.") and not hasattr(value, "__dict__"):  # dtypes, devices
@@ -128,8 +128,8 @@ def describe(value: Any) -> Any:
     raise ValueError(f"A parameter of type {kind} cannot be found again in a store: give a number, a text or an array.")
 
 
-def set_by_harness(parameter: str) -> bool:
-    """Tell whether the harness sets a parameter: the last part of its name is ``random_state`` or ``device``.
+def set_by_runner(parameter: str) -> bool:
+    """Tell whether the runner sets a parameter: the last part of its name is ``random_state`` or ``device``.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def set_by_harness(parameter: str) -> bool:
 
     Examples
     --------
-    >>> set_by_harness("net__device"), set_by_harness("net__lr")
+    >>> set_by_runner("net__device"), set_by_runner("net__lr")
     (True, False)
     """
     return parameter.rpartition("__")[2] in {"random_state", "device"}

@@ -136,9 +136,10 @@ def test_partial_fit_against_a_bare_loop(benchmark, section, rounds, task_of, na
     section.row(
         "The estimators against bare loops",
         "`partial_fit` on the second experience, in which penalty, memory or teacher is active, against a plain torch "
-        "loop of the same mathematics (`tests/bare_loops.py`) with `torch.optim.Adam`; consolidation is part of both, "
-        "and the column says what it takes in the bare loop (Fisher and sensitivity by `torch.func.vmap`). MNIST: "
-        "784-400-400-10, batches of 128, 6400 rows, 2 epochs; digits: 64-100-10, batches of 32, 10 epochs.",
+        "loop of the same mathematics (`benchmarks/speed/bare_loops.py`) with `torch.optim.Adam`; consolidation is "
+        "part of both, and the column says what it takes in the bare loop (Fisher and sensitivity by "
+        "`torch.func.vmap`). MNIST: 784-400-400-10, batches of 128, 6400 rows, 2 epochs; digits: 64-100-10, batches of "
+        "32, 10 epochs.",
         **{
             "strategy": name,
             "network": data,

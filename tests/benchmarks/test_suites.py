@@ -1,10 +1,8 @@
 """Suites: the ones that come along work; a wrong one gets one sentence that names the place and the right key."""
 
 import pytest
-from sklearn.base import is_classifier
 
 from forgetless.benchmarks import StrategySpec, StreamSpec, SuiteError, load_suite, suite_names
-from forgetless.estimators import all_estimators
 
 GOOD = """
 name = "mine"
@@ -53,7 +51,7 @@ def test_suites_that_come_along_can_be_built(name):
             assert len(spec.build(0)) == spec.params["n_experiences"]
 
 
-def test_quick_is_what_it_should_be():
+def test_quick_has_every_scenario():
     suite = load_suite("quick")
     assert suite.seeds == 3
     scenarios = [(spec.dataset, spec.builder, spec.params.get("scenario")) for spec in suite.stream_specs().values()]
@@ -63,8 +61,6 @@ def test_quick_is_what_it_should_be():
         ("digits", "split", "domain"),
         ("digits", "permuted", None),
     ]
-    named = {type(spec.build()).__name__ for spec in suite.strategy_specs().values()}
-    assert named == {name for name, cls in all_estimators() if is_classifier(cls())} | {"SGDClassifier"}
 
 
 def test_mnist_streams(data_home):

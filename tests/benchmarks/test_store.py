@@ -26,7 +26,7 @@ def facts(cell="c0", status="ok", score=1 / 3, **changed):
         "status": status,
         "error": None if status == "ok" else "ValueError: no",
         "estimator": "NaiveClassifier",
-        "family": "baseline",
+        "family": "baselines",
         "keeps": "nothing",
         "source": "made up",
         "needs_task_id": False,

@@ -1,4 +1,4 @@
-"""Suites: which strategies learn which streams, written down in a TOML file. Reading one runs nothing in it."""
+"""Suites: TOML files that say which strategies learn which streams. Reading one executes nothing in it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,23 @@ def _name(text: str) -> str:
     return text
 
 
-def _unique(items: list[Any]) -> list[Any]:
+def unique_names(items: list[Any]) -> list[Any]:
+    """Validate that no two items have the same name.
+
+    Parameters
+    ----------
+    items : list of objects with a name
+
+    Returns
+    -------
+    list
+        The same.
+
+    Raises
+    ------
+    ValueError
+        If two have the same name.
+    """
     names = [item.name for item in items]
     for name in names:
         if names.count(name) > 1:
@@ -46,11 +62,13 @@ def _unique(items: list[Any]) -> list[Any]:
 Name = Annotated[str, AfterValidator(_name)]
 
 
-class _Table(BaseModel):
+class TomlTable(BaseModel):
+    """A table in a TOML file: read only, without conversions, and without keys that it does not know."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class NetSettings(_Table):
+class NetSettings(TomlTable):
     """The network that all strategies with a network share; the defaults are those of the strategies themselves."""
 
     hidden_units: list[PositiveInt] = [100]
@@ -59,7 +77,7 @@ class NetSettings(_Table):
     batch_size: PositiveInt = 32
 
 
-class Strategy(_Table):
+class Strategy(TomlTable):
     """A row of the leaderboard: what :class:`~forgetless.benchmarks.StrategySpec` takes, and a name."""
 
     estimator: str
@@ -68,7 +86,7 @@ class Strategy(_Table):
     preprocess: list[str] = []
 
 
-class _StreamTable(_Table):
+class _StreamTable(TomlTable):
     name: Name
     dataset: str
     n_experiences: PositiveInt = 5
@@ -107,7 +125,7 @@ _AnyStrategy = Annotated[Strategy, BeforeValidator(_complete_strategy)]
 _AnyStream = Annotated[SplitStream | PermutedStream, Field(discriminator="builder"), BeforeValidator(_complete_stream)]
 
 
-class Suite(_Table):
+class Suite(TomlTable):
     """What a suite file says.
 
     Parameters
@@ -132,8 +150,8 @@ class Suite(_Table):
     description: str = ""
     seeds: PositiveInt = 3
     net: NetSettings = NetSettings()
-    streams: Annotated[list[_AnyStream], AfterValidator(_unique)]
-    strategies: Annotated[list[_AnyStrategy], AfterValidator(_unique)]
+    streams: Annotated[list[_AnyStream], AfterValidator(unique_names)]
+    strategies: Annotated[list[_AnyStrategy], AfterValidator(unique_names)]
 
     def strategy_specs(self, names: Sequence[str] | None = None) -> dict[str, StrategySpec]:
         """Say how to make the strategies.
@@ -142,8 +160,8 @@ class Suite(_Table):
         ----------
         names : sequence of str, default=None
             Those wanted: names in the suite, or other strategies as for
-            :func:`~forgetless.benchmarks.specs.load_class`, with import paths into any module. ``None``: all of the
-            suite.
+            :func:`~forgetless.benchmarks.runs.specs.load_class`, with import paths into any module. ``None``: all of
+            the suite.
 
         Returns
         -------
@@ -250,7 +268,8 @@ def load_suite(name_or_path: str | os.PathLike[str]) -> Suite:
     >>> load_suite("quik")
     Traceback (most recent call last):
     ...
-    forgetless.benchmarks.suites.SuiteError: There is no suite 'quik' (did you mean 'quick'?), nor a file of that name.
+    forgetless.benchmarks.runs.suites.SuiteError: There is no suite 'quik' (did you mean 'quick'?), nor a file of that
+    name.
     """
     name = os.fspath(name_or_path)
     path = _FOLDER / f"{name}.toml" if name in suite_names() else Path(name)
@@ -269,7 +288,7 @@ def load_suite(name_or_path: str | os.PathLike[str]) -> Suite:
         raise SuiteError(f"In the suite {name!r}, {_sentence(error)}.") from None
 
 
-_MODELS: dict[str, type[_Table]] = {
+_MODELS: dict[str, type[TomlTable]] = {
     "net": NetSettings,
     "strategies": Strategy,
     "split": SplitStream,
@@ -281,7 +300,7 @@ def _sentence(error: ValidationError) -> str:
     """Say what is wrong first and foremost: an unknown key is often why another is missing."""
     found = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     place = list(found["loc"])
-    model: type[_Table] = Suite
+    model: type[TomlTable] = Suite
     where = ""
     if len(place) > 1 and place[0] in ("streams", "strategies"):
         where = f" in number {int(place[1]) + 1} of {place[0]}"
