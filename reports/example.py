@@ -7,9 +7,9 @@ import pandas as pd
 
 _MATRICES = {
     # strategy: estimator, family, keeps, rows of the accuracy matrix (the first one: before learning)
-    "Naive": ("NaiveClassifier", "baseline", "nothing", [[0.5, 0.0], [1.0, 0.0], [0.25, 1.0]]),
+    "Naive": ("NaiveClassifier", "baselines", "nothing", [[0.5, 0.0], [1.0, 0.0], [0.25, 1.0]]),
     "Replay": ("ReplayClassifier", "replay", "samples", [[0.5, 0.0], [1.0, 0.0], [0.75, 1.0]]),
-    "Joint": ("JointClassifier", "baseline", "samples", [[0.5, 0.0], [1.0, 0.0], [1.0, 1.0]]),
+    "Joint": ("JointClassifier", "baselines", "samples", [[0.5, 0.0], [1.0, 0.0], [1.0, 1.0]]),
 }
 
 

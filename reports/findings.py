@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from . import formats
-from .tables import Results
+from .tables import ResultTables
 
 UPPER_BOUNDS = ("JointClassifier", "CumulativeClassifier")
 """Estimators that may see all data again: references, no candidates."""
@@ -36,7 +36,7 @@ class Finding:
     text: str
 
 
-def _estimators(results: Results, stream: str) -> pd.Series:
+def _estimators(results: ResultTables, stream: str) -> pd.Series:
     runs = results.runs[results.runs["stream"] == stream]
     return runs.groupby("strategy")["estimator"].first()
 
@@ -93,7 +93,7 @@ def _private(best: pd.Series, candidates: pd.DataFrame) -> Finding | None:
     return Finding("Best that keeps nothing of the data", first["strategy"], text)
 
 
-def findings(results: Results, board: pd.DataFrame, stream: str) -> list[Finding]:
+def findings(results: ResultTables, board: pd.DataFrame, stream: str) -> list[Finding]:
     """Say which strategy a stream speaks for.
 
     Parameters
@@ -152,7 +152,7 @@ class NearChance:
     highest: float
 
 
-def regularization_in_class_streams(results: Results, board: pd.DataFrame) -> Iterator[NearChance]:
+def regularization_in_class_streams(results: ResultTables, board: pd.DataFrame) -> Iterator[NearChance]:
     """Find the class-incremental streams where regularisation methods ran, which readers take for a bug.
 
     Parameters

@@ -17,12 +17,12 @@ from markupsafe import Markup
 from . import figures, formats
 from .findings import UPPER_BOUNDS, findings, regularization_in_class_streams
 from .metrics import METRICS
-from .tables import Results, accuracy_curves, accuracy_matrices, rank, summarize
+from .tables import ResultTables, accuracy_curves, accuracy_matrices, rank, summarize
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_html(results: Results, path: str | os.PathLike[str], title: str = "Benchmark report") -> None:
+def write_html(results: ResultTables, path: str | os.PathLike[str], title: str = "Benchmark report") -> None:
     """Write the report as one HTML file that works offline.
 
     The same results give the same bytes. The file appears whole or not at all.
@@ -116,7 +116,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _render(results: Results, title: str) -> str:
+def _render(results: ResultTables, title: str) -> str:
     environment = _environment()
     script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
     summary, runs = summarize(results), results.runs
@@ -172,7 +172,7 @@ def _versions(column: pd.Series) -> list[str]:
 
 
 def _streams(
-    results: Results, summary: pd.DataFrame, board: pd.DataFrame, series: dict[str, int]
+    results: ResultTables, summary: pd.DataFrame, board: pd.DataFrame, series: dict[str, int]
 ) -> Iterator[dict[str, Any]]:
     matrices = accuracy_matrices(results)
     curves = accuracy_curves(matrices)

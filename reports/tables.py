@@ -34,7 +34,7 @@ LEADERBOARD_COLUMNS = [
 _LEADERBOARD_METRICS = [column for column in LEADERBOARD_COLUMNS if column in METRICS]
 
 
-class Results(Protocol):
+class ResultTables(Protocol):
     """What a benchmark stores; any object with these three DataFrames can be reported."""
 
     @property
@@ -107,7 +107,7 @@ def _inputs(n_experiences: object, scores: Mapping[str, Array], experiences: Map
     return inputs
 
 
-def _cells(results: Results) -> dict[str, _Cell]:
+def _cells(results: ResultTables) -> dict[str, _Cell]:
     """Return the finished cells by key."""
     scores = _by_cell(results.scores, ["trained_on", "tested_on", "score"])
     experiences = _by_cell(results.experiences, ["experience", *_MEASURED])
@@ -136,7 +136,7 @@ def _chosen(metrics: Iterable[str] | None) -> list[Metric]:
     return [METRICS[name] for name in names]
 
 
-def cell_metrics(results: Results) -> pd.DataFrame:
+def cell_metrics(results: ResultTables) -> pd.DataFrame:
     """Compute every metric of every cell.
 
     Parameters
@@ -209,7 +209,7 @@ def student_interval(
     return mean, std, np.clip(mean - half, *bounds), np.clip(mean + half, *bounds)
 
 
-def groups(results: Results) -> Iterator[tuple[str, str, pd.DataFrame]]:
+def groups(results: ResultTables) -> Iterator[tuple[str, str, pd.DataFrame]]:
     """Yield stream, strategy and their runs, in the order of first appearance.
 
     Parameters
@@ -251,7 +251,7 @@ def _note(pairs: list[tuple[float, str]], n_seeds: int, n_cells: int) -> str:
     return "; ".join(reasons)
 
 
-def summarize(results: Results, metrics: Iterable[str] | None = None, confidence: float = 0.95) -> pd.DataFrame:
+def summarize(results: ResultTables, metrics: Iterable[str] | None = None, confidence: float = 0.95) -> pd.DataFrame:
     """Average the metrics over seeds.
 
     Parameters
@@ -302,7 +302,7 @@ def summarize(results: Results, metrics: Iterable[str] | None = None, confidence
     return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
 
-def leaderboard(results: Results) -> pd.DataFrame:
+def leaderboard(results: ResultTables) -> pd.DataFrame:
     """Rank the strategies of each stream by average accuracy.
 
     Parameters
@@ -329,7 +329,7 @@ def leaderboard(results: Results) -> pd.DataFrame:
     return rank(results, summarize(results, _LEADERBOARD_METRICS))
 
 
-def rank(results: Results, summary: pd.DataFrame) -> pd.DataFrame:
+def rank(results: ResultTables, summary: pd.DataFrame) -> pd.DataFrame:
     """Make the leaderboard from a summary that has its metrics.
 
     Parameters
@@ -367,7 +367,7 @@ def rank(results: Results, summary: pd.DataFrame) -> pd.DataFrame:
     return board.reset_index(drop=True)[LEADERBOARD_COLUMNS]
 
 
-def accuracy_matrices(results: Results) -> dict[tuple[str, str], Array]:
+def accuracy_matrices(results: ResultTables) -> dict[tuple[str, str], Array]:
     """Collect the accuracy matrices of the cells that finished.
 
     Parameters

@@ -84,7 +84,7 @@ class TestEveryStream:
         def refuse(self, index):
             raise AssertionError("the training part was computed")
 
-        monkeypatch.setattr(type(stream), "_train_set", refuse)
+        monkeypatch.setattr(type(stream), "make_train_set", refuse)
         for j in (0, 1, 2, -1):
             np.testing.assert_array_equal(stream.test_set(j)[0], expected[j][0])
             np.testing.assert_array_equal(stream.test_set(j)[1], expected[j][1])
