@@ -1,4 +1,4 @@
-"""From stored facts to tidy tables: metrics of each cell, their means over seeds, the leaderboard."""
+"""Tables from stored results: metrics of each cell, their means over seeds, the leaderboard."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,7 +35,10 @@ _LEADERBOARD_METRICS = [column for column in LEADERBOARD_COLUMNS if column in ME
 
 
 class ResultTables(Protocol):
-    """What a benchmark stores; any object with these three DataFrames can be reported."""
+    """The three DataFrames that reports are made from.
+
+    `forgetless.benchmarks.Results` has them; any other object that has them can be reported as well.
+    """
 
     @property
     def runs(self) -> pd.DataFrame:
@@ -52,7 +55,7 @@ class ResultTables(Protocol):
 
 @dataclass(frozen=True)
 class _Cell:
-    """What the metrics of one finished cell are computed from."""
+    """The inputs of the metrics for one finished cell."""
 
     scenario: str
     inputs: dict[str, Array]
@@ -84,7 +87,7 @@ _MEASURED = [name for metric in METRICS.values() for name in metric.needs if nam
 
 
 def _by_cell(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, dict[str, Array]]:
-    """Split columns by cell, as arrays: a DataFrame per cell would take most of the time of a report."""
+    """Split columns by cell, as arrays: making a DataFrame per cell would take most of the time of a report."""
     codes, keys = pd.factorize(frame["cell"])
     order = np.argsort(codes, kind="stable")
     ends = np.cumsum(np.bincount(codes, minlength=len(keys)))[:-1]
@@ -141,7 +144,7 @@ def cell_metrics(results: ResultTables) -> pd.DataFrame:
 
     Parameters
     ----------
-    results : object
+    results : ResultTables
         Has the DataFrames ``runs``, ``experiences`` and ``scores``.
 
     Returns
@@ -177,7 +180,7 @@ def _quantile(confidence: float, n: int) -> float:
 def student_interval(
     values: Array, confidence: float = 0.95, bounds: tuple[float, float] = (-math.inf, math.inf)
 ) -> tuple[Array, Array, Array, Array]:
-    """Mean and Student-t confidence interval of the mean, clipped to the bounds.
+    """Compute the mean and its Student-t confidence interval, clipped to the bounds.
 
     Parameters
     ----------
@@ -186,12 +189,12 @@ def student_interval(
     confidence : float
         Between 0 and 1.
     bounds : tuple of float
-        What the mean cannot leave.
+        Smallest and largest possible mean.
 
     Returns
     -------
     tuple of ndarray
-        Mean, standard deviation (n − 1), lower and upper end; all but the mean are NaN for a single row.
+        Mean, standard deviation (with n − 1), lower and upper limit; all but the mean are NaN for a single row.
 
     Examples
     --------
@@ -214,7 +217,7 @@ def groups(results: ResultTables) -> Iterator[tuple[str, str, pd.DataFrame]]:
 
     Parameters
     ----------
-    results : object
+    results : ResultTables
         Has the DataFrames ``runs``, ``experiences`` and ``scores``.
 
     Yields
@@ -234,7 +237,7 @@ def groups(results: ResultTables) -> Iterator[tuple[str, str, pd.DataFrame]]:
 
 
 def _by_seed(values: Sequence[float], seeds: Sequence[object]) -> Array:
-    """Return one value per seed: several cells of one seed are no independent evidence."""
+    """Return one value per seed: several cells of one seed are not independent."""
     known: dict[object, list[float]] = {}
     for value, seed in zip(values, seeds, strict=True):
         if not math.isnan(value):
@@ -256,7 +259,7 @@ def summarize(results: ResultTables, metrics: Iterable[str] | None = None, confi
 
     Parameters
     ----------
-    results : object
+    results : ResultTables
         Has the DataFrames ``runs``, ``experiences`` and ``scores``.
     metrics : iterable of str, optional
         Names from `METRICS`; all of them by default.
@@ -267,8 +270,8 @@ def summarize(results: ResultTables, metrics: Iterable[str] | None = None, confi
     -------
     DataFrame
         Columns stream, strategy, metric, mean, std, ci_low, ci_high, n_seeds (seeds with a value), n_failed (cells that
-        failed), note (why a value is missing). Streams and strategies in the order of first appearance. Intervals are
-        clipped to the metric's bounds and NaN for a single seed.
+        failed), note (why a value is missing). Streams and strategies are in the order of first appearance. Intervals
+        are clipped to the bounds of the metric and NaN for a single seed.
 
     Raises
     ------
@@ -307,15 +310,15 @@ def leaderboard(results: ResultTables) -> pd.DataFrame:
 
     Parameters
     ----------
-    results : object
+    results : ResultTables
         Has the DataFrames ``runs``, ``experiences`` and ``scores``.
 
     Returns
     -------
     DataFrame
         One row per stream and strategy: means over the seeds that finished, the 95 % interval of the average accuracy,
-        and what the strategy keeps of the data. Accuracies lie between 0 and 1. A strategy that always failed is there
-        too, with ``n_seeds`` 0.
+        and what the strategy keeps of the data. Accuracies lie between 0 and 1. A strategy whose runs all failed has
+        ``n_seeds`` 0.
 
     Examples
     --------
@@ -330,11 +333,11 @@ def leaderboard(results: ResultTables) -> pd.DataFrame:
 
 
 def rank(results: ResultTables, summary: pd.DataFrame) -> pd.DataFrame:
-    """Make the leaderboard from a summary that has its metrics.
+    """Make the leaderboard from a summary that contains its metrics.
 
     Parameters
     ----------
-    results : object
+    results : ResultTables
         Has the DataFrames ``runs``, ``experiences`` and ``scores``.
     summary : DataFrame
         From `summarize`.
@@ -342,7 +345,7 @@ def rank(results: ResultTables, summary: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        As `leaderboard` returns it.
+        As from `leaderboard`.
 
     Examples
     --------
@@ -372,7 +375,7 @@ def accuracy_matrices(results: ResultTables) -> dict[tuple[str, str], Array]:
 
     Parameters
     ----------
-    results : object
+    results : ResultTables
         Has the DataFrames ``runs``, ``experiences`` and ``scores``.
 
     Returns
@@ -397,7 +400,7 @@ def accuracy_matrices(results: ResultTables) -> dict[tuple[str, str], Array]:
 
 
 def accuracy_curves(matrices: Mapping[tuple[str, str], Array], confidence: float = 0.95) -> pd.DataFrame:
-    """Average over seeds the accuracy on all experiences seen so far.
+    """Average the accuracy on all experiences seen so far over the seeds.
 
     Parameters
     ----------

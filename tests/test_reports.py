@@ -488,7 +488,7 @@ def test_colours_of_figures_follow_the_page(tmp_path):
     assert "var(--series-0)" in page
     assert "var(--ink)" in page
     assert not re.search("#0000[0a][0-9]", page)
-    style = page_module._TEMPLATES.joinpath("page.css").read_text()
+    style = (files("forgetless.reports") / "templates" / "page.css").read_text(encoding="utf-8")
     for variable in set(re.findall(r"var\((--[a-z0-9-]+)[,)]", page)) - {"--v", "--c", "--low", "--high"}:
         assert style.count(f"{variable}:") in (1, 2), variable
     for k in range(figures_module.N_COLORS):
@@ -581,7 +581,7 @@ def test_low_class_incremental_accuracies_are_explained_only_where_they_occur(tm
 
 
 def test_many_strategies_stay_apart():
-    looks = {figures_module._look(series) for series in range(56)}
+    looks = {figures_module.look(series) for series in range(56)}
     assert len(looks) == 56
 
 
@@ -589,7 +589,7 @@ def test_labels_keep_their_distance_and_order():
     rng = np.random.default_rng(0)
     for n in (1, 2, 25):
         values = np.round(rng.random(n), 1)
-        places = np.array(figures_module._spread(values, 0.03, 0.0, 1.0))
+        places = np.array(figures_module.spread(values, 0.03, 0.0, 1.0))
         assert np.diff(np.sort(places)).min(initial=1) > 0.03 - 1e-6
         assert places.min() > -1e-9
         assert places.max() < 1 + 1e-9
