@@ -249,7 +249,7 @@ class StreamSpec:
         """
         from .. import datasets
 
-        builders = {"split": datasets.split_stream, "permuted": datasets.permuted_stream}
+        builders: dict[str, Any] = {"split": datasets.split_stream, "permuted": datasets.permuted_stream}
         if self.builder not in builders:
             raise ValueError(f"There is no stream builder {self.builder!r}{nearest(self.builder, builders)}.")
         dataset = _dataset(self.dataset, self.data_home)

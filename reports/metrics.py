@@ -148,7 +148,7 @@ def backward_transfer(R: ArrayLike) -> float:
 
 
 def forward_transfer(R: ArrayLike, b: ArrayLike) -> float:
-    """Accuracy before learning minus that of the untrained model: mean_{j≥1} (R[j−1, j] − b[j]) (Lopez-Paz & Ranzato 2017).
+    """Accuracy before learning, against the untrained model: mean_{j≥1} (R[j−1, j] − b[j]) (Lopez-Paz & Ranzato 2017).
 
     It is undefined in class-incremental streams, where the classes of the next experience are not known yet; there the
     tables have NaN and this reason.
