@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
 import tomllib
@@ -30,6 +31,19 @@ def test_pyproject_lists_every_package():
         for path in (ROOT / folder).rglob("__init__.py")
     ]
     assert sorted(listed) == sorted(["forgetless", *found])
+
+
+def test_one_version():
+    citation = re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert forgetless.__version__ == project["version"] == citation.group(1)
+
+
+def test_hooks_have_the_tested_versions():
+    tested = (ROOT / "constraints.txt").read_text().splitlines()
+    hooks = re.findall(r"additional_dependencies: \[(.+)\]", (ROOT / ".pre-commit-config.yaml").read_text())
+    assert hooks
+    assert set(hooks) <= set(tested)
 
 
 def test_only_two_modules_at_the_root():
