@@ -28,6 +28,10 @@ def each(paths):
     return pytest.mark.parametrize("path", [pytest.param(path, id=str(path.relative_to(ROOT))) for path in paths])
 
 
+def assert_none(found):
+    assert not found, "\n".join(["", *found])
+
+
 def tree_of(path):
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
@@ -85,7 +89,7 @@ def foreign_private_names(tree):
 
 @each([*FILES, *TESTS])
 def test_private_names_stay_in_their_module(path):
-    assert foreign_private_names(tree_of(path)) == []
+    assert_none(foreign_private_names(tree_of(path)))
 
 
 @pytest.mark.parametrize(
@@ -151,7 +155,7 @@ def test_imports_within_the_package_are_relative(path):
         if (isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").split(".")[0] == "forgetless")
         or (isinstance(node, ast.Import) and any(alias.name.split(".")[0] == "forgetless" for alias in node.names))
     ]
-    assert absolute == []
+    assert_none(absolute)
 
 
 def part_of(path):
@@ -163,12 +167,12 @@ def part_of(path):
 def test_only_benchmarks_imports_other_parts(path):
     found = [(line, parts) for line, parts in imported(path, tree_of(path)) if parts[0] != part_of(path)]
     # The version of the package is no part of it.
-    assert lines((line, parts) for line, parts in found if parts != ("__version__",)) == []
+    assert_none(lines((line, parts) for line, parts in found if parts != ("__version__",)))
 
 
 @each([ROOT / "__init__.py"])
 def test_the_package_itself_imports_nothing(path):
-    assert lines(imported(path, tree_of(path))) == []
+    assert_none(lines(imported(path, tree_of(path))))
 
 
 def family_of(path):
@@ -180,14 +184,14 @@ def family_of(path):
 def test_the_engine_knows_no_method(path):
     allowed = (("estimators", ENGINE), ("estimators", "parameters"))
     found = [(line, parts) for line, parts in imported(path, tree_of(path)) if parts[:2] not in allowed]
-    assert lines(found) == []
+    assert_none(lines(found))
 
 
 @each([path for path in MODULES if family_of(path) in FAMILIES])
 def test_families_do_not_import_each_other(path):
     others = FAMILIES - {family_of(path)}
     found = [(line, parts) for line, parts in imported(path, tree_of(path)) if parts[1:2] and parts[1] in others]
-    assert lines(found) == []
+    assert_none(lines(found))
 
 
 def test_families_are_the_folders():
@@ -213,4 +217,4 @@ def test_tests_import_each_other_only_through_helpers(path):
             for name in names
             if name.startswith(".") or name.split(".")[0] in OTHERS_OF_TESTS
         ]
-    assert found == []
+    assert_none(found)
