@@ -1,1 +1,1 @@
-"""What tests share: estimators, streams, stored results, data, processes."""
+"""What several test modules share."""

@@ -17,7 +17,6 @@ b = np.array([0.3, 0.1, 0.05])
     [
         ("average_accuracy", (R,), (0.6 + 0.4 + 0.7) / 3),
         ("average_incremental_accuracy", (R,), (0.9 + (0.5 + 0.8) / 2 + (0.6 + 0.4 + 0.7) / 3) / 3),
-        ("anytime_accuracy", (R,), (0.9 + (0.5 + 0.8) / 2 + (0.6 + 0.4 + 0.7) / 3) / 3),
         ("forgetting", (R,), ((0.9 - 0.6) + (0.8 - 0.4)) / 2),
         ("backward_transfer", (R,), ((0.6 - 0.9) + (0.4 - 0.8)) / 2),
         ("forward_transfer", (R, b), ((0.2 - 0.1) + (0.3 - 0.05)) / 2),

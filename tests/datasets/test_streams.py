@@ -8,6 +8,7 @@ import weakref
 
 import numpy as np
 import pytest
+from helpers.streams import assert_same_experience, make_dataset, make_streams
 
 from forgetless.datasets import Dataset, Stream, load_digits, load_iris, permuted_stream, split_stream
 
@@ -17,38 +18,15 @@ def digits():
     return load_digits()
 
 
-def make(n_classes=6, rows=8, labels=None):
-    """Return a data set in which each value is unique, so that a row tells where it comes from."""
-    labels = np.arange(n_classes) if labels is None else np.asarray(labels)
-    X = np.arange(2 * n_classes * rows * 3).reshape(2, -1, 3)
-    y = np.tile(labels, rows)
-    return Dataset("made", X[0], y, X[1], y)
-
-
-def streams(dataset):
-    return [
-        split_stream(dataset, 3, "class", random_state=1),
-        split_stream(dataset, 3, "task", random_state=1),
-        split_stream(dataset, 3, "domain", random_state=1),
-        permuted_stream(dataset, 3, random_state=1),
-    ]
-
-
 def parts(dataset, part):
     return getattr(dataset, f"X_{part}"), getattr(dataset, f"y_{part}")
-
-
-def assert_same_experience(a, b):
-    assert (a.index, a.task_id) == (b.index, b.task_id)
-    for field in ("classes", "X_train", "y_train", "X_test", "y_test"):
-        np.testing.assert_array_equal(getattr(a, field), getattr(b, field))
 
 
 @pytest.mark.parametrize("which", range(4), ids=["class", "task", "domain", "permuted"])
 class TestEveryStream:
     @pytest.fixture
     def stream(self, which):
-        return streams(make())[which]
+        return make_streams(make_dataset())[which]
 
     def test_is_a_sequence(self, stream):
         assert isinstance(stream, Stream)
@@ -84,7 +62,7 @@ class TestEveryStream:
         def refuse(self, index):
             raise AssertionError("the training part was computed")
 
-        monkeypatch.setattr(type(stream), "_train_set", refuse)
+        monkeypatch.setattr(type(stream), "make_train_set", refuse)
         for j in (0, 1, 2, -1):
             np.testing.assert_array_equal(stream.test_set(j)[0], expected[j][0])
             np.testing.assert_array_equal(stream.test_set(j)[1], expected[j][1])
@@ -119,7 +97,7 @@ class TestEveryStream:
             assert_same_experience(a, b)
 
     def test_is_reproducible_and_seeds_matter(self, which):
-        dataset = make(labels=[10, 11, 12, 13, 14, 15])
+        dataset = make_dataset(labels=[10, 11, 12, 13, 14, 15])
         builders = [
             lambda seed: split_stream(dataset, 3, "class", random_state=seed),
             lambda seed: split_stream(dataset, 3, "task", random_state=seed),
@@ -144,7 +122,7 @@ class TestEveryStream:
 
     def test_global_generators_are_left_alone(self, which):
         before = np.random.get_state()
-        stream = streams(make())[which]
+        stream = make_streams(make_dataset())[which]
         list(stream)
         after = np.random.get_state()
         np.testing.assert_array_equal(after[1], before[1])
@@ -176,7 +154,7 @@ class TestSplit:
     def test_domain_replaces_labels_by_places_in_the_experience(self, part):
         labels = ["f", "a", "e", "b", "d", "c"]
         order = ["c", "a", "f", "b", "e", "d"]
-        dataset = make(labels=labels)
+        dataset = make_dataset(labels=labels)
         stream = split_stream(dataset, 2, "domain", class_order=order)
         assert stream.classes.tolist() == [0, 1, 2]
         X, y = parts(dataset, part)
@@ -189,17 +167,17 @@ class TestSplit:
 
     def test_explicit_class_order(self):
         order = [5, 0, 3, 1, 4, 2]
-        stream = split_stream(make(), 3, class_order=order)
+        stream = split_stream(make_dataset(), 3, class_order=order)
         assert [experience.classes.tolist() for experience in stream] == [[0, 5], [1, 3], [2, 4]]
         assert stream.definition["class_order"] == order
 
     def test_sorted_class_order(self):
-        stream = split_stream(make(labels=["d", "b", "a", "c"], n_classes=4), 2, class_order="sorted")
+        stream = split_stream(make_dataset(labels=["d", "b", "a", "c"], n_classes=4), 2, class_order="sorted")
         assert [experience.classes.tolist() for experience in stream] == [["a", "b"], ["c", "d"]]
 
     def test_definition_rebuilds_the_stream(self):
-        stream = split_stream(make(), 3, random_state=7)
-        again = split_stream(make(), 3, class_order=stream.definition["class_order"])
+        stream = split_stream(make_dataset(), 3, random_state=7)
+        again = split_stream(make_dataset(), 3, class_order=stream.definition["class_order"])
         assert again.definition == stream.definition
         for a, b in zip(again, stream, strict=True):
             assert_same_experience(a, b)
@@ -212,7 +190,7 @@ class TestSplit:
             assert_same_experience(a, b)
 
     def test_drawn_order_is_a_permutation_that_varies(self):
-        orders = [tuple(split_stream(make(), 3, random_state=s).definition["class_order"]) for s in range(20)]
+        orders = [tuple(split_stream(make_dataset(), 3, random_state=s).definition["class_order"]) for s in range(20)]
         assert all(sorted(order) == list(range(6)) for order in orders)
         assert len(set(orders)) > 15
 
@@ -248,7 +226,7 @@ class TestSplit:
     )
     def test_says_what_is_wrong(self, arguments, error, message):
         with pytest.raises(error, match=message):
-            split_stream(make(), **{"n_experiences": 3, **arguments})
+            split_stream(make_dataset(), **{"n_experiences": 3, **arguments})
 
     def test_default_does_not_fit_three_classes(self):
         with pytest.raises(ValueError, match="3 classes of 'iris' cannot fill 5 experiences"):
@@ -296,9 +274,9 @@ class TestPermuted:
 
     @pytest.mark.parametrize("random_state", [4, np.int64(4), np.random.RandomState(4), None])
     def test_definition_rebuilds_the_stream(self, random_state):
-        stream = permuted_stream(make(), np.int64(3), random_state=random_state)
+        stream = permuted_stream(make_dataset(), np.int64(3), random_state=random_state)
         definition = json.loads(json.dumps(stream.definition))
-        again = permuted_stream(make(), definition["n_experiences"], random_state=definition["random_state"])
+        again = permuted_stream(make_dataset(), definition["n_experiences"], random_state=definition["random_state"])
         for a, b in zip(again, stream, strict=True):
             assert_same_experience(a, b)
 
