@@ -89,14 +89,14 @@ def partial_fit_together(estimators: Sequence[Any], calls: Sequence[Mapping[str,
 def _check_alike(estimators: Sequence[Any]) -> None:
     """Raise unless estimators are of one class with equal parameters, but for random states."""
     first, *others = estimators
-    expected = _parameters(first)
+    expected = _compared(first)
     for other in others:
         if type(other) is not type(first):
             raise ValueError(
                 f"Only estimators of one class learn stacked, but there are {type(first).__name__} and "
                 f"{type(other).__name__}; call partial_fit_together for each class by itself."
             )
-        own = _parameters(other)
+        own = _compared(other)
         for name in [*expected, *(set(own) - set(expected))]:
             if name not in own or name not in expected or not _same(expected[name], own[name]):
                 values = " and ".join(repr(p[name]) if name in p else "none" for p in (expected, own))
@@ -106,7 +106,7 @@ def _check_alike(estimators: Sequence[Any]) -> None:
                 )
 
 
-def _parameters(estimator: Any) -> dict[str, Any]:
+def _compared(estimator: Any) -> dict[str, Any]:
     """Parameters by name, with those of nested estimators instead of these; without random states."""
     parameters = estimator.get_params(deep=True)
     nested = {name for name in parameters if any(other.startswith(f"{name}__") for other in parameters)}
@@ -130,7 +130,7 @@ def _same(a: Any, b: Any) -> bool:
     if isinstance(a, nn.Module):
         return repr(a) == repr(b) and _same(list(a.state_dict().values()), list(b.state_dict().values()))
     if hasattr(a, "get_params") and not isinstance(a, type):
-        own, others = _parameters(a), _parameters(b)
+        own, others = _compared(a), _compared(b)
         return own.keys() == others.keys() and all(_same(value, others[name]) for name, value in own.items())
     try:
         equal = a == b
