@@ -107,6 +107,7 @@ class NetworkStrategy(ContinualEstimator):
     def after_training(self, call: Call) -> None:
         """Keep of a call what later ones need."""
 
+    @idle
     def learn_batch(self, call: Call, theta: torch.Tensor, batch: Rows, descend: Descend) -> torch.Tensor:
         """Learn from a batch of new rows: by ``descend(batch)``, one step of the optimiser, which returns the loss."""
         return descend(batch)

@@ -27,13 +27,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def idle(hook: F) -> F:
-    """Mark a hook that does nothing, so that the loop need not call it."""
+    """Mark a hook that does nothing of its own, so that the loop need not call it."""
     hook.is_idle = True  # type: ignore[attr-defined]
     return hook
 
 
 def is_idle(learner: object, hook: str) -> bool:
-    """Whether a hook of the learner is one that does nothing."""
+    """Whether a hook of the learner is one that does nothing of its own."""
     return getattr(getattr(type(learner), hook), "is_idle", False)
 
 

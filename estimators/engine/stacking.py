@@ -152,6 +152,8 @@ def _can_be_stacked(estimators: Sequence[Any], calls: Sequence[Call]) -> bool:
     net, call = estimators[0].net_, calls[0]
     if net.callbacks or net.train_split or net.batch_size == -1 or not net.trainable():
         return False
+    if not is_idle(estimators[0], "learn_batch"):  # other steps than one of the optimiser
+        return False
     if any(isinstance(layer, nn.Dropout) for layer in net.module_.modules()) or list(net.module_.buffers()):
         return False
     if not all(p.requires_grad for p in net.module_.parameters()):  # what is frozen may differ from seed to seed
