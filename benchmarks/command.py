@@ -114,7 +114,7 @@ def run(
     ] = None,
     streams: Annotated[str | None, typer.Option(help="Only these streams of the suite, separated by commas.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Number of seeds.  [default: the suite's]")] = None,
-    n_jobs: Annotated[int, typer.Option(help="Cells that run at once; -1: one per core.")] = -1,
+    n_jobs: Annotated[int, typer.Option(help="Cells that run in parallel; -1: one per core.")] = -1,
     device: Annotated[
         Device, typer.Option(help="Where networks compute; auto: on a GPU if there is one.")
     ] = Device.auto,
@@ -133,13 +133,13 @@ def run(
     command, also where the store has more.
     """
     with _exit_on(BAD_INPUT, ValueError, OSError):
-        from .harness import WorkerDied, plan_cells, run_cells
+        from .runs.runner import WorkerDied, plan_cells, run_cells
+        from .runs.suites import load_suite
         from .store import Store, StoreError
-        from .suites import load_suite
 
         chosen = load_suite(suite)
         if n_jobs == 0:
-            raise ValueError("--n-jobs is 0; give how many cells may run at once, or -1 for one per core.")
+            raise ValueError("--n-jobs is 0; give how many cells may run in parallel, or -1 for one per core.")
         _check_report(report, store)
         cells = plan_cells(
             chosen.strategy_specs(_split(strategies)),
@@ -198,12 +198,19 @@ def verify(
     ] = None,
     only_list: Annotated[bool, typer.Option("--list", help="List the claims and what they cost; run nothing.")] = False,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
-    n_jobs: Annotated[int, typer.Option(help="Cells that run at once; -1: one per core.")] = -1,
+    n_jobs: Annotated[int, typer.Option(help="Cells that run in parallel; -1: one per core.")] = -1,
     data_home: Annotated[
         Path | None, typer.Option(help="Folder of downloaded data.  [default: scikit-learn's]")
     ] = None,
     store: Annotated[str, typer.Option(help="Keeps finished cells; an SQLite file or a database URL.")] = "verify.db",
-    output: Annotated[Path, typer.Option(help="The page, in Markdown.")] = Path("docs/replication.md"),
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The page, in Markdown.  [default: docs/replication.md if the folder is there, else replication.md]",
+        ),
+    ] = None,
 ) -> None:
     """Run published results again and say pass or fail.
 
@@ -211,30 +218,33 @@ def verify(
     all seeds in the store.
     """
     with _exit_on(BAD_INPUT, ValueError, OSError):
-        from . import verify as ledger
+        from .replication.claims import choose, load_claims
+        from .replication.page import to_list, to_page, to_text
 
-        claims = ledger.load_claims()
-        chosen = ledger.choose(claims, names or [])
+        claims = load_claims()
+        chosen = choose(claims, names or [])
         if only_list:
-            print(ledger.to_list(chosen))
+            print(to_list(chosen))
             return
-        from .harness import WorkerDied, run_cells
+        from .replication.ledger import outcomes, plan
+        from .runs.runner import WorkerDied, run_cells
         from .store import Store, StoreError
 
         if n_jobs == 0:
-            raise ValueError("--n-jobs is 0; give how many cells may run at once, or -1 for one per core.")
-        _check_report(output, store)
+            raise ValueError("--n-jobs is 0; give how many cells may run in parallel, or -1 for one per core.")
+        page = _replication_page() if output is None else output
+        _check_report(page, store)
         home = None if data_home is None else str(data_home)
-        cells = ledger.plan(chosen, seeds, home)
+        cells = plan(chosen, seeds, home)
         kept = Store(store)
     with kept, _exit_on(FAILED, WorkerDied, StoreError):
         run_cells(cells, kept, n_jobs=n_jobs, progress=True)
-        found = ledger.outcomes(claims.values(), kept, home)
+        found = outcomes(claims.values(), kept, home)
     with _exit_on(FAILED, OSError):
-        output.write_text(ledger.to_page(found), encoding="utf-8")
+        page.write_text(to_page(found), encoding="utf-8")
     asked = [each for each in found if each.claim.name in {claim.name for claim in chosen}]
-    print(ledger.to_text(asked))
-    print(f"The page is {output}.")
+    print(to_text(asked))
+    print(f"The page is {page}.")
     if not all(each.holds for each in asked):
         raise typer.Exit(FAILED)
 
@@ -262,6 +272,12 @@ def list_(kind: Annotated[Kind | None, typer.Argument(help="What to list; everyt
 
 def _split(names: str | None) -> list[str] | None:
     return None if names is None else [name.strip() for name in names.split(",") if name.strip()]
+
+
+def _replication_page() -> Path:
+    """Say where the page belongs: into the documentation in a checkout, else here."""
+    folder = Path("docs")
+    return (folder if folder.is_dir() else Path()) / "replication.md"
 
 
 def _check_report(path: Path, store: str) -> None:
@@ -299,7 +315,7 @@ def _strategies() -> Iterator[tuple[str, str]]:
 
     from .. import estimators
     from ..estimators.registry import strategy_modules
-    from .specs import short_name, strategy_names
+    from .runs.specs import short_name, strategy_names
 
     folder, modules = Path(estimators.__file__).parent, strategy_modules()
     for name in strategy_names():
@@ -313,7 +329,7 @@ def _strategies() -> Iterator[tuple[str, str]]:
 
 
 def _streams() -> Iterator[tuple[str, str]]:
-    from .suites import load_suite, suite_names
+    from .runs.suites import load_suite, suite_names
 
     for suite in suite_names():
         for name, spec in load_suite(suite).stream_specs().items():
@@ -323,7 +339,7 @@ def _streams() -> Iterator[tuple[str, str]]:
 
 
 def _suites() -> Iterator[tuple[str, str]]:
-    from .suites import load_suite, suite_names
+    from .runs.suites import load_suite, suite_names
 
     for suite in suite_names():
         yield suite, load_suite(suite).description

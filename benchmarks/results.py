@@ -1,4 +1,4 @@
-"""What a benchmark hands over: facts, in three tables."""
+"""Results of a benchmark: what was measured, in three tables."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ SCORE_COLUMNS: dict[str, type] = {**NAME_COLUMNS, "trained_on": int, "tested_on"
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """What one cell found out: a row for the run, and rows per experience and per score without the cell's names."""
+    """What was measured in one cell: a row for the run, rows per experience and per score without the cell's names."""
 
     run: dict[str, Any]
     experiences: list[dict[str, Any]]
@@ -59,7 +59,7 @@ class Facts:
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Results:
-    """The facts of a benchmark; every metric is derived from them, by :mod:`forgetless.reports`.
+    """What a benchmark measured; every metric is derived from it, by :mod:`forgetless.reports`.
 
     Parameters
     ----------

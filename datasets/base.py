@@ -1,4 +1,4 @@
-"""The data set: arrays for training and testing, and what is known about them."""
+"""The data set: training and test arrays with their metadata."""
 
 import hashlib
 import math
@@ -7,13 +7,16 @@ from functools import cached_property
 
 import numpy as np
 
+RandomState = int | np.random.RandomState | None
+"""What scikit-learn takes as ``random_state``."""
+
 
 # eq=False: comparing arrays has no single truth value; `fingerprint` says whether two data sets are the same.
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A classification data set with a fixed training and test part.
 
-    The arrays are brought to the form that everything else relies on; an array that has it already is not copied.
+    Arrays are converted to the types and the memory layout below; an array that has them already is not copied.
 
     Parameters
     ----------
@@ -32,15 +35,15 @@ class Dataset:
     feature_names : list of str, default=None
         One name per column.
     description : str, default=""
-        What the data are, where they come from and how they were prepared.
+        What the data are, their source and their preparation.
 
     Attributes
     ----------
     classes : ndarray
         The labels that occur in `y_train`, sorted.
     fingerprint : str
-        Hexadecimal SHA-256 of the four arrays (bytes, types and shapes). Computed once, at first use: do not change the
-        arrays in place.
+        Hexadecimal SHA-256 of the four arrays (bytes, types and shapes). Computed once, on first access: do not change
+        the arrays in place.
 
     Raises
     ------
@@ -119,9 +122,9 @@ class Dataset:
 
 
 def _as_labels(y: object, name: str) -> np.ndarray:
-    """Return labels as a C-order array of numbers or fixed-width strings, whose bytes say all there is to know."""
+    """Return labels as a C-order array of numbers or fixed-width strings, whose bytes can be hashed."""
     labels = np.asarray(y)
-    if labels.dtype.kind in "OT":  # what pandas hands over for text: pointers, which no fingerprint can read
+    if labels.dtype.kind in "OT":  # text from pandas: pointers, which cannot be hashed
         values = labels.tolist()
         if len({isinstance(value, str) for value in values}) == 1:  # numpy would turn a mixture into strings
             labels = np.array(values)

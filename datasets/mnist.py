@@ -1,4 +1,4 @@
-"""MNIST from its original files, downloaded once."""
+"""MNIST, read from its original files, which are downloaded once."""
 
 import gzip
 import hashlib
@@ -19,7 +19,7 @@ MIRRORS = (
     "http://yann.lecun.com/exdb/mnist/",
 )
 
-# md5 of the unpacked files: gzip may be repeated with other settings, the content is what was published.
+# MD5 of the unpacked files: what was published, however a mirror has compressed it.
 FILES = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
@@ -29,22 +29,22 @@ FILES = {
 
 _MEAN_32, _STD_32 = np.float32(0.1000), np.float32(0.2752)
 
-_TIMEOUT = 30  # seconds without an answer before the next mirror is asked
+_TIMEOUT = 30  # seconds without a response before the next mirror is tried
 
 
 def load_mnist(data_home: str | os.PathLike[str] | None = None, download_if_missing: bool = True) -> Dataset:
-    """Load MNIST: 70,000 handwritten digits of 28 x 28 pixels, in the original order and split.
+    """Load MNIST: 70,000 handwritten digits of 28 x 28 pixels, with the original split and order.
 
-    The files are read from the folder ``mnist`` in `data_home`, packed (``.gz``) or unpacked. Those that are missing
-    are downloaded into it, 11 MB in all. Every file is checked against its published checksum each time it is read.
+    The files are read from the folder ``mnist`` in `data_home`, compressed (``.gz``) or not. Missing files are
+    downloaded into it, 11 MB in all. Every file is verified against its published checksum each time it is read.
 
     Parameters
     ----------
     data_home : str or path-like, default=None
-        The folder that holds the folder ``mnist``. By default that of scikit-learn, see
+        The parent of the folder ``mnist``; by default scikit-learn's data folder, see
         :func:`sklearn.datasets.get_data_home`.
     download_if_missing : bool, default=True
-        If False, missing files are an error and the network is not touched.
+        If False, missing files are an error, and no connection is made.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def load_mnist(data_home: str | os.PathLike[str] | None = None, download_if_miss
 
         data_home = get_data_home()
     folder = Path(data_home).expanduser() / "mnist"
-    X_train, y_train, X_test, y_test = (_parse_idx(_content(folder, name, download_if_missing), name) for name in FILES)
+    X_train, y_train, X_test, y_test = (parse_idx(_content(folder, name, download_if_missing), name) for name in FILES)
     return Dataset(
         "mnist",
         _pixels(X_train),
@@ -90,8 +90,8 @@ def load_mnist(data_home: str | os.PathLike[str] | None = None, download_if_miss
 def load_mnist32(data_home: str | os.PathLike[str] | None = None, download_if_missing: bool = True) -> Dataset:
     """Load MNIST as it is prepared for LeNet and in Hsu et al. 2018: 32 x 32 pixels, standardised.
 
-    Images get a border of two black pixels; then 0.1000 is subtracted, and what is left divided by 0.2752: mean and
-    standard deviation of all pixels of the training images with their borders.
+    Images are padded with two black pixels on each side and standardised with the mean 0.1000 and the standard
+    deviation 0.2752 of all pixels of the padded training images.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def _pixels(images: np.ndarray) -> np.ndarray:
 
 
 def _content(folder: Path, name: str, download_if_missing: bool) -> bytes:
-    """Return the checked, unpacked content of one file, from the folder or from a mirror."""
+    """Return the verified, unpacked content of one file, from the folder or from a mirror."""
     for path in (folder / f"{name}.gz", folder / name):
         if path.is_file():
             try:
@@ -145,11 +145,11 @@ def _content(folder: Path, name: str, download_if_missing: bool) -> bytes:
 
 
 def _download(folder: Path, name: str) -> bytes:
-    """Fetch one file from the first mirror that has it intact, keep it packed and return its unpacked content."""
+    """Download one file from the first mirror that has it intact, store it packed and return its unpacked content."""
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{name}.gz"
     problems = []
-    # A folder of its own beside the target: gone whatever happens, and the final rename is atomic.
+    # A temporary folder beside the target: removed whatever happens, and the final rename is atomic.
     with TemporaryDirectory(prefix=f"{name}.part-", dir=folder) as temporary:
         part = Path(temporary) / target.name
         for mirror in MIRRORS:
@@ -176,7 +176,7 @@ def _fetch(url: str, path: Path) -> None:
 
 
 def _unpack(packed: bytes, md5: str) -> bytes:
-    """Unpack what is packed and compare its checksum; ValueError says what is wrong with it."""
+    """Unpack the content if it is packed, and verify its checksum; raise ValueError if it is damaged."""
     content = packed
     if packed.startswith(b"\x1f\x8b"):
         try:
@@ -189,8 +189,33 @@ def _unpack(packed: bytes, md5: str) -> bytes:
     return content
 
 
-def _parse_idx(content: bytes, name: str) -> np.ndarray:
-    """Read unsigned bytes in IDX: two zeros, the type 8, the number of dimensions, their sizes, then the values."""
+def parse_idx(content: bytes, name: str) -> np.ndarray:
+    """Read an IDX file of unsigned bytes.
+
+    The format: two zeros, the type 8, the number of dimensions, their sizes as big-endian integers, the values.
+
+    Parameters
+    ----------
+    content : bytes
+        Unpacked content of the file.
+    name : str
+        Name of the file, for error messages.
+
+    Returns
+    -------
+    ndarray of uint8
+        Read-only, of the shape in the header.
+
+    Raises
+    ------
+    OSError
+        If the content is not of this format or not complete.
+
+    Examples
+    --------
+    >>> parse_idx(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9]), "three-bytes")
+    array([7, 8, 9], dtype=uint8)
+    """
     if len(content) < 4 or content[:3] != b"\0\0\x08":
         raise OSError(f"{name} is not an IDX file of unsigned bytes: it begins with {content[:4]!r}.")
     offset = 4 + 4 * content[3]

@@ -1,7 +1,8 @@
-"""Data sets by name, for the command line and for suites."""
+"""Data sets by name, for the command line and for suites of benchmarks."""
 
 import inspect
 import os
+from collections.abc import Callable
 from importlib import import_module
 
 from .base import Dataset
@@ -25,12 +26,12 @@ def load_dataset(name: str, data_home: str | os.PathLike[str] | None = None) -> 
     name : str
         A key of `DATASETS`.
     data_home : str or path-like, default=None
-        Where downloaded files are kept; data sets that need no download ignore it.
+        Folder of downloaded files; data sets that need no download ignore it.
 
     Returns
     -------
     Dataset
-        The data set, as its own loader with default parameters gives it.
+        As its own loader returns it with default parameters.
 
     Raises
     ------
@@ -45,7 +46,7 @@ def load_dataset(name: str, data_home: str | os.PathLike[str] | None = None) -> 
     """
     if name not in DATASETS:
         raise ValueError(f"There is no data set {name!r}; choose one of {', '.join(sorted(DATASETS))}.")
-    loader = getattr(import_module(__package__), DATASETS[name])
+    loader: Callable[..., Dataset] = getattr(import_module(__package__), DATASETS[name])
     if "data_home" in inspect.signature(loader).parameters:
         return loader(data_home=data_home)
     return loader()

@@ -1,7 +1,7 @@
-"""Streams: data sets cut into experiences that arrive one after another.
+"""Streams: data sets divided into experiences that arrive one after another.
 
-A stream is lazy. An experience is computed when it is asked for, owns its arrays and is not kept by the stream: a
-hundred permutations of MNIST cost the memory of one.
+Streams are lazy: an experience is computed on access, owns its arrays and is not cached, so a stream of a hundred
+permutations of MNIST needs the memory of one.
 """
 
 import operator
@@ -13,27 +13,29 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .base import Dataset
+from .base import Dataset, RandomState
 
-_RandomState = int | np.random.RandomState | None
+Scenario = Literal["class", "task", "domain"]
+"""What is incremental in a stream; see :class:`Stream`."""
 
 
 @dataclass(frozen=True, eq=False)
 class Experience:
-    """What a learner gets at one step of a stream, and what it is tested on.
+    """One step of a stream: the training data, and the test data of the same classes.
 
     Parameters
     ----------
     index : int
-        Place in the stream, from 0.
+        Position in the stream, from 0.
     task_id : int or None
-        Identifier that the learner is told, at training and at testing; None outside task-incremental streams.
+        Task identifier that the learner is given for training and for prediction; None outside task-incremental
+        streams.
     classes : ndarray
         The labels that can occur in this experience, sorted.
     X_train, y_train : ndarray
-        What to learn.
+        Training data.
     X_test, y_test : ndarray
-        What to be tested on: the test rows that belong to this experience.
+        Test data: the test rows that belong to this experience.
 
     Examples
     --------
@@ -58,19 +60,19 @@ class Experience:
 
 
 class Stream(ABC):
-    """A named sequence of experiences, each computed when it is asked for.
+    """A named sequence of experiences, each computed on access.
 
-    Builders such as :func:`split_stream` make streams. For one of your own, inherit and write the four abstract
-    members; an experience must own its arrays, so that nobody can change the data behind it.
+    Functions such as :func:`split_stream` build streams. For a stream of your own, derive a class and implement the
+    four abstract members; they must return new arrays, so that changing an experience leaves the data set as it is.
 
     Parameters
     ----------
     name : str
         Name in tables and reports.
     scenario : {"class", "task", "domain"}
-        What is incremental. "class": new classes appear, and the learner must tell all of them apart. "task": the
-        same, but it is told the task and answers with the classes of that task. "domain": the classes stay, the inputs
-        change.
+        What is incremental. "class": new classes appear, and predictions are made among all classes seen so far.
+        "task": new classes appear, and predictions are made among the classes of the task, whose identifier is given.
+        "domain": the classes stay the same, the distribution of the inputs changes.
     classes : ndarray
         All labels that occur in the stream, sorted.
     n_features : int
@@ -81,7 +83,7 @@ class Stream(ABC):
     Attributes
     ----------
     definition : dict
-        What identifies the content of the stream; can be written as JSON.
+        Identifies the content of the stream; serialisable as JSON.
     announces_classes : bool
         Whether learners are told all classes of the stream from the start (``partial_fit(..., classes=...)``).
 
@@ -103,7 +105,7 @@ class Stream(ABC):
     def __init__(
         self,
         name: str,
-        scenario: Literal["class", "task", "domain"],
+        scenario: Scenario,
         classes: np.ndarray,
         n_features: int,
         n_experiences: int,
@@ -117,19 +119,52 @@ class Stream(ABC):
     @property
     @abstractmethod
     def definition(self) -> dict[str, Any]:
-        """What identifies the content of the stream; can be written as JSON."""
+        """Identifies the content of the stream; serialisable as JSON."""
 
     @abstractmethod
-    def _experience_classes(self, index: int) -> np.ndarray:
-        """Return the sorted labels that can occur in an experience."""
+    def make_classes(self, index: int) -> np.ndarray:
+        """Compute the sorted labels that can occur in an experience.
+
+        Parameters
+        ----------
+        index : int
+            Position of the experience, from 0; it exists.
+
+        Returns
+        -------
+        ndarray
+            A new array.
+        """
 
     @abstractmethod
-    def _train_set(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the training part of an experience, as new arrays."""
+    def make_train_set(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Compute the training data of an experience.
+
+        Parameters
+        ----------
+        index : int
+            Position of the experience, from 0; it exists.
+
+        Returns
+        -------
+        X_train, y_train : ndarray
+            New arrays.
+        """
 
     @abstractmethod
-    def _test_set(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the test part of an experience, as new arrays."""
+    def make_test_set(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Compute the test data of an experience.
+
+        Parameters
+        ----------
+        index : int
+            Position of the experience, from 0; it exists.
+
+        Returns
+        -------
+        X_test, y_test : ndarray
+            New arrays.
+        """
 
     def __len__(self) -> int:
         return self.n_experiences
@@ -139,9 +174,9 @@ class Stream(ABC):
         return Experience(
             index,
             index if self.scenario == "task" else None,
-            self._experience_classes(index),
-            *self._train_set(index),
-            *self._test_set(index),
+            self.make_classes(index),
+            *self.make_train_set(index),
+            *self.make_test_set(index),
         )
 
     def __iter__(self) -> Iterator[Experience]:
@@ -149,12 +184,12 @@ class Stream(ABC):
             yield self[index]
 
     def test_set(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Compute the test part of an experience without its training part.
+        """Compute the test data of an experience without its training data.
 
         Parameters
         ----------
         index : int
-            Place of the experience; negative counts from the end.
+            Position of the experience; negative counts from the end.
 
         Returns
         -------
@@ -166,13 +201,13 @@ class Stream(ABC):
         IndexError
             If there is no such experience.
         """
-        return self._test_set(self._check_index(index))
+        return self.make_test_set(self._check_index(index))
 
     def _check_index(self, index: int) -> int:
-        place = operator.index(index)
-        if not -len(self) <= place < len(self):
+        position = operator.index(index)
+        if not -len(self) <= position < len(self):
             raise IndexError(f"There is no experience {index} in a stream of {len(self)}.")
-        return place % len(self)
+        return position % len(self)
 
     def __repr__(self) -> str:
         return (
@@ -184,45 +219,45 @@ class Stream(ABC):
 def split_stream(
     dataset: Dataset,
     n_experiences: int = 5,
-    scenario: Literal["class", "task", "domain"] = "class",
+    scenario: Scenario = "class",
     class_order: Literal["sorted"] | Sequence[Any] | np.ndarray | None = None,
-    random_state: _RandomState = None,
+    random_state: RandomState = None,
     name: str | None = None,
     announce_classes: bool = False,
 ) -> Stream:
-    """Deal the classes of a data set out to experiences.
+    """Split a data set by class into experiences.
 
     Parameters
     ----------
     dataset : Dataset
         The data to split.
     n_experiences : int, default=5
-        Number of experiences. If the classes cannot be shared out equally, the first experiences have one more (not
+        Number of experiences. If the classes cannot be divided equally, the first experiences have one more (not
         possible with ``scenario="domain"``).
     scenario : {"class", "task", "domain"}, default="class"
         "class" and "task" keep the labels; with "task", `task_id` is the index of the experience. "domain" replaces
-        each label by the place of its class within its experience, 0 to k - 1: the first class of every experience
+        each label by the position of its class within its experience, 0 to k - 1: the first class of every experience
         becomes class 0, and so on.
     class_order : None, "sorted" or sequence, default=None
         The order in which classes appear: drawn from `random_state`, sorted, or as given (every class once).
     random_state : int, RandomState instance or None, default=None
-        Draws the class order, once, if `class_order` is None. An int makes it the same in every call; None takes it
-        from NumPy's global generator.
+        Draws the class order, once, if `class_order` is None. Pass an int for the same order in every call; None uses
+        NumPy's global generator.
     name : str, default=None
-        Name of the stream; by default made of the data set's name, `n_experiences` and `scenario`.
+        Name of the stream; by default composed of the data set's name, `n_experiences` and `scenario`.
     announce_classes : bool, default=False
-        Whether learners are told all classes from the start, as many papers do when they build a network with an
-        output for each class; else classes are news when they come. The data are the same.
+        Whether learners are told all classes from the start, as in the many papers whose networks have an output for
+        every class from the beginning. Otherwise new classes are unknown until they occur. The data are the same.
 
     Returns
     -------
     Stream
-        Its experiences hold disjoint rows that together are the data set, in the order in which they have there.
+        Its experiences are a partition of the rows of the data set, each in the order of the data set.
 
     Raises
     ------
     ValueError
-        If the classes cannot be dealt out as asked.
+        If the classes cannot be divided in this way.
 
     Examples
     --------
@@ -275,45 +310,70 @@ def split_stream(
     return _SplitStream(name, scenario, dataset, groups, announce_classes)
 
 
-class _SplitStream(Stream):
+class _DatasetStream(Stream):
+    """A stream over one data set; derived classes say how the rows of an experience are made from all rows."""
+
+    builder: str
+
+    def __init__(
+        self, name: str, scenario: Scenario, classes: np.ndarray, n_experiences: int, dataset: Dataset
+    ) -> None:
+        super().__init__(name, scenario, classes, dataset.X_train.shape[1], n_experiences)
+        self.dataset = dataset
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        return {
+            "builder": self.builder,
+            "dataset": self.dataset.name,
+            "fingerprint": self.dataset.fingerprint,
+            "n_experiences": self.n_experiences,
+        }
+
+    def make_classes(self, index: int) -> np.ndarray:
+        return self.classes.copy()
+
+    def make_train_set(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return self._rows(index, self.dataset.X_train, self.dataset.y_train)
+
+    def make_test_set(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return self._rows(index, self.dataset.X_test, self.dataset.y_test)
+
+    @abstractmethod
+    def _rows(self, index: int, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of an experience as new arrays; `X` and `y` are all training or all test rows."""
+
+
+class _SplitStream(_DatasetStream):
     """The stream of :func:`split_stream`: `groups` are the classes of each experience, in order of appearance."""
+
+    builder = "split_stream"
 
     def __init__(
         self,
         name: str,
-        scenario: Literal["class", "task", "domain"],
+        scenario: Scenario,
         dataset: Dataset,
         groups: list[np.ndarray],
         announces_classes: bool,
     ) -> None:
         classes = np.arange(len(groups[0])) if scenario == "domain" else dataset.classes
-        super().__init__(name, scenario, classes, dataset.X_train.shape[1], len(groups))
-        self.dataset = dataset
+        super().__init__(name, scenario, classes, len(groups), dataset)
         self.groups = groups
         self.announces_classes = announces_classes
 
     @property
     def definition(self) -> dict[str, Any]:
-        definition = {
-            "builder": "split_stream",
-            "dataset": self.dataset.name,
-            "fingerprint": self.dataset.fingerprint,
-            "n_experiences": self.n_experiences,
+        definition = super().definition | {
             "scenario": self.scenario,
             "class_order": np.concatenate(self.groups).tolist(),
         }
         return definition | {"announce_classes": True} if self.announces_classes else definition
 
-    def _experience_classes(self, index: int) -> np.ndarray:
-        return self.classes.copy() if self.scenario == "domain" else np.sort(self.groups[index])
+    def make_classes(self, index: int) -> np.ndarray:
+        return super().make_classes(index) if self.scenario == "domain" else np.sort(self.groups[index])
 
-    def _train_set(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return self._select(index, self.dataset.X_train, self.dataset.y_train)
-
-    def _test_set(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return self._select(index, self.dataset.X_test, self.dataset.y_test)
-
-    def _select(self, index: int, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _rows(self, index: int, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         group = self.groups[index]
         rows = np.isin(y, group)
         labels = y[rows]
@@ -326,14 +386,14 @@ class _SplitStream(Stream):
 def permuted_stream(
     dataset: Dataset,
     n_experiences: int = 10,
-    random_state: _RandomState = None,
+    random_state: RandomState = None,
     permute_first: bool = False,
     name: str | None = None,
 ) -> Stream:
-    """Show all the data in every experience, with the features in another order each time.
+    """Make experiences that have all rows of a data set, each with another permutation of the features.
 
-    The scenario is "domain": the classes stay, the inputs change. Training and test rows of an experience share one
-    permutation.
+    The scenario is "domain": the classes stay the same, the inputs change. Training and test rows of an experience
+    share one permutation.
 
     Parameters
     ----------
@@ -342,12 +402,12 @@ def permuted_stream(
     n_experiences : int, default=10
         Number of experiences.
     random_state : int, RandomState instance or None, default=None
-        Draws the permutations, once. An int makes them the same in every call, and a longer stream then begins like a
-        shorter one; None takes a seed from NumPy's global generator.
+        Draws the permutations, once. Pass an int for the same permutations in every call, of which a longer stream has
+        those of a shorter one first; None draws a seed from NumPy's global generator.
     permute_first : bool, default=False
         Whether the features of the first experience are permuted as well.
     name : str, default=None
-        Name of the stream; by default made of the data set's name and `n_experiences`.
+        Name of the stream; by default composed of the data set's name and `n_experiences`.
 
     Returns
     -------
@@ -376,48 +436,32 @@ def permuted_stream(
     from sklearn.utils import check_random_state, check_scalar
 
     check_scalar(n_experiences, "n_experiences", Integral, min_val=1)
-    # One integer says all: given as random_state, the seed in the definition rebuilds the stream.
+    # An integer in any case: passed as random_state, the seed in the definition rebuilds the stream.
     seed = random_state if isinstance(random_state, Integral) else check_random_state(random_state).randint(2**31 - 1)
     return _PermutedStream(
         name or f"permuted-{dataset.name}-{n_experiences}", dataset, int(n_experiences), int(seed), permute_first
     )
 
 
-class _PermutedStream(Stream):
+class _PermutedStream(_DatasetStream):
     """The stream of :func:`permuted_stream`: row j of `permutations` is the order of the features in experience j."""
 
+    builder = "permuted_stream"
+
     def __init__(self, name: str, dataset: Dataset, n_experiences: int, seed: int, permute_first: bool) -> None:
-        n_features = dataset.X_train.shape[1]
-        super().__init__(name, "domain", dataset.classes, n_features, n_experiences)
-        self.dataset = dataset
+        super().__init__(name, "domain", dataset.classes, n_experiences, dataset)
         self.seed = seed
         self.permute_first = permute_first
         # RandomState, unlike default_rng, promises the same numbers in all versions of NumPy.
         rng = np.random.RandomState(seed)
-        self.permutations = np.stack([rng.permutation(n_features) for _ in range(n_experiences)])
+        self.permutations = np.stack([rng.permutation(self.n_features) for _ in range(n_experiences)])
         if not permute_first:
-            self.permutations[0] = np.arange(n_features)
+            self.permutations[0] = np.arange(self.n_features)
 
     @property
     def definition(self) -> dict[str, Any]:
-        return {
-            "builder": "permuted_stream",
-            "dataset": self.dataset.name,
-            "fingerprint": self.dataset.fingerprint,
-            "n_experiences": self.n_experiences,
-            "random_state": self.seed,
-            "permute_first": self.permute_first,
-        }
+        return super().definition | {"random_state": self.seed, "permute_first": self.permute_first}
 
-    def _experience_classes(self, index: int) -> np.ndarray:
-        return self.classes.copy()
-
-    def _train_set(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return self._permute(index, self.dataset.X_train, self.dataset.y_train)
-
-    def _test_set(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return self._permute(index, self.dataset.X_test, self.dataset.y_test)
-
-    def _permute(self, index: int, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _rows(self, index: int, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         # take, not X[:, permutation], which returns the transpose of a C-order array
         return X.take(self.permutations[index], axis=1), y.copy()

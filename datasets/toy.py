@@ -1,18 +1,16 @@
-"""The small classification sets that scikit-learn ships: no download, ready in milliseconds.
+"""The small classification data sets that scikit-learn ships; they need no download.
 
-Each is split 80/20 into training and test rows, stratified by class and by default always the same way. Values are
-left as they were measured, apart from the pixels of the digits: scaling is the job of a pipeline, which learns it from
-the training data only.
+Each is split 80/20 into training and test rows, stratified by class; by default the split is always the same. Apart
+from the pixels of the digits, features are not scaled: that is left to a pipeline, which is fitted on the training data
+only.
 """
 
 import numpy as np
 
-from .base import Dataset
-
-_RandomState = int | np.random.RandomState | None
+from .base import Dataset, RandomState
 
 
-def load_digits(random_state: _RandomState = 0) -> Dataset:
+def load_digits(random_state: RandomState = 0) -> Dataset:
     """Load the optical digits of UCI: 1,797 images of 8 x 8 pixels, ten classes.
 
     Pixels are divided by 16, so that they lie in [0, 1].
@@ -20,7 +18,7 @@ def load_digits(random_state: _RandomState = 0) -> Dataset:
     Parameters
     ----------
     random_state : int, RandomState instance or None, default=0
-        Decides which rows are for testing.
+        Draws the test rows.
 
     Returns
     -------
@@ -40,13 +38,13 @@ def load_digits(random_state: _RandomState = 0) -> Dataset:
     return _embedded("digits", description, random_state, scale=16, image_shape=(1, 8, 8))
 
 
-def load_iris(random_state: _RandomState = 0) -> Dataset:
-    """Load Fisher's irises: 150 flowers, four measures in centimetres, three species.
+def load_iris(random_state: RandomState = 0) -> Dataset:
+    """Load Fisher's iris data: 150 flowers, four measurements in centimetres, three species.
 
     Parameters
     ----------
     random_state : int, RandomState instance or None, default=0
-        Decides which rows are for testing.
+        Draws the test rows.
 
     Returns
     -------
@@ -63,13 +61,13 @@ def load_iris(random_state: _RandomState = 0) -> Dataset:
     return _embedded("iris", description, random_state)
 
 
-def load_wine(random_state: _RandomState = 0) -> Dataset:
-    """Load the wines of UCI: 178 wines, thirteen chemical measures, three growers.
+def load_wine(random_state: RandomState = 0) -> Dataset:
+    """Load the wine data of UCI: 178 wines, thirteen chemical measurements, three growers.
 
     Parameters
     ----------
     random_state : int, RandomState instance or None, default=0
-        Decides which rows are for testing.
+        Draws the test rows.
 
     Returns
     -------
@@ -86,13 +84,13 @@ def load_wine(random_state: _RandomState = 0) -> Dataset:
     return _embedded("wine", description, random_state)
 
 
-def load_breast_cancer(random_state: _RandomState = 0) -> Dataset:
-    """Load the Wisconsin diagnostic breast cancer set: 569 tumours, thirty measures, two diagnoses.
+def load_breast_cancer(random_state: RandomState = 0) -> Dataset:
+    """Load the Wisconsin diagnostic breast cancer set: 569 tumours, thirty measurements, two diagnoses.
 
     Parameters
     ----------
     random_state : int, RandomState instance or None, default=0
-        Decides which rows are for testing.
+        Draws the test rows.
 
     Returns
     -------
@@ -112,7 +110,7 @@ def load_breast_cancer(random_state: _RandomState = 0) -> Dataset:
 def _embedded(
     name: str,
     description: str,
-    random_state: _RandomState,
+    random_state: RandomState,
     scale: int = 1,
     image_shape: tuple[int, int, int] | None = None,
 ) -> Dataset:

@@ -276,11 +276,11 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
     ) -> Call:
         """Check the rows of a call, and note what is new in it; ``call.y`` are the numbers of outputs."""
         first = not self.__sklearn_is_fitted__()
-        X, y = validate_data(self, X, y, dtype=self.input_dtype, order="C", reset=first)
-        check_classification_targets(y)
+        rows, labels = validate_data(self, X, y, dtype=self.input_dtype, order="C", reset=first)
+        check_classification_targets(labels)
         call = self.start_call(task_id)
-        self.meet_classes(y if classes is None else np.concatenate([_labels_like(y, classes), y]))
-        call.X, call.y = X, self.class_outputs_[np.searchsorted(self.classes_, y)]
+        self.meet_classes(labels if classes is None else np.concatenate([_labels_like(labels, classes), labels]))
+        call.X, call.y = rows, self.class_outputs_[np.searchsorted(self.classes_, labels)]
         outputs = np.unique(call.y)
         self.experience_outputs_ = outputs if call.opens_experience else np.union1d(self.experience_outputs_, outputs)
         self.seen_outputs_ = outputs if first else np.union1d(self.seen_outputs_, outputs)
@@ -308,11 +308,11 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
 
     def known_rows(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Rows like those that were learned, checked, and the outputs of their labels, which must be known."""
-        X, y = validate_data(self, X, y, dtype=self.input_dtype, order="C", reset=False)
-        unknown = np.setdiff1d(y, self.classes_)
+        rows, labels = validate_data(self, X, y, dtype=self.input_dtype, order="C", reset=False)
+        unknown = np.setdiff1d(labels, self.classes_)
         if len(unknown):
             raise ValueError(f"y has the label {unknown[0]!r}, which was never learned.")
-        return X, self.class_outputs_[np.searchsorted(self.classes_, y)]
+        return rows, self.class_outputs_[np.searchsorted(self.classes_, labels)]
 
     def keep_outputs(self, outputs: NDArray[np.int64]) -> None:
         """Only the classes of these outputs are answers from now on; tasks without any are not known any more."""
@@ -347,8 +347,8 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
         """Scores in the order of `classes_`, and which classes are possible answers."""
         check_is_fitted(self)
         outputs = self.seen_outputs_ if task_id is None else self.known_task(task_id)
-        X = validate_data(self, X, dtype=self.input_dtype, order="C", reset=False)
-        scores = self.output_scores(X) if task_id is None else self.task_output_scores(X, task_id)
+        rows = validate_data(self, X, dtype=self.input_dtype, order="C", reset=False)
+        scores = self.output_scores(rows) if task_id is None else self.task_output_scores(rows, task_id)
         return scores[:, self.class_outputs_], np.isin(self.class_outputs_, outputs)
 
     def predict(self, X: ArrayLike, task_id: Hashable = None) -> NDArray[Any]:
@@ -370,7 +370,8 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
             If the task was never learned, or `X` is not what the estimator was fitted on.
         """
         scores, possible = self._class_scores(X, task_id)
-        return self.classes_[np.where(possible, scores, -np.inf).argmax(axis=1)]
+        labels: NDArray[Any] = self.classes_[np.where(possible, scores, -np.inf).argmax(axis=1)]
+        return labels
 
     def predict_proba(self, X: ArrayLike, task_id: Hashable = None) -> NDArray[np.float64]:
         """Probability of each class.
@@ -389,7 +390,8 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
         scores, possible = self._class_scores(X, task_id)
         scores = np.where(possible, scores.astype(np.float64), -np.inf)
         scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-        return scores / scores.sum(axis=1, keepdims=True)
+        probabilities: NDArray[np.float64] = scores / scores.sum(axis=1, keepdims=True)
+        return probabilities
 
     def decision_function(self, X: ArrayLike, task_id: Hashable = None) -> NDArray[np.float64]:
         """Score of each class: logits or what the method has instead.
@@ -426,7 +428,8 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
         -------
         float
         """
-        return float(np.average(self.predict(X, task_id=task_id) == np.asarray(y), weights=sample_weight))
+        weights = None if sample_weight is None else np.asarray(sample_weight)
+        return float(np.average(self.predict(X, task_id=task_id) == np.asarray(y), weights=weights))
 
 
 class ContinualRegressor(RegressorMixin, ContinualEstimator):
@@ -470,14 +473,14 @@ class ContinualRegressor(RegressorMixin, ContinualEstimator):
 
     def open_call(self, X: ArrayLike, y: ArrayLike, *, task_id: Hashable = None) -> Call:
         """Check the rows of a call, and note what is new in it; ``call.y`` are targets (n_rows, n_outputs)."""
-        X, y = self.check_rows(X, y, first=not self.__sklearn_is_fitted__())
+        rows, targets = self.check_rows(X, y, first=not self.__sklearn_is_fitted__())
         call = self.start_call(task_id)
-        call.X, call.y = X, y
+        call.X, call.y = rows, targets
         return call
 
     def check_rows(self, X: ArrayLike, y: ArrayLike, first: bool) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """Rows and targets as strategies see them; the shape of `y` is noted at the first call, and then demanded."""
-        X, y = validate_data(
+        rows, targets = validate_data(
             self,
             X,
             y,
@@ -487,15 +490,15 @@ class ContinualRegressor(RegressorMixin, ContinualEstimator):
             ),
             reset=first,
         )
-        check_consistent_length(X, y)
+        check_consistent_length(rows, targets)
         if first:
-            self.n_outputs_, self._target_shape_ = int(np.prod(y.shape[1:])), y.shape[1:]
-        elif y.shape[1:] != self._target_shape_:
+            self.n_outputs_, self._target_shape_ = int(np.prod(targets.shape[1:])), targets.shape[1:]
+        elif targets.shape[1:] != self._target_shape_:
             raise ValueError(
-                f"y has shape {y.shape}, but in earlier calls its shape was (n_samples, *{self._target_shape_}); "
+                f"y has shape {targets.shape}, but in earlier calls its shape was (n_samples, *{self._target_shape_}); "
                 "give targets of one shape."
             )
-        return X, y.reshape(len(y), self.n_outputs_)
+        return rows, targets.reshape(len(targets), self.n_outputs_)
 
     def known_rows(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """Rows and targets like those that were learned, checked."""
@@ -537,9 +540,9 @@ class ContinualRegressor(RegressorMixin, ContinualEstimator):
         check_is_fitted(self)
         if task_id is not None:
             self.known_task(task_id)
-        X = validate_data(self, X, dtype=self.input_dtype, order="C", reset=False)
-        predictions = self.predictions(X) if task_id is None else self.task_predictions(X, task_id)
-        return predictions.astype(np.float64).reshape(len(X), *self._target_shape_)
+        rows = validate_data(self, X, dtype=self.input_dtype, order="C", reset=False)
+        predictions = self.predictions(rows) if task_id is None else self.task_predictions(rows, task_id)
+        return predictions.astype(np.float64).reshape(len(rows), *self._target_shape_)
 
     def score(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, task_id: Hashable = None

@@ -1,24 +1,31 @@
 """Pipelines that learn incrementally: scikit-learn's ``Pipeline`` has no ``partial_fit``; this one has."""
 
 import copy
+from collections.abc import Callable, Mapping
+from typing import Any, Self, TypeVar
 
+from numpy.typing import ArrayLike
 from sklearn import get_config
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils import get_tags
-from sklearn.utils.metadata_routing import process_routing
+from sklearn.utils.metadata_routing import MetadataRouter, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from .parameters import check_parameters, one_of
 
+Method = TypeVar("Method", bound=Callable[..., Any])
 
-def _last_step_has(name):
-    def check(self):
+
+def _if_last_step_has(name: str) -> Callable[[Method], Method]:
+    def check(self: Pipeline) -> bool:
         getattr(self.steps[-1][1], name)
         return True
 
-    return check
+    decorator: Callable[[Method], Method] = available_if(check)
+    return decorator
 
 
 class IncrementalPipeline(Pipeline):
@@ -55,15 +62,25 @@ class IncrementalPipeline(Pipeline):
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
 
-    steps: list
+    steps: list[tuple[str, Any]]
     parameter_constraints = {"update": [one_of("always", "first")]}
 
-    def __init__(self, steps, *, update="always", transform_input=None, memory=None, verbose=False):
+    def __init__(
+        self,
+        steps: list[tuple[str, Any]],
+        *,
+        update: str = "always",
+        transform_input: list[str] | None = None,
+        memory: Any = None,
+        verbose: bool = False,
+    ) -> None:
         super().__init__(steps, transform_input=transform_input, memory=memory, verbose=verbose)
         self.update = update
 
-    @available_if(_last_step_has("partial_fit"))
-    def partial_fit(self, X, y=None, classes=None, **params):
+    @_if_last_step_has("partial_fit")
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike | None = None, classes: ArrayLike | None = None, **params: Any
+    ) -> Self:
         """Learn one experience with every step.
 
         Parameters
@@ -108,7 +125,9 @@ class IncrementalPipeline(Pipeline):
         self.steps = [*steps, (last_name, last)]
         return self
 
-    def _updated(self, name, step, X, y, params):
+    def _updated(
+        self, name: str, step: BaseEstimator, X: ArrayLike, y: ArrayLike | None, params: Mapping[str, Any]
+    ) -> BaseEstimator:
         """The step as it is after learning from `X`; the step itself is not touched."""
         try:
             check_is_fitted(step)
@@ -124,8 +143,10 @@ class IncrementalPipeline(Pipeline):
             )
         return copy.deepcopy(step).partial_fit(X, y, **params)
 
-    @available_if(_last_step_has("score"))
-    def score(self, X, y=None, sample_weight=None, **params):
+    @_if_last_step_has("score")
+    def score(
+        self, X: ArrayLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None, **params: Any
+    ) -> float:
         """Transform `X` and score it with the last step.
 
         Parameters
@@ -141,23 +162,25 @@ class IncrementalPipeline(Pipeline):
         float
         """
         if get_config()["enable_metadata_routing"] or not params:
-            return super().score(X, y, sample_weight, **params)
+            return float(super().score(X, y, sample_weight, **params))
         check_is_fitted(self)
         if sample_weight is not None:
             params["sample_weight"] = sample_weight
-        return self.steps[-1][1].score(self[:-1].transform(X), y, **params)
+        return float(self.steps[-1][1].score(self[:-1].transform(X), y, **params))
 
-    @available_if(_last_step_has("strategy_info"))
-    def strategy_info(self):
+    @_if_last_step_has("strategy_info")
+    def strategy_info(self) -> dict[str, Any]:
         """What kind of method the last step is; see :meth:`ContinualClassifier.strategy_info`."""
-        return self.steps[-1][1].strategy_info()
+        info: dict[str, Any] = self.steps[-1][1].strategy_info()
+        return info
 
-    @available_if(_last_step_has("memory_usage"))
-    def memory_usage(self):
+    @_if_last_step_has("memory_usage")
+    def memory_usage(self) -> dict[str, int]:
         """Bytes that the last step carries from call to call; see :meth:`ContinualClassifier.memory_usage`."""
-        return self.steps[-1][1].memory_usage()
+        usage: dict[str, int] = self.steps[-1][1].memory_usage()
+        return usage
 
-    def get_metadata_routing(self):
+    def get_metadata_routing(self) -> MetadataRouter:
         """Metadata routing of scikit-learn's pipeline, and ``partial_fit``.
 
         Returns
@@ -173,7 +196,9 @@ class IncrementalPipeline(Pipeline):
         return router
 
 
-def make_incremental_pipeline(*steps, update="always", verbose=False):
+def make_incremental_pipeline(
+    *steps: BaseEstimator, update: str = "always", verbose: bool = False
+) -> IncrementalPipeline:
     """Build an :class:`IncrementalPipeline` whose steps are named after their classes.
 
     Parameters

@@ -109,6 +109,7 @@ class NetworkStrategy(ContinualEstimator):
     def after_training(self, call: Call) -> None:
         """Keep of a call what later ones need."""
 
+    @idle
     def learn_batch(self, call: Call, theta: torch.Tensor, batch: Rows, descend: Descend) -> torch.Tensor:
         """Learn from a batch of new rows: by ``descend(batch)``, one step of the optimiser, which returns the loss."""
         return descend(batch)
@@ -224,7 +225,7 @@ class NetworkStrategy(ContinualEstimator):
         if n_rows < _LEAST_ROWS:
             x = torch.cat([x, x.new_zeros(_LEAST_ROWS - n_rows, *x.shape[1:])])
         with fixed_statistics(self.net_.module_ if module is None else module) as module:
-            return torch.cat([module(rows) for rows in x.split(_PREDICT_ROWS)])[:n_rows]
+            return torch.cat([module(rows) for rows in torch.split(x, _PREDICT_ROWS)])[:n_rows]
 
     def network_features(self, x: torch.Tensor, module: nn.Module | None = None) -> torch.Tensor:
         """What enters the head of the network (or of another module) in evaluation mode, for rows on the device."""

@@ -1,37 +1,10 @@
 """Metrics, tables and pages made from stored results; every number here is derived, none is measured.
 
-A ``results`` object is anything with three DataFrames, ``runs``, ``experiences`` and ``scores``.
+Results are any object with three DataFrames, ``runs``, ``experiences`` and ``scores``: see `ResultTables`. Everything
+is imported on first use, pandas and matplotlib only when a report is made; what there is says ``__init__.pyi``, which
+type checkers read, too.
 """
 
-from importlib import import_module
-from typing import Any
+import lazy_loader
 
-_SUBMODULES = {
-    "METRICS": "metrics",
-    "Metric": "metrics",
-    "Results": "tables",
-    "cell_metrics": "tables",
-    "leaderboard": "tables",
-    "summarize": "tables",
-    "to_csv": "text",
-    "to_markdown": "text",
-    "to_terminal": "text",
-    "example_results": "example",
-    "Finding": "findings",
-    "write_html": "page",
-}
-
-__all__ = sorted(_SUBMODULES)
-
-
-def __getattr__(name: str) -> Any:
-    # PEP 562: pandas and matplotlib are imported only when a report is made, so that `--help` stays fast.
-    if name not in _SUBMODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_SUBMODULES[name]}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

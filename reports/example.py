@@ -1,4 +1,4 @@
-"""A tiny made-up result, to see a report before anything has run."""
+"""Artificial results, for examples and for a first look at a report."""
 
 import json
 from types import SimpleNamespace
@@ -6,20 +6,20 @@ from types import SimpleNamespace
 import pandas as pd
 
 _MATRICES = {
-    # strategy: estimator, family, keeps, rows of the accuracy matrix (the first one: before learning)
-    "Naive": ("NaiveClassifier", "baseline", "nothing", [[0.5, 0.0], [1.0, 0.0], [0.25, 1.0]]),
+    # strategy: estimator, family, keeps, accuracies before learning and after each experience
+    "Naive": ("NaiveClassifier", "baselines", "nothing", [[0.5, 0.0], [1.0, 0.0], [0.25, 1.0]]),
     "Replay": ("ReplayClassifier", "replay", "samples", [[0.5, 0.0], [1.0, 0.0], [0.75, 1.0]]),
-    "Joint": ("JointClassifier", "baseline", "samples", [[0.5, 0.0], [1.0, 0.0], [1.0, 1.0]]),
+    "Joint": ("JointClassifier", "baselines", "samples", [[0.5, 0.0], [1.0, 0.0], [1.0, 1.0]]),
 }
 
 
 def example_results() -> SimpleNamespace:
-    """Make up results: three strategies, one class-incremental stream of two experiences, two seeds.
+    """Make artificial results: three strategies, one class-incremental stream of two experiences, two seeds.
 
     Returns
     -------
     SimpleNamespace
-        With the DataFrames ``runs``, ``experiences`` and ``scores``, shaped as a benchmark's results are.
+        Has the DataFrames ``runs``, ``experiences`` and ``scores`` with the columns of a benchmark's results.
 
     Examples
     --------
@@ -28,9 +28,9 @@ def example_results() -> SimpleNamespace:
     0    Naive    toy     0  nothing
     1    Naive    toy     1  nothing
     """
-    runs: list[dict] = []
-    experiences: list[dict] = []
-    scores: list[dict] = []
+    runs: list[dict[str, object]] = []
+    experiences: list[dict[str, object]] = []
+    scores: list[dict[str, object]] = []
     for strategy, (estimator, family, keeps, rows) in _MATRICES.items():
         for seed in (0, 1):
             key: dict[str, object] = {"cell": f"{strategy}-{seed}", "strategy": strategy, "stream": "toy", "seed": seed}
@@ -51,7 +51,7 @@ def example_results() -> SimpleNamespace:
                 sizes = {"model_bytes": 4000, "replay_bytes": replay, "state_bytes": 8000, "peak_memory_bytes": 2**20}
                 experiences.append({**key, "experience": index, "n_train": 100, **measured, **sizes})
             for i, row in enumerate(rows):
-                # The second seed ends a little lower, so that there is an interval to show.
+                # The second seed ends with lower accuracies, so that the intervals are not empty.
                 change = 0.125 * seed * (i == 2)
                 scores += [
                     {**key, "trained_on": i - 1, "tested_on": j, "score": max(score - change, 0.0)}

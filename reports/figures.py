@@ -1,6 +1,6 @@
-"""Figures as inline SVG: drawn by matplotlib without pyplot, coloured by the page's CSS variables.
+"""Figures as inline SVG, drawn by matplotlib without pyplot.
 
-So one figure serves both light and dark.
+Their colours are CSS variables of the page, so that a figure fits both the light and the dark scheme.
 """
 
 import io
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 N_COLORS = 8
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # seven: with eight colours, 56 strategies differ
-# matplotlib wants colours, the page has variables: these stand in for them until `_svg` puts the variables in place.
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # seven, coprime to eight colours: 56 combinations
+# Placeholders that matplotlib accepts as colours; `_svg` replaces them by the variables of the page.
 _VARIABLES = {"#000001": "--ink", "#000002": "--muted", "#000003": "--line", "#000004": "--surface"}
 _INK, _MUTED, _LINE, _SURFACE = _VARIABLES
 _VARIABLES |= {f"#0000a{k}": f"--series-{k}" for k in range(N_COLORS)}
@@ -57,7 +57,7 @@ _CHARACTER_WIDTH = 6.1  # of the 11 px font, on average
 def _style() -> Iterator[None]:
     import matplotlib as mpl
 
-    # The user's matplotlibrc must not change the page; their settings are back afterwards.
+    # Independent of the user's settings of matplotlib, which are restored afterwards.
     with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
@@ -76,7 +76,7 @@ def color(series: int) -> str:
     Returns
     -------
     str
-        Colours repeat after eight; markers and labels tell these apart.
+        Colours repeat after eight; markers and labels distinguish those that are alike.
 
     Examples
     --------
@@ -86,7 +86,24 @@ def color(series: int) -> str:
     return f"--series-{series % N_COLORS}"
 
 
-def _look(series: int) -> tuple[str, str]:
+def look(series: int) -> tuple[str, str]:
+    """Return colour and marker of a series.
+
+    Parameters
+    ----------
+    series : int
+        Number of the strategy on this page.
+
+    Returns
+    -------
+    color, marker : str
+        For matplotlib; the colour is a placeholder for a CSS variable. The combinations repeat after 56.
+
+    Examples
+    --------
+    >>> look(1)
+    ('#0000a1', 's')
+    """
     return f"#0000a{series % N_COLORS}", _MARKERS[series % len(_MARKERS)]
 
 
@@ -96,7 +113,7 @@ def _short(name: str) -> str:
 
 
 def _axes(width: float, height: float, right: float) -> "tuple[Figure, Axes]":
-    """Make axes that leave room at the right; sizes in pixels."""
+    """Make axes with a margin at the right; sizes in pixels."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width / 72, height / 72), dpi=72)
@@ -119,7 +136,7 @@ def _percent_axis(axes: "Axes", lowest: float, highest: float) -> None:
 
 
 def _svg(figure: "Figure", prefix: str, label: str) -> str:
-    """Render to an `<svg>` element to be put into HTML; ids get the prefix, series get `data-series`."""
+    """Render an `<svg>` element for HTML; ids get the prefix, elements of a series get `data-series`."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     document = minidom.parseString(buffer.getvalue().encode())
@@ -139,7 +156,7 @@ def _svg(figure: "Figure", prefix: str, label: str) -> str:
         root.removeAttribute(name)
     root.setAttribute("role", "img")
     root.setAttribute("aria-label", label)
-    return root.toxml()
+    return str(root.toxml())
 
 
 def _attribute(name: str, value: str, prefix: str) -> str:
@@ -155,13 +172,33 @@ def _attribute(name: str, value: str, prefix: str) -> str:
     return value
 
 
-def _spread(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Move values apart by at least the gap, as little as possible, within low and high."""
+def spread(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Move values apart, as little as possible and without changing their order.
+
+    Parameters
+    ----------
+    values : sequence of float
+        Positions of labels.
+    gap : float
+        Smallest distance between two values; less if they would not fit between the limits.
+    low, high : float
+        Limits of the moved values.
+
+    Returns
+    -------
+    list of float
+        The moved values, in the order of `values`; their sum of squared moves is the smallest possible.
+
+    Examples
+    --------
+    >>> spread([0.5, 0.5, 0.9], gap=0.25, low=0.0, high=1.0)
+    [0.375, 0.625, 0.9]
+    """
     from scipy.optimize import isotonic_regression
 
     order = np.argsort(values, kind="stable")
     gap = min(gap, (high - low) / max(len(values) - 1, 1))
-    # With the gaps taken off, what is left has only to keep its order.
+    # Without the gaps, the values only have to keep their order.
     offsets = gap * np.arange(len(values))
     kept = isotonic_regression(np.asarray(values, dtype=float)[order] - offsets).x
     result = np.empty(len(values))
@@ -170,16 +207,16 @@ def _spread(values: Sequence[float], gap: float, low: float, high: float) -> lis
 
 
 def curves(frame: pd.DataFrame, series: Mapping[str, int], prefix: str) -> str:
-    """Draw accuracy on all seen so far over the experiences, a labelled line with its interval per strategy.
+    """Draw the accuracy on all experiences seen so far, a labelled line with its interval for each strategy.
 
     Parameters
     ----------
     frame : DataFrame
         Rows of one stream from `accuracy_curves`.
     series : mapping
-        From strategy to its number on this page, which decides colour and marker.
+        Number of each strategy on this page, which determines its colour and marker.
     prefix : str
-        Makes ids unique on the page.
+        Prefix of ids, which makes them unique on the page.
 
     Returns
     -------
@@ -213,7 +250,7 @@ def curves(frame: pd.DataFrame, series: Mapping[str, int], prefix: str) -> str:
 
 
 def _line(axes: "Axes", rows: pd.DataFrame, series: int, last: int) -> None:
-    tint, marker = _look(series)
+    tint, marker = look(series)
     x = rows["experience"].to_numpy()
     band = axes.fill_between(x, rows["ci_low"], rows["ci_high"], color=tint, alpha=0.13, linewidth=0)
     band.set_gid(f"band:{series}")
@@ -228,10 +265,10 @@ def _end_labels(axes: "Axes", labels: list[str], lines: Mapping[str, pd.DataFram
     (x_low, x_high), (y_low, y_high) = axes.get_xlim(), axes.get_ylim()
     pixel_x, pixel_y = (x_high - x_low) / (box.width * width), (y_high - y_low) / (box.height * height)
     ends = [float(rows["mean"].iloc[-1]) for rows in lines.values()]
-    places = _spread(ends, 14.5 * pixel_y, y_low, y_high)
+    places = spread(ends, 14.5 * pixel_y, y_low, y_high)
     for label, (strategy, rows), end, place in zip(labels, lines.items(), ends, places, strict=True):
         number = series[strategy]
-        tint, _ = _look(number)
+        tint, _ = look(number)
         start = float(rows["experience"].iloc[-1])
         steps = [start, x_high + 8 * pixel_x, x_high + 18 * pixel_x]
         (leader,) = axes.plot(steps, [end, place, place], color=tint, linewidth=0.9, alpha=0.6, clip_on=False)
@@ -240,7 +277,7 @@ def _end_labels(axes: "Axes", labels: list[str], lines: Mapping[str, pd.DataFram
 
 
 def pareto(frame: pd.DataFrame) -> list[str]:
-    """Find the strategies that no other beats in both accuracy and fit time.
+    """Find the Pareto front of accuracy and fit time: no other strategy is both faster and more accurate.
 
     Parameters
     ----------
@@ -269,16 +306,16 @@ def pareto(frame: pd.DataFrame) -> list[str]:
 
 
 def tradeoff(frame: pd.DataFrame, series: Mapping[str, int], prefix: str) -> str:
-    """Draw accuracy against the seconds of fitting, with the Pareto front.
+    """Draw the accuracy against the fit time, with the Pareto front.
 
     Parameters
     ----------
     frame : DataFrame
         Rows of one stream from `leaderboard`.
     series : mapping
-        From strategy to its number on this page, which decides colour and marker.
+        Number of each strategy on this page, which determines its colour and marker.
     prefix : str
-        Makes ids unique on the page.
+        Prefix of ids, which makes them unique on the page.
 
     Returns
     -------
@@ -292,7 +329,7 @@ def tradeoff(frame: pd.DataFrame, series: Mapping[str, int], prefix: str) -> str
     '<svg'
     """
     frame = frame.dropna(subset=["fit_seconds", "average_accuracy"])
-    # A clock too coarse for a tiny fit says 0, which a logarithmic axis cannot show.
+    # A coarse clock measures 0 for short fits, which a logarithmic axis cannot show.
     frame = frame.assign(fit_seconds=frame["fit_seconds"].clip(lower=1e-4))
     front = pareto(frame)
     with _style():
@@ -328,7 +365,7 @@ def _front(axes: "Axes", frame: pd.DataFrame, front: list[str]) -> None:
 
 
 def _point(axes: "Axes", row: Any, number: int, best: bool) -> None:
-    tint, marker = _look(number)
+    tint, marker = look(number)
     interval = [row.average_accuracy_ci_low, row.average_accuracy_ci_high]
     (bar,) = axes.plot([row.fit_seconds] * 2, interval, color=tint, linewidth=1.4, alpha=0.45)
     (point,) = axes.plot([row.fit_seconds], [row.average_accuracy], marker=marker, markersize=8, color=tint)
@@ -338,7 +375,7 @@ def _point(axes: "Axes", row: Any, number: int, best: bool) -> None:
 
 
 def _point_labels(axes: "Axes", frame: pd.DataFrame, series: Mapping[str, int], front: list[str]) -> None:
-    """Put each name where it covers no point and no other name; far from its point, a thin line connects them."""
+    """Place each name where it overlaps no point and no other name, with a thin line to its point if that is far."""
     points = axes.transData.transform(frame[["fit_seconds", "average_accuracy"]].to_numpy(dtype=float))
     area = axes.get_window_extent()
     taken = [(x - 7, y - 7, x + 7, y + 7) for x, y in points]
@@ -368,7 +405,7 @@ def _free_box(x: float, y: float, size: tuple[float, float], taken: list[_Box], 
     width, height = size
     beside: list[_Box] = []
     for distance in (8, 16, 26, 38, 52, 68):
-        # Above first: the front's line runs beside its points.
+        # Above first: the line of the front runs beside its points.
         for dx, dy in ((0.8, 0.6), (1, 0), (-1, 0), (0, 1), (0.8, -0.6), (0, -1), (-0.8, 0.6), (-0.8, -0.6)):
             left = x + dx * distance - (width / 2 if dx == 0 else width if dx < 0 else 0)
             bottom = y + dy * distance - (height / 2 if dy == 0 else height if dy < 0 else 0)

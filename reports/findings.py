@@ -1,4 +1,4 @@
-"""What the numbers say, in plain words: computed from the leaderboard, never assumed."""
+"""Conclusions from the leaderboard, in words."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,24 +6,27 @@ from dataclasses import dataclass
 import pandas as pd
 
 from . import formats
-from .tables import Results
+from .tables import ResultTables
 
-UPPER_BOUNDS = ("JointClassifier", "CumulativeClassifier")
-"""Estimators that may see all data again: references, no candidates."""
+_REFERENCES = {
+    "JointClassifier": "upper bound",
+    "CumulativeClassifier": "upper bound",
+    "NaiveClassifier": "lower bound",
+}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing the results say.
+    """One conclusion from the results.
 
     Parameters
     ----------
     title : str
-        The question that it answers.
+        What the strategy is best at.
     strategy : str
-        The strategy that it names.
+        Name of the strategy.
     text : str
-        The numbers.
+        The numbers behind it.
 
     Examples
     --------
@@ -36,9 +39,30 @@ class Finding:
     text: str
 
 
-def _estimators(results: Results, stream: str) -> pd.Series:
-    runs = results.runs[results.runs["stream"] == stream]
-    return runs.groupby("strategy")["estimator"].first()
+def reference_roles(results: ResultTables, stream: str) -> dict[str, str]:
+    """Find the strategies of a stream that are references, not candidates.
+
+    Parameters
+    ----------
+    results : ResultTables
+        Has the DataFrames ``runs``, ``experiences`` and ``scores``.
+    stream : str
+        Name of the stream.
+
+    Returns
+    -------
+    dict of str to str
+        ``"upper bound"`` for strategies that train on all data so far, ``"lower bound"`` for training without any
+        measure against forgetting, by the name of the strategy.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> reference_roles(example_results(), "toy")
+    {'Joint': 'upper bound', 'Naive': 'lower bound'}
+    """
+    estimators = results.runs[results.runs["stream"] == stream].groupby("strategy")["estimator"].first()
+    return {str(name): _REFERENCES[estimator] for name, estimator in estimators.items() if estimator in _REFERENCES}
 
 
 def _accuracy(row: pd.Series) -> str:
@@ -93,12 +117,12 @@ def _private(best: pd.Series, candidates: pd.DataFrame) -> Finding | None:
     return Finding("Best that keeps nothing of the data", first["strategy"], text)
 
 
-def findings(results: Results, board: pd.DataFrame, stream: str) -> list[Finding]:
-    """Say which strategy a stream speaks for.
+def findings(results: ResultTables, board: pd.DataFrame, stream: str) -> list[Finding]:
+    """Draw the conclusions for one stream.
 
     Parameters
     ----------
-    results : object
+    results : ResultTables
         Has the DataFrames ``runs``, ``experiences`` and ``scores``.
     board : DataFrame
         From `leaderboard`.
@@ -108,9 +132,9 @@ def findings(results: Results, board: pd.DataFrame, stream: str) -> list[Finding
     Returns
     -------
     list of Finding
-        The most accurate strategy that is not an upper bound (joint or cumulative training); the one that fits fastest
-        among those whose interval overlaps with it, where there are intervals; the best that keeps nothing of the data.
-        Empty where nothing finished.
+        The most accurate strategy that is not an upper bound (joint or cumulative training); if there are intervals,
+        the one that fits fastest among those whose interval overlaps with that of the most accurate; the most accurate
+        that keeps nothing of the data. Empty if no run finished.
 
     Examples
     --------
@@ -123,7 +147,7 @@ def findings(results: Results, board: pd.DataFrame, stream: str) -> list[Finding
     Best that keeps nothing of the data | Naive
     """
     rows = board[(board["stream"] == stream) & board["average_accuracy"].notna()]
-    bound = rows["strategy"].map(_estimators(results, stream)).isin(UPPER_BOUNDS)
+    bound = rows["strategy"].map(reference_roles(results, stream)) == "upper bound"
     candidates = rows[~bound]
     if candidates.empty:
         return []
@@ -134,14 +158,14 @@ def findings(results: Results, board: pd.DataFrame, stream: str) -> list[Finding
 
 @dataclass(frozen=True)
 class NearChance:
-    """How regularisation methods did on a class-incremental stream.
+    """Accuracies of regularisation methods on a class-incremental stream.
 
     Parameters
     ----------
     stream : str
         Name of the stream.
     n_experiences : int
-        T.
+        Length of the stream.
     lowest, highest : float
         Range of their average accuracies.
     """
@@ -152,12 +176,12 @@ class NearChance:
     highest: float
 
 
-def regularization_in_class_streams(results: Results, board: pd.DataFrame) -> Iterator[NearChance]:
-    """Find the class-incremental streams where regularisation methods ran, which readers take for a bug.
+def regularization_in_class_streams(results: ResultTables, board: pd.DataFrame) -> Iterator[NearChance]:
+    """Find the class-incremental streams with regularisation methods, whose low accuracies need an explanation.
 
     Parameters
     ----------
-    results : object
+    results : ResultTables
         Has the DataFrames ``runs``, ``experiences`` and ``scores``.
     board : DataFrame
         From `leaderboard`.
@@ -165,7 +189,7 @@ def regularization_in_class_streams(results: Results, board: pd.DataFrame) -> It
     Yields
     ------
     NearChance
-        One for each such stream.
+        One per stream.
 
     Examples
     --------

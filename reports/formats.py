@@ -1,15 +1,35 @@
-"""Numbers as people read them; an unknown number is a dash."""
+"""Numbers and names formatted for tables; a missing number is a dash."""
 
 import math
 
 import pandas as pd
 
 DASH = "–"
-SCENARIOS = {"class": "class-incremental", "task": "task-incremental", "domain": "domain-incremental"}
+
+
+def scenario(name: str) -> str:
+    """Name a scenario in full.
+
+    Parameters
+    ----------
+    name : str
+        ``"class"``, ``"task"`` or ``"domain"``.
+
+    Returns
+    -------
+    str
+        Any other name unchanged.
+
+    Examples
+    --------
+    >>> scenario("class")
+    'class-incremental'
+    """
+    return f"{name}-incremental" if name in ("class", "task", "domain") else name
 
 
 def percent(value: float) -> str:
-    """Format an accuracy from 0 to 1, or a difference of two, as a number of percent.
+    """Format an accuracy from 0 to 1, or a difference of accuracies, in percent.
 
     Parameters
     ----------
@@ -19,7 +39,7 @@ def percent(value: float) -> str:
     Returns
     -------
     str
-        With one digit and a true minus sign.
+        With one decimal and a typographic minus sign.
 
     Examples
     --------
@@ -33,17 +53,17 @@ def percent(value: float) -> str:
 
 
 def half_width(mean: float, low: float, high: float) -> float:
-    """Half-width of an interval, as it was before it was clipped to the bounds.
+    """Half-width of an interval before it was clipped to the bounds of the metric.
 
     Parameters
     ----------
     mean, low, high : float
-        The mean and the ends of its interval; NaN where unknown.
+        The mean and the limits of its interval; NaN if unknown.
 
     Returns
     -------
     float
-        The longer side.
+        The longer side of the interval.
 
     Examples
     --------
@@ -59,12 +79,12 @@ def accuracy(mean: float, low: float, high: float) -> str:
     Parameters
     ----------
     mean, low, high : float
-        The mean and the ends of its interval; NaN where unknown.
+        The mean and the limits of its interval; NaN if unknown.
 
     Returns
     -------
     str
-        The interval is left out where it is unknown.
+        Without the half-width if the interval is unknown.
 
     Examples
     --------
@@ -86,7 +106,7 @@ def seconds(value: float) -> str:
     Returns
     -------
     str
-        With the unit that suits its size.
+        In the unit that suits the size of the value.
 
     Examples
     --------
@@ -116,7 +136,7 @@ def size(value: float) -> str:
     Returns
     -------
     str
-        With the unit that suits its size.
+        In the unit that suits the size of the value.
 
     Examples
     --------
@@ -133,18 +153,18 @@ def size(value: float) -> str:
 
 
 def plain(value: object) -> str:
-    r"""Make a name or an error safe to show on one line of a terminal.
+    r"""Make a name or an error message safe to print on one line of a terminal.
 
     Parameters
     ----------
     value : object
-        Shown as its text; None and NaN as nothing.
+        Converted to a string; None and NaN give an empty one.
 
     Returns
     -------
     str
-        White space is single spaces; control characters, terminal escapes and marks that reverse the direction of
-        writing are written out.
+        White space is collapsed to single spaces; control characters, terminal escapes and marks that change the
+        direction of writing are escaped.
 
     Examples
     --------

@@ -1,9 +1,9 @@
-"""The named metrics, each a small function of the accuracy matrix.
+"""Metrics of continual learning, each a function of the accuracy matrix or of measurements per experience.
 
 ``R`` is T×T: ``R[i, j]`` is the accuracy on experience j after learning experience i. ``b[j]`` is the accuracy on
-experience j before any learning. Test sets of different size weigh equally. An entry that a metric needs and that is
-NaN makes it NaN.
-The peers use some of these names for other formulas; here a name means what its entry in `METRICS` says.
+experience j before any learning. Experiences weigh equally, whatever the size of their test sets. A metric is NaN if an
+entry that it needs is NaN. Other packages use some of these names for other formulas; the definitions used here are
+those in `METRICS`.
 """
 
 import math
@@ -35,7 +35,7 @@ def _mean(values: Array) -> float:
 
 
 def accuracy_curve(R: ArrayLike) -> Array:
-    """Accuracy on all experiences seen so far, after each experience.
+    """Mean accuracy on all experiences seen so far, after each experience.
 
     Parameters
     ----------
@@ -80,6 +80,9 @@ def average_accuracy(R: ArrayLike) -> float:
 def average_incremental_accuracy(R: ArrayLike) -> float:
     """Mean over the experiences of the accuracy on all seen so far: mean_i mean_{j≤i} R[i, j] (Rebuffi et al. 2017).
 
+    It equals the anytime accuracy of Caccia et al. (2021) where, as here, models are evaluated at the end of each
+    experience.
+
     Parameters
     ----------
     R : array-like of shape (T, T)
@@ -98,37 +101,13 @@ def average_incremental_accuracy(R: ArrayLike) -> float:
     return _mean(accuracy_curve(R))
 
 
-def anytime_accuracy(R: ArrayLike) -> float:
-    """Mean over the evaluation points of the accuracy on all seen so far (Caccia et al. 2021).
-
-    The matrix has one evaluation point per experience, its end, and test sets weigh equally. With these points it
-    equals `average_incremental_accuracy`; the two differ only where a model is also evaluated within an experience.
-
-    Parameters
-    ----------
-    R : array-like of shape (T, T)
-        Accuracy matrix.
-
-    Returns
-    -------
-    float
-        From 0 to 1, higher is better.
-
-    Examples
-    --------
-    >>> anytime_accuracy([[1.0, 0.0], [0.5, 1.0]])
-    0.875
-    """
-    return _mean(accuracy_curve(R))
-
-
 def forgetting(R: ArrayLike) -> float:
     """Best earlier accuracy minus the final one: mean_{j<T−1} (max_{l<T−1} R[l, j] − R[T−1, j]) (Chaudhry et al. 2018).
 
     Parameters
     ----------
     R : array-like of shape (T, T)
-        Accuracy matrix. NaN above the diagonal (the model could not answer yet) is no candidate for the maximum.
+        Accuracy matrix. NaN above the diagonal (the model could not predict yet) is ignored by the maximum.
 
     Returns
     -------
@@ -147,7 +126,7 @@ def forgetting(R: ArrayLike) -> float:
 
 
 def backward_transfer(R: ArrayLike) -> float:
-    """Final accuracy minus the one right after learning: mean_{j<T−1} (R[T−1, j] − R[j, j]) (Lopez-Paz & Ranzato 2017).
+    """Final accuracy minus that right after learning: mean_{j<T−1} (R[T−1, j] − R[j, j]) (Lopez-Paz & Ranzato 2017).
 
     Parameters
     ----------
@@ -157,7 +136,7 @@ def backward_transfer(R: ArrayLike) -> float:
     Returns
     -------
     float
-        From −1 to 1, higher is better, negative where something was forgotten; NaN for a single experience.
+        From −1 to 1, higher is better, negative if earlier experiences were forgotten; NaN for a single experience.
 
     Examples
     --------
@@ -171,8 +150,8 @@ def backward_transfer(R: ArrayLike) -> float:
 def forward_transfer(R: ArrayLike, b: ArrayLike) -> float:
     """Accuracy before learning, against the untrained model: mean_{j≥1} (R[j−1, j] − b[j]) (Lopez-Paz & Ranzato 2017).
 
-    It has no meaning in class-incremental streams, where the next experience's classes are not known yet; there the
-    tables say NaN, with this reason.
+    It is undefined in class-incremental streams, where the classes of the next experience are not known yet; there the
+    tables have NaN and this reason.
 
     Parameters
     ----------
@@ -184,7 +163,7 @@ def forward_transfer(R: ArrayLike, b: ArrayLike) -> float:
     Returns
     -------
     float
-        From −1 to 1, higher is better; NaN for a single experience or an unknown ``b``.
+        From −1 to 1, higher is better; NaN for a single experience or if ``b`` is unknown.
 
     Examples
     --------
@@ -217,7 +196,7 @@ def learning_accuracy(R: ArrayLike) -> float:
 
 
 def intransigence(R: ArrayLike, R_joint: ArrayLike) -> float:
-    """Accuracy that joint training has and this model has not: mean_k (R*[k, k] − R[k, k]) (Chaudhry et al. 2018).
+    """Learning accuracy of joint training minus that of the model: mean_k (R*[k, k] − R[k, k]) (Chaudhry et al. 2018).
 
     Parameters
     ----------
@@ -229,7 +208,7 @@ def intransigence(R: ArrayLike, R_joint: ArrayLike) -> float:
     Returns
     -------
     float
-        From −1 to 1, lower is better, negative where the model learns the new better than joint training does.
+        From −1 to 1, lower is better, negative if the model learns new experiences better than joint training does.
 
     Examples
     --------
@@ -241,7 +220,7 @@ def intransigence(R: ArrayLike, R_joint: ArrayLike) -> float:
 
 
 def min_accuracy(R: ArrayLike) -> float:
-    """Worst accuracy on each old experience later on: mean_{j<T−1} min_{i>j} R[i, j] (De Lange et al. 2023).
+    """Lowest later accuracy on each old experience: mean_{j<T−1} min_{i>j} R[i, j] (De Lange et al. 2023).
 
     Parameters
     ----------
@@ -263,7 +242,7 @@ def min_accuracy(R: ArrayLike) -> float:
 
 
 def worst_case_accuracy(R: ArrayLike) -> float:
-    """Trade-off of plasticity and worst case: R[T−1, T−1]/T + (1 − 1/T) min_accuracy (De Lange et al. 2023).
+    """Trade-off between plasticity and the worst case: R[T−1, T−1]/T + (1 − 1/T) min_accuracy (De Lange et al. 2023).
 
     Parameters
     ----------
@@ -296,7 +275,7 @@ def total(values: ArrayLike) -> float:
     Returns
     -------
     float
-        NaN where one is unknown.
+        NaN if one is unknown.
 
     Examples
     --------
@@ -307,7 +286,7 @@ def total(values: ArrayLike) -> float:
 
 
 def peak(values: ArrayLike) -> float:
-    """Largest value of all experiences.
+    """Maximum over the experiences.
 
     Parameters
     ----------
@@ -317,7 +296,7 @@ def peak(values: ArrayLike) -> float:
     Returns
     -------
     float
-        NaN where one is unknown.
+        NaN if one is unknown.
 
     Examples
     --------
@@ -338,7 +317,7 @@ def final(values: ArrayLike) -> float:
     Returns
     -------
     float
-        NaN where it is unknown.
+        NaN if it is unknown.
 
     Examples
     --------
@@ -350,30 +329,30 @@ def final(values: ArrayLike) -> float:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric and what has to be printed beside its name.
+    """A metric with its definition.
 
     Parameters
     ----------
     name : str
         Name in tables.
     label : str
-        Name for people.
+        Name in reports.
     function : callable
-        Called with what `needs` names.
+        Takes the inputs that `needs` names.
     needs : tuple of str
         ``"R"``, ``"b"``, ``"R_joint"``, or the name of a column of ``results.experiences``.
     formula : str
-        The formula in words or signs.
+        The formula.
     source : str
-        Who defined it; "measured" for what the harness measures.
+        Who defined it; "measured" for measurements of the benchmark.
     unit : str
         ``"accuracy"``, ``"difference of accuracies"``, ``"seconds"`` or ``"bytes"``.
     higher_is_better : bool
-        The sign.
+        Whether higher values are better.
     bounds : tuple of float
-        Smallest and largest value possible; intervals are clipped to them.
+        Smallest and largest possible value; intervals are clipped to them.
     min_experiences : int
-        Shortest stream for which it is defined.
+        Length of the shortest stream for which it is defined.
 
     Examples
     --------
@@ -405,7 +384,7 @@ def _difference(
 ) -> Metric:
     needs = ("R", extra) if extra else ("R",)
     name, unit, bounds = function.__name__, "difference of accuracies", (-1.0, 1.0)
-    # Only the comparison with joint training makes sense for a single experience.
+    # Only the comparison with joint training is defined for a single experience.
     min_experiences = 1 if extra == "R_joint" else 2
     return Metric(name, label, function, needs, formula, source, unit, higher_is_better, bounds, min_experiences)
 
@@ -438,12 +417,6 @@ METRICS: dict[str, Metric] = {
         _accuracy(
             worst_case_accuracy, "Worst-case accuracy", "R[T−1, T−1]/T + (1 − 1/T) minimum accuracy", _DE_LANGE, 2
         ),
-        _accuracy(
-            anytime_accuracy,
-            "Anytime accuracy",
-            "mean over the ends of experiences of the accuracy on all seen so far",
-            "Caccia et al. 2021",
-        ),
         _measured("fit_seconds", "Fit time", total, "sum over experiences"),
         _measured("predict_seconds", "Predict time", total, "sum over experiences"),
         _measured("peak_memory_bytes", "Peak memory", peak, "maximum over experiences"),
@@ -452,4 +425,4 @@ METRICS: dict[str, Metric] = {
         _measured("state_bytes", "Other state", final, "all else carried on, after the last experience"),
     )
 }
-"""Every metric by its name, in the order of the tables."""
+"""All metrics by name, in the order of the tables."""

@@ -1,4 +1,4 @@
-"""The results as one self-contained HTML page: no script, style, font or picture is loaded from anywhere."""
+"""The report as one self-contained HTML page, which loads no script, style, font or image."""
 
 import base64
 import contextlib
@@ -15,24 +15,24 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from . import figures, formats
-from .findings import UPPER_BOUNDS, findings, regularization_in_class_streams
+from .findings import findings, reference_roles, regularization_in_class_streams
 from .metrics import METRICS
-from .tables import Results, accuracy_curves, accuracy_matrices, rank, summarize
+from .tables import ResultTables, accuracy_curves, accuracy_matrices, rank, summarize
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_html(results: Results, path: str | os.PathLike[str], title: str = "Benchmark report") -> None:
+def write_html(results: ResultTables, path: str | os.PathLike[str], title: str = "Benchmark report") -> None:
     """Write the report as one HTML file that works offline.
 
-    The same results give the same bytes. The file appears whole or not at all.
+    The same results give the same bytes. The file is replaced only when the report is complete.
 
     Parameters
     ----------
-    results : object
+    results : ResultTables
         Has the DataFrames ``runs``, ``experiences`` and ``scores``.
     path : path-like
-        The file; an old one is replaced.
+        Path of the file; an existing file is replaced.
     title : str
         Heading of the page.
 
@@ -75,7 +75,7 @@ def _umask() -> int:
 
 
 def _finalize(value: object) -> object:
-    """Names and errors come from elsewhere: no control character of theirs reaches the page."""
+    """Escape control characters in names and error messages."""
     return formats.plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -116,7 +116,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _render(results: Results, title: str) -> str:
+def _render(results: ResultTables, title: str) -> str:
     environment = _environment()
     script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
     summary, runs = summarize(results), results.runs
@@ -126,7 +126,7 @@ def _render(results: Results, title: str) -> str:
         title=title,
         style=Markup((_TEMPLATES / "page.css").read_text(encoding="utf-8")),
         script=Markup(script),
-        # Only this script may run, even if something on the page were to escape the escaping.
+        # The policy allows this script alone, even if some text on the page were not escaped.
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         facts=_facts(runs),
         streams=list(_streams(results, summary, board, series)),
@@ -159,7 +159,7 @@ def _distinct(column: pd.Series) -> list[str]:
 
 
 def _versions(column: pd.Series) -> list[str]:
-    """Collect all versions of each package that took part."""
+    """List the packages with all their versions."""
     known: dict[str, dict[str, None]] = {}
     for text in _distinct(column):
         try:
@@ -172,7 +172,7 @@ def _versions(column: pd.Series) -> list[str]:
 
 
 def _streams(
-    results: Results, summary: pd.DataFrame, board: pd.DataFrame, series: dict[str, int]
+    results: ResultTables, summary: pd.DataFrame, board: pd.DataFrame, series: dict[str, int]
 ) -> Iterator[dict[str, Any]]:
     matrices = accuracy_matrices(results)
     curves = accuracy_curves(matrices)
@@ -186,12 +186,12 @@ def _streams(
         yield {
             "id": f"stream-{number}",
             "name": name,
-            "scenario": formats.SCENARIOS.get(runs["scenario"].iloc[0], str(runs["scenario"].iloc[0])),
+            "scenario": formats.scenario(str(runs["scenario"].iloc[0])),
             "n_experiences": runs["n_experiences"].max(),
             "n_seeds": runs["seed"].nunique(),
             "findings": findings(results, board, name),
             "rows": rows.to_dict("records"),
-            "roles": _roles(runs),
+            "roles": reference_roles(results, name),
             "curves": Markup(figures.curves(lines, series, f"c{number}")) if len(lines) else None,
             "curve_rows": [(key, part.to_dict("records")) for key, part in lines.groupby("strategy", sort=False)],
             "tradeoff": Markup(figures.tradeoff(timed, series, f"t{number}")) if len(timed) else None,
@@ -202,15 +202,8 @@ def _streams(
         }
 
 
-def _roles(runs: pd.DataFrame) -> dict[str, str]:
-    """Name the references among the strategies."""
-    estimators = runs.groupby("strategy")["estimator"].first()
-    named = dict.fromkeys(UPPER_BOUNDS, "upper bound") | {"NaiveClassifier": "lower bound"}
-    return {str(name): named[estimator] for name, estimator in estimators.items() if estimator in named}
-
-
 def _notes(summary: pd.DataFrame) -> list[str]:
-    """Say once, not in every cell, why values are missing."""
+    """List the reasons for missing values, each once with the metrics or strategies concerned."""
     notes: dict[str, dict[str, None]] = {}
     for row in summary[summary["note"] != ""].itertuples(index=False):
         about = str(row.strategy) if row.note == "all seeds failed" else METRICS[str(row.metric)].label
@@ -219,7 +212,7 @@ def _notes(summary: pd.DataFrame) -> list[str]:
 
 
 def _overview(board: pd.DataFrame) -> dict[str, Any]:
-    """Average accuracy of every strategy on every stream."""
+    """Return the average accuracy of every strategy on every stream."""
     streams, strategies = list(board["stream"].unique()), list(board["strategy"].unique())
     rows = {(row["stream"], row["strategy"]): row for row in board.to_dict("records")}
     best = board.groupby("stream", sort=False)["average_accuracy"].max().to_dict()

@@ -1,4 +1,4 @@
-"""From stored facts to tidy tables: metrics of each cell, their means over seeds, the leaderboard."""
+"""Tables from stored results: metrics of each cell, their means over seeds, the leaderboard."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,8 +34,11 @@ LEADERBOARD_COLUMNS = [
 _LEADERBOARD_METRICS = [column for column in LEADERBOARD_COLUMNS if column in METRICS]
 
 
-class Results(Protocol):
-    """What a benchmark stores; any object with these three DataFrames can be reported."""
+class ResultTables(Protocol):
+    """The three DataFrames that reports are made from.
+
+    `forgetless.benchmarks.Results` has them; any other object that has them can be reported as well.
+    """
 
     @property
     def runs(self) -> pd.DataFrame:
@@ -52,7 +55,7 @@ class Results(Protocol):
 
 @dataclass(frozen=True)
 class _Cell:
-    """What the metrics of one finished cell are computed from."""
+    """The inputs of the metrics for one finished cell."""
 
     scenario: str
     inputs: dict[str, Array]
@@ -84,7 +87,7 @@ _MEASURED = [name for metric in METRICS.values() for name in metric.needs if nam
 
 
 def _by_cell(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, dict[str, Array]]:
-    """Split columns by cell, as arrays: a DataFrame per cell would take most of the time of a report."""
+    """Split columns by cell, as arrays: making a DataFrame per cell would take most of the time of a report."""
     codes, keys = pd.factorize(frame["cell"])
     order = np.argsort(codes, kind="stable")
     ends = np.cumsum(np.bincount(codes, minlength=len(keys)))[:-1]
@@ -107,7 +110,7 @@ def _inputs(n_experiences: object, scores: Mapping[str, Array], experiences: Map
     return inputs
 
 
-def _cells(results: Results) -> dict[str, _Cell]:
+def _cells(results: ResultTables) -> dict[str, _Cell]:
     """Return the finished cells by key."""
     scores = _by_cell(results.scores, ["trained_on", "tested_on", "score"])
     experiences = _by_cell(results.experiences, ["experience", *_MEASURED])
@@ -136,12 +139,12 @@ def _chosen(metrics: Iterable[str] | None) -> list[Metric]:
     return [METRICS[name] for name in names]
 
 
-def cell_metrics(results: Results) -> pd.DataFrame:
+def cell_metrics(results: ResultTables) -> pd.DataFrame:
     """Compute every metric of every cell.
 
     Parameters
     ----------
-    results : object
+    results : ResultTables
         Has the DataFrames ``runs``, ``experiences`` and ``scores``.
 
     Returns
@@ -177,7 +180,7 @@ def _quantile(confidence: float, n: int) -> float:
 def student_interval(
     values: Array, confidence: float = 0.95, bounds: tuple[float, float] = (-math.inf, math.inf)
 ) -> tuple[Array, Array, Array, Array]:
-    """Mean and Student-t confidence interval of the mean, clipped to the bounds.
+    """Compute the mean and its Student-t confidence interval, clipped to the bounds.
 
     Parameters
     ----------
@@ -186,12 +189,12 @@ def student_interval(
     confidence : float
         Between 0 and 1.
     bounds : tuple of float
-        What the mean cannot leave.
+        Smallest and largest possible mean.
 
     Returns
     -------
     tuple of ndarray
-        Mean, standard deviation (n − 1), lower and upper end; all but the mean are NaN for a single row.
+        Mean, standard deviation (with n − 1), lower and upper limit; all but the mean are NaN for a single row.
 
     Examples
     --------
@@ -209,12 +212,12 @@ def student_interval(
     return mean, std, np.clip(mean - half, *bounds), np.clip(mean + half, *bounds)
 
 
-def groups(results: Results) -> Iterator[tuple[str, str, pd.DataFrame]]:
+def groups(results: ResultTables) -> Iterator[tuple[str, str, pd.DataFrame]]:
     """Yield stream, strategy and their runs, in the order of first appearance.
 
     Parameters
     ----------
-    results : object
+    results : ResultTables
         Has the DataFrames ``runs``, ``experiences`` and ``scores``.
 
     Yields
@@ -234,7 +237,7 @@ def groups(results: Results) -> Iterator[tuple[str, str, pd.DataFrame]]:
 
 
 def _by_seed(values: Sequence[float], seeds: Sequence[object]) -> Array:
-    """Return one value per seed: several cells of one seed are no independent evidence."""
+    """Return one value per seed: several cells of one seed are not independent."""
     known: dict[object, list[float]] = {}
     for value, seed in zip(values, seeds, strict=True):
         if not math.isnan(value):
@@ -251,12 +254,12 @@ def _note(pairs: list[tuple[float, str]], n_seeds: int, n_cells: int) -> str:
     return "; ".join(reasons)
 
 
-def summarize(results: Results, metrics: Iterable[str] | None = None, confidence: float = 0.95) -> pd.DataFrame:
+def summarize(results: ResultTables, metrics: Iterable[str] | None = None, confidence: float = 0.95) -> pd.DataFrame:
     """Average the metrics over seeds.
 
     Parameters
     ----------
-    results : object
+    results : ResultTables
         Has the DataFrames ``runs``, ``experiences`` and ``scores``.
     metrics : iterable of str, optional
         Names from `METRICS`; all of them by default.
@@ -267,8 +270,8 @@ def summarize(results: Results, metrics: Iterable[str] | None = None, confidence
     -------
     DataFrame
         Columns stream, strategy, metric, mean, std, ci_low, ci_high, n_seeds (seeds with a value), n_failed (cells that
-        failed), note (why a value is missing). Streams and strategies in the order of first appearance. Intervals are
-        clipped to the metric's bounds and NaN for a single seed.
+        failed), note (why a value is missing). Streams and strategies are in the order of first appearance. Intervals
+        are clipped to the bounds of the metric and NaN for a single seed.
 
     Raises
     ------
@@ -302,20 +305,20 @@ def summarize(results: Results, metrics: Iterable[str] | None = None, confidence
     return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
 
-def leaderboard(results: Results) -> pd.DataFrame:
+def leaderboard(results: ResultTables) -> pd.DataFrame:
     """Rank the strategies of each stream by average accuracy.
 
     Parameters
     ----------
-    results : object
+    results : ResultTables
         Has the DataFrames ``runs``, ``experiences`` and ``scores``.
 
     Returns
     -------
     DataFrame
         One row per stream and strategy: means over the seeds that finished, the 95 % interval of the average accuracy,
-        and what the strategy keeps of the data. Accuracies lie between 0 and 1. A strategy that always failed is there
-        too, with ``n_seeds`` 0.
+        and what the strategy keeps of the data. Accuracies lie between 0 and 1. A strategy whose runs all failed has
+        ``n_seeds`` 0.
 
     Examples
     --------
@@ -329,12 +332,12 @@ def leaderboard(results: Results) -> pd.DataFrame:
     return rank(results, summarize(results, _LEADERBOARD_METRICS))
 
 
-def rank(results: Results, summary: pd.DataFrame) -> pd.DataFrame:
-    """Make the leaderboard from a summary that has its metrics.
+def rank(results: ResultTables, summary: pd.DataFrame) -> pd.DataFrame:
+    """Make the leaderboard from a summary that contains its metrics.
 
     Parameters
     ----------
-    results : object
+    results : ResultTables
         Has the DataFrames ``runs``, ``experiences`` and ``scores``.
     summary : DataFrame
         From `summarize`.
@@ -342,7 +345,7 @@ def rank(results: Results, summary: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        As `leaderboard` returns it.
+        As from `leaderboard`.
 
     Examples
     --------
@@ -367,12 +370,12 @@ def rank(results: Results, summary: pd.DataFrame) -> pd.DataFrame:
     return board.reset_index(drop=True)[LEADERBOARD_COLUMNS]
 
 
-def accuracy_matrices(results: Results) -> dict[tuple[str, str], Array]:
+def accuracy_matrices(results: ResultTables) -> dict[tuple[str, str], Array]:
     """Collect the accuracy matrices of the cells that finished.
 
     Parameters
     ----------
-    results : object
+    results : ResultTables
         Has the DataFrames ``runs``, ``experiences`` and ``scores``.
 
     Returns
@@ -397,7 +400,7 @@ def accuracy_matrices(results: Results) -> dict[tuple[str, str], Array]:
 
 
 def accuracy_curves(matrices: Mapping[tuple[str, str], Array], confidence: float = 0.95) -> pd.DataFrame:
-    """Average over seeds the accuracy on all experiences seen so far.
+    """Average the accuracy on all experiences seen so far over the seeds.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The leaderboard as text: CSV, Markdown, and a table for the terminal."""
+"""The leaderboard as CSV, as Markdown and as a table in the terminal."""
 
 import os
 import re
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-_PLAIN_WIDTH = 140  # columns of a file or a pipe, which have no width of their own
+_PLAIN_WIDTH = 140  # characters; files and pipes have no width of their own
 _BAR_WIDTH = 16
 
 
@@ -30,7 +30,7 @@ def to_csv(frame: pd.DataFrame) -> str:
     Returns
     -------
     str
-        Full precision, a header, no index.
+        In full precision, with a header and without the index.
 
     Examples
     --------
@@ -46,7 +46,7 @@ def to_csv(frame: pd.DataFrame) -> str:
 
 @dataclass(frozen=True)
 class _Column:
-    """A column for people; those with the highest `drop` go first when room is short, those with 0 never."""
+    """A column; those with the highest `drop` are left out first if the table is too wide, those with 0 never."""
 
     title: str
     text: Callable[[Any], str]
@@ -81,7 +81,7 @@ def _markdown(value: object) -> str:
 
 
 def to_markdown(board: pd.DataFrame) -> str:
-    """Write the leaderboard as Markdown, a table per stream.
+    """Write the leaderboard as Markdown, one table per stream.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def to_markdown(board: pd.DataFrame) -> str:
     Returns
     -------
     str
-        Accuracies in percent with the half-width of the 95 % interval, forgetting in points of percent. Names are
+        Accuracies in percent with the half-width of the 95 % interval, forgetting in percentage points. Names are
         escaped.
 
     Examples
@@ -163,7 +163,7 @@ def _encodable(value: object, ascii_only: bool) -> str:
 
 
 def _fitting_table(rows: pd.DataFrame, console: "Console") -> "Table":
-    """Leave out columns, the least important first, until the table fits."""
+    """Leave out columns, the least important first, until the table fits the console."""
     from rich.measure import Measurement
 
     ascii_only = console.options.ascii_only
@@ -187,8 +187,7 @@ def _about(stream: str, rows: pd.DataFrame, runs: pd.DataFrame | None) -> list[s
     run = runs[runs["stream"] == stream].iloc[0]
     seeds = int(rows["n_seeds"].max())
     known = [] if pd.isna(run["n_experiences"]) else [f"{run['n_experiences']:.0f} experiences"]
-    scenario = formats.SCENARIOS.get(run["scenario"], str(run["scenario"]))
-    return [scenario, *known, f"{seeds} seed{'s' * (seeds != 1)}"]
+    return [formats.scenario(str(run["scenario"])), *known, f"{seeds} seed{'s' * (seeds != 1)}"]
 
 
 def _failures(runs: pd.DataFrame, console: "Console") -> None:
@@ -208,20 +207,20 @@ def _failures(runs: pd.DataFrame, console: "Console") -> None:
 def to_terminal(
     board: pd.DataFrame, runs: pd.DataFrame | None = None, *, file: TextIO | None = None, width: int | None = None
 ) -> None:
-    """Print the leaderboard, a block per stream, as wide as the terminal is.
+    """Print the leaderboard, one table per stream, in the width of the terminal.
 
-    Colours, bars and the number of columns follow the terminal; a file or a pipe gets plain text.
+    Colours, bars and the number of columns depend on the terminal; files and pipes get plain text.
 
     Parameters
     ----------
     board : DataFrame
         From `leaderboard`.
     runs : DataFrame, optional
-        ``results.runs``: names scenario and seeds, and lists what failed, a line each.
+        ``results.runs``, from which scenarios, numbers of seeds and failed runs are printed as well.
     file : text file, optional
         Standard output by default.
     width : int, optional
-        Columns to use; by default those of the terminal.
+        Width in characters; by default that of the terminal.
 
     Examples
     --------

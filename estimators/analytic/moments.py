@@ -150,7 +150,7 @@ class Moments:
         share = theirs.counts / np.maximum(counts, 1)
         shift = theirs.means - mine.means
         scatter = self.scatter
-        if scatter is not None:
+        if scatter is not None and other.scatter is not None:
             rows = np.sqrt(mine.counts * share)[:, None] * shift
             scatter = scatter + other.scatter + upper_product(torch.from_numpy(rows)).numpy()
         return Moments(counts, mine.means + share[:, None] * shift, scatter)
@@ -160,7 +160,13 @@ class Moments:
         n = self.counts.sum()
         mean = self.counts @ self.means / max(n, 1)
         rows = np.sqrt(self.counts)[:, None] * (self.means - mean)
-        return n, mean, self.scatter + upper_product(torch.from_numpy(rows)).numpy()
+        return n, mean, self.upper_scatter() + upper_product(torch.from_numpy(rows)).numpy()
+
+    def upper_scatter(self) -> NDArray[np.float64]:
+        """The scatter, where it is kept."""
+        if self.scatter is None:
+            raise TypeError("These moments were made without their scatter.")
+        return self.scatter
 
     def nbytes(self) -> int:
         """Bytes of the sums."""
@@ -240,7 +246,7 @@ class ClosedForm(ContinualEstimator):
         """Features of rows."""
         if self.features_ is not None:
             device = next((t.device for t in self.fixed_tensors()), None)
-            x = torch.cat([self.features_(rows.float().to(device)).cpu() for rows in x.split(_MODULE_ROWS)])
+            x = torch.cat([self.features_(rows.float().to(device)).cpu() for rows in torch.split(x, _MODULE_ROWS)])
         return x
 
     def parts_of(self, X: NDArray[Any]) -> Sequence[Which]:
@@ -256,7 +262,7 @@ class ClosedForm(ContinualEstimator):
     @property
     def counts_(self) -> NDArray[np.float64]:
         """Rows learned of each class, in the order of ``classes_``; for a regressor of all."""
-        counts = np.sum([moments.counts for moments in self.moments_], axis=0)
+        counts: NDArray[np.float64] = np.sum([moments.counts for moments in self.moments_], axis=0)
         return counts[self.class_outputs_] if isinstance(self, ContinualClassifier) else counts
 
     def n_groups(self) -> int:
@@ -320,8 +326,8 @@ class ClosedForm(ContinualEstimator):
         """
         check_is_fitted(self)
         with self.transaction():
-            X, y = self.known_rows(X, y)
-            self._change(X, y, sign=-1)
+            rows, targets = self.known_rows(X, y)
+            self._change(rows, targets, sign=-1)
             if any((moments.counts < 0).any() for moments in self.moments_):
                 raise ValueError("unlearn was given rows that were not learned: of a class, more than there are.")
             counts = np.sum([moments.counts for moments in self.moments_], axis=0)
@@ -391,7 +397,7 @@ class ClosedForm(ContinualEstimator):
         weights, bias = torch.from_numpy(solution["weights"]), torch.from_numpy(solution["bias"])
         filled = _tensor(np.pad(X, ((0, max(0, _LEAST_ROWS - len(X))), (0, 0))))
         n_rows = max(_LEAST_ROWS, _CHUNK_BYTES // (8 * len(weights)))
-        scores = [self.features_of(x).double() @ weights + bias for x in filled.split(n_rows)]
+        scores = [self.features_of(x).double() @ weights + bias for x in torch.split(filled, n_rows)]
         return torch.cat(scores)[: len(X)].numpy()
 
     def predictions(self, X: NDArray[Any]) -> NDArray[np.float64]:
@@ -399,9 +405,9 @@ class ClosedForm(ContinualEstimator):
         return self.output_scores(X)
 
     def carried(self) -> Iterator[tuple[str, Any]]:
-        """The moments, and what features are computed with."""
-        yield from super().carried()
+        """What features are computed with, and the moments."""
         yield "weights", self.fixed_tensors()
+        yield from super().carried()
 
 
 def _tensor(array: NDArray[Any]) -> torch.Tensor:

@@ -94,14 +94,17 @@ class RandomProjection(ClosedForm):
 
     def solve(self) -> dict[str, Any]:
         """W = (G + λI)⁻¹ C, with the ridge that was given or is chosen."""
-        learned, held_out = self.moments_ if self.holds_out_ else (*self.moments_, None)
-        everything = (
-            learned if held_out is None else learned.merged(held_out, np.arange(self.n_groups()), self.n_groups())
-        )
+        learned, *held_out = self.moments_
+        everything = learned
+        for moments in held_out:
+            everything = everything.merged(moments, np.arange(self.n_groups()), self.n_groups())
         equations = self.equations(everything)
-        ridge = self.ridge
-        if ridge == "auto":
-            ridge = self._choose(self.equations(learned), self.equations(held_out)) * _scale(equations)
+        if not isinstance(self.ridge, str):
+            ridge = self.ridge
+        elif held_out:
+            ridge = self._choose(self.equations(learned), self.equations(held_out[0])) * _scale(equations)
+        else:
+            raise ValueError("ridge='auto' needs held-out rows, but ridge was a number when the first rows came.")
         _, mean, target, gram, cross, _ = equations
         weights = _ridge(gram, cross, ridge)
         if weights is None:
@@ -148,7 +151,8 @@ def _ridge(gram: Floats, cross: Floats, ridge: float) -> Floats | None:
         factor = linalg.cho_factor(shifted.T, lower=True, overwrite_a=True, check_finite=False)
     except linalg.LinAlgError:
         return None
-    return linalg.cho_solve(factor, cross, check_finite=False)
+    weights: Floats = linalg.cho_solve(factor, cross, check_finite=False)
+    return weights
 
 
 class RandomProjectionClassifier(RandomProjection, ContinualClassifier):

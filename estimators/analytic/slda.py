@@ -78,7 +78,8 @@ class SLDAClassifier(ClosedForm, ContinualClassifier):
     @property
     def covariance_(self) -> NDArray[np.float64]:
         """Covariance within classes."""
-        return symmetric(self.moments_[0].scatter) / self.counts_.sum()
+        n_rows = float(self.counts_.sum())
+        return symmetric(self.moments_[0].upper_scatter()) / n_rows
 
     def solve(self) -> dict[str, Any]:
         """W = Σ⁻¹ M and b = −½ μᵀ Σ⁻¹ μ + log π."""

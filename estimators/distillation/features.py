@@ -91,5 +91,5 @@ class FeatureDistillationClassifier(NetworkClassifier):
         if "taught" not in batch.names():  # no teacher yet
             return super().loss(call, forward, batch)
         features, outputs = forward.features_and_outputs(batch.x)
-        distance = (batch.taught - features).square().sum(-1).mean(-1)
+        distance: torch.Tensor = (batch.taught - features).square().sum(-1).mean(-1)
         return call.objective.loss(outputs, batch.y) + self.strength / 2 * distance

@@ -69,7 +69,10 @@ class LwF(NetworkStrategy):
             return super().loss(call, forward, batch)
         outputs, alpha = forward(batch.x), call.state.alpha
         distillation = self.distillation(call, outputs, batch.taught)
-        return alpha * call.objective.loss(outputs, batch.y) + (1 - alpha) * call.state.scale * distillation
+        loss: torch.Tensor = (
+            alpha * call.objective.loss(outputs, batch.y) + (1 - alpha) * call.state.scale * distillation
+        )
+        return loss
 
     def distillation(self, call: Call, outputs: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
         """The distance of the student's outputs from the teacher's."""
@@ -129,13 +132,13 @@ class LwFClassifier(LwF, ContinualClassifier):
     def consolidate(self) -> None:
         """The network as it is becomes the teacher, for the outputs that it has learned."""
         super().consolidate()
-        self.old_outputs_ = self.learned_outputs_
+        self._old_outputs_ = self._learned_outputs_
 
     def before_training(self, call: Call) -> None:
         """The teacher's answers for the new rows are computed once, and what they are about is known."""
         super().before_training(call)
         if hasattr(self, "teacher_"):
-            call.state.old_outputs = [self.on_device(outputs) for outputs in self.old_outputs_]
+            call.state.old_outputs = [self.on_device(outputs) for outputs in self._old_outputs_]
             no_tasks = all(outputs is None for outputs in self.output_groups_.values())
             call.state.against_active = self.distilled_outputs == "active" and no_tasks
 
@@ -143,7 +146,7 @@ class LwFClassifier(LwF, ContinualClassifier):
         """Keep over which outputs a teacher's softmax is taken: of each old task, or of all classes seen or active."""
         groups = [outputs for outputs in self.output_groups_.values() if outputs is not None]
         all_active = self.distilled_outputs == "active" and self.active_outputs == "all"
-        self.learned_outputs_ = groups or [np.arange(len(self.classes_)) if all_active else self.seen_outputs_]
+        self._learned_outputs_ = groups or [np.arange(len(self.classes_)) if all_active else self.seen_outputs_]
 
     def distillation(self, call: Call, outputs: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
         """KL, a mean over old tasks."""

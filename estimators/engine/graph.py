@@ -15,7 +15,7 @@ from .rows import Rows
 
 # So many calls run as they are before one is recorded. Libraries make their plans and workspaces in the first of them;
 # and as recording takes as long as many steps, a short call should not pay for it.
-_WARM_UP = 10
+WARM_UP = 10
 
 
 Work = Callable[[Rows], tuple[Any, ...]]
@@ -67,7 +67,7 @@ class Recorded:
         key = batch.shape()
         if key not in self.recordings:
             self.n_calls[key] = self.n_calls.get(key, 0) + 1
-            if self.n_calls[key] <= _WARM_UP:
+            if self.n_calls[key] <= WARM_UP:
                 return self.work(batch)
             try:
                 self.recordings[key] = Recording(self.work, batch)

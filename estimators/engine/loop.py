@@ -27,13 +27,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def idle(hook: F) -> F:
-    """Mark a hook that does nothing, so that the loop need not call it."""
+    """Mark a hook that does nothing of its own, so that the loop need not call it."""
     hook.is_idle = True  # type: ignore[attr-defined]
     return hook
 
 
 def is_idle(learner: object, hook: str) -> bool:
-    """Whether a hook of the learner is one that does nothing."""
+    """Whether a hook of the learner is one that does nothing of its own."""
     return getattr(getattr(type(learner), hook), "is_idle", False)
 
 
@@ -86,7 +86,8 @@ class PlainLearning:
 
     def loss(self, call: Call, forward: Passes, batch: Rows) -> torch.Tensor:
         """Loss of the batch under the net's criterion."""
-        return self.net.get_loss(forward(batch.x), batch.y, X=batch.x, training=True)
+        loss: torch.Tensor = self.net.get_loss(forward(batch.x), batch.y, X=batch.x, training=True)
+        return loss
 
     @idle
     def after_backward(self, call: Call, theta: torch.Tensor, gradient: torch.Tensor) -> None:
@@ -98,7 +99,8 @@ class PlainLearning:
 
     def validation_loss(self, call: Call, module: nn.Module, rows: Rows) -> torch.Tensor:
         """Loss of held-out rows under the net's criterion."""
-        return self.net.get_loss(module(rows.x), rows.y, X=rows.x, training=False)
+        loss: torch.Tensor = self.net.get_loss(module(rows.x), rows.y, X=rows.x, training=False)
+        return loss
 
 
 class Batches:

@@ -144,8 +144,8 @@ class ReplayMemory:
 
     def _new_keys(self, rng: np.random.Generator, pools: Ints, features: torch.Tensor | None) -> Floats:
         if self.policy == "ring":
-            n_before = -self.keys.min() if len(self) else 0.0
-            return -(n_before + 1 + np.arange(len(pools)))
+            n_before = -float(self.keys.min()) if len(self) else 0.0
+            return -(n_before + 1 + np.arange(len(pools), dtype=np.float64))
         if self.policy == "herding":
             if features is None:
                 raise ValueError("policy 'herding' orders rows by their features; give `features`.")

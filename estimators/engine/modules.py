@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -60,7 +60,8 @@ class MLP(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits, shape (n_rows, n_outputs), of the rows ``x``."""
-        return self.head(self.hidden(x if x.shape[-1] == self.n_inputs else x.flatten(1)))
+        logits: torch.Tensor = self.head(self.hidden(x if x.shape[-1] == self.n_inputs else x.flatten(1)))
+        return logits
 
 
 class ConvNet(nn.Module):
@@ -106,7 +107,8 @@ class ConvNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits, shape (n_rows, n_outputs), of the rows ``x``."""
-        return self.head(self.hidden(x.reshape(-1, *self.image_shape)))
+        logits: torch.Tensor = self.head(self.hidden(x.reshape(-1, *self.image_shape)))
+        return logits
 
 
 def head_of(module: nn.Module) -> nn.Linear:
@@ -200,7 +202,7 @@ def features_and_outputs(
         Shapes (n_rows, head.in_features) and (n_rows, n_outputs).
     """
     caught: list[torch.Tensor] = []
-    head = head_of(module) if head is None else head
+    head = head_of(cast(nn.Module, module)) if head is None else head
     thread = threading.get_ident()  # others may pass rows through the same module
 
     def catch(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
@@ -231,7 +233,8 @@ def call_with(module: nn.Module, weights: dict[str, torch.Tensor], x: torch.Tens
     """
     # Where one layer stands in two places, torch would follow the tie from one to the other, and not find back.
     stands_twice = sum(1 for _ in module.named_modules(remove_duplicate=False)) > sum(1 for _ in module.modules())
-    return functional_call(module, weights, (x,), tie_weights=not stands_twice)
+    outputs: torch.Tensor = functional_call(module, weights, (x,), tie_weights=not stands_twice)
+    return outputs
 
 
 class Features(nn.Module):

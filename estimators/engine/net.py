@@ -163,7 +163,7 @@ class FastLoop(NeuralNet):
     def fit_vector(self, vector: torch.Tensor, shapes: Sequence[torch.Size]) -> torch.Tensor:
         """Bring a vector over parameters of older `shapes` to today's: what is new in a grown head gets zeros."""
         parts = []
-        for part, old, new in zip(vector.split([s.numel() for s in shapes]), shapes, self.shapes(), strict=True):
+        for part, old, new in zip(torch.split(vector, [s.numel() for s in shapes]), shapes, self.shapes(), strict=True):
             if old != new:
                 part = torch.cat([part, part.new_zeros(new.numel() - old.numel())])
             parts.append(part)
@@ -234,7 +234,7 @@ class FastLoop(NeuralNet):
     def unflatten(self, vector: torch.Tensor) -> list[torch.Tensor]:
         """Views of a vector in the shapes of the trained parameters, as a list."""
         params = self.trainable()
-        return [v.view_as(p) for v, p in zip(vector.split([p.numel() for p in params]), params, strict=True)]
+        return [v.view_as(p) for v, p in zip(torch.split(vector, [p.numel() for p in params]), params, strict=True)]
 
     def nbytes(self) -> int:
         """Bytes of the weights, buffers included, and of the optimiser's state."""
@@ -291,7 +291,8 @@ class FastLoop(NeuralNet):
         elif isinstance(self.module, nn.Module):  # brought along, perhaps from another net
             for p in self.module.parameters():
                 p.data = p.data.clone()
-        return super().__getstate__()
+        contents: dict[str, Any] = super().__getstate__()
+        return contents
 
     # --- learning -----------------------------------------------------------------------------------------------
 

@@ -217,6 +217,6 @@ def stacked_criterion(criterion: nn.Module) -> Criterion:
     def cross_entropy(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         smoothing = criterion.label_smoothing
         losses = F.cross_entropy(outputs.flatten(0, 1), y.flatten(), reduction="none", label_smoothing=smoothing)
-        return losses.unflatten(0, y.shape).mean(1)
+        return torch.unflatten(losses, 0, y.shape).mean(1)
 
     return cross_entropy

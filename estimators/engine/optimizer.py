@@ -73,7 +73,7 @@ class OwnSteps:
 
         def closure() -> torch.Tensor:
             loss = evaluate()
-            for p, part in zip(self.params, gradient.split([p.numel() for p in self.params]), strict=True):
+            for p, part in zip(self.params, torch.split(gradient, [p.numel() for p in self.params]), strict=True):
                 p.grad = part.view_as(p)
             return loss
 
@@ -104,7 +104,7 @@ class FlatSteps:
         """State `key` of all optimisers; zeros where there is none yet."""
         matrix = torch.zeros_like(self.theta)
         for row, states, params in zip(matrix, self.states, self.params, strict=True):
-            for state, p, view in zip(states, params, row.split([p.numel() for p in params]), strict=True):
+            for state, p, view in zip(states, params, torch.split(row, [p.numel() for p in params]), strict=True):
                 if state.get(key) is not None:
                     view.copy_(state[key].reshape(-1))
                 state[key] = view.view_as(p)

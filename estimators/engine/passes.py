@@ -49,7 +49,7 @@ def forward_together(
     forward: Callable[[torch.Tensor], torch.Tensor], *inputs: torch.Tensor
 ) -> tuple[torch.Tensor, ...]:
     """Outputs for several tensors of rows, in one forward pass."""
-    return forward(torch.cat(inputs, dim=-2)).split([x.shape[-2] for x in inputs], dim=-2)
+    return torch.split(forward(torch.cat(inputs, dim=-2)), [x.shape[-2] for x in inputs], dim=-2)
 
 
 class _Elementwise(NamedTuple):
@@ -112,8 +112,8 @@ def stacked_passes_of(net: FastLoop, theta: torch.Tensor, gradient: torch.Tensor
     ChainPasses or AutogradPasses
     """
     params = net.trainable()
-    parts = theta.split([p.numel() for p in params], dim=1)
-    weights = [part.unflatten(1, p.shape).detach() for part, p in zip(parts, params, strict=True)]
+    parts = torch.split(theta, [p.numel() for p in params], dim=1)
+    weights = [torch.unflatten(part, 1, p.shape).detach() for part, p in zip(parts, params, strict=True)]
     layers = _chain(net)
     if layers is not None and x.ndim == 2:
         return ChainPasses(layers, dict(zip(params, weights, strict=True)), gradient)
@@ -147,10 +147,10 @@ def function_of(net: FastLoop) -> Callable[[torch.Tensor, torch.Tensor], torch.T
     layers = _chain(net)
 
     def outputs(theta: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        parts = [part.view(shape) for part, shape in zip(theta.split(sizes), shapes, strict=True)]
+        parts = [part.view(shape) for part, shape in zip(torch.split(theta, sizes), shapes, strict=True)]
         if layers is None or x.ndim != 2:
             return call_with(module, dict(zip(names, parts, strict=True)), x)
-        values = dict(zip(params, parts, strict=True))
+        values: dict[torch.Tensor, torch.Tensor] = dict(zip(params, parts, strict=True))
         for linear, elementwise in layers:
             x = F.linear(x, values[linear.weight], values.get(linear.bias))
             if elementwise is not None:
@@ -229,12 +229,12 @@ class ChainPasses:
     def __init__(
         self,
         layers: Sequence[tuple[nn.Linear, _Elementwise | None]],
-        values: dict[nn.Parameter, torch.Tensor],
+        values: dict[torch.Tensor, torch.Tensor],
         gradient: torch.Tensor,
     ) -> None:
         self.gradient = gradient
-        parts = gradient.split([p.numel() for p in values], dim=-1)
-        places = {p: part.unflatten(-1, p.shape) for p, part in zip(values, parts, strict=True)}
+        parts = torch.split(gradient, [p.numel() for p in values], dim=-1)
+        places = {p: torch.unflatten(part, -1, p.shape) for p, part in zip(values, parts, strict=True)}
         is_stack = gradient.ndim == 2
         self.layers = []
         for linear, elementwise in layers:

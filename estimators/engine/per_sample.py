@@ -1,6 +1,9 @@
 """Sums over samples of powers of per-sample gradients, without a loop over samples."""
 
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import nn
@@ -8,11 +11,17 @@ from torch.func import grad, vmap
 
 from .modules import call_with, fixed_statistics, is_frozen
 
+if TYPE_CHECKING:
+    from .net import FastLoop
+
+Terms: TypeAlias = Callable[..., list[torch.Tensor]]
 # Elements of a chunk of per-sample gradients in the general path.
 _CHUNK_ELEMENTS = 1 << 25
 
 
-def sum_over_samples(net, terms, X, *fields, power=2):
+def sum_over_samples(
+    net: FastLoop, terms: Terms, X: torch.Tensor, *fields: torch.Tensor, power: int = 2
+) -> torch.Tensor:
     """Sum of ``|gradient|**power`` over rows and terms, for each trained parameter.
 
     Where each parameter belongs to a linear layer that sees every row once, the gradient of a row is the outer product
@@ -38,16 +47,16 @@ def sum_over_samples(net, terms, X, *fields, power=2):
         layers = _linear_layers(net, module, X)
         if layers is not None:
             return _by_layers(net, module, layers, terms, X, fields, power)
-        return _by_rows(net, module, terms, X, fields, power)
+        return _by_rows(module, terms, X, fields, power)
 
 
-def _linear_layers(net, module, X):
+def _linear_layers(net: FastLoop, module: nn.Module, X: torch.Tensor) -> list[nn.Linear] | None:
     """Linear layers that own all trained parameters and each see (n_rows, n_inputs) exactly once; else None."""
     layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear) and not is_frozen(layer)]
     owned = [id(p) for layer in layers for p in layer.parameters()]
     if not {id(p) for p in net.trainable()} <= set(owned) or len(set(owned)) != len(owned):
         return None
-    calls: list[tuple] = []
+    calls: list[tuple[nn.Module, int]] = []
     hooks = [
         layer.register_forward_pre_hook(lambda layer, args: calls.append((layer, args[0].ndim))) for layer in layers
     ]
@@ -61,13 +70,27 @@ def _linear_layers(net, module, X):
     return layers if once and all(ndim == 2 for _, ndim in calls) else None
 
 
-def _by_layers(net, module, layers, terms, X, fields, power):
-    total = {p: torch.zeros_like(p) for p in net.trainable()}
-    for rows in zip(*(t.split(8192) for t in (X, *fields)), strict=True):
+def _by_layers(
+    net: FastLoop,
+    module: nn.Module,
+    layers: Sequence[nn.Linear],
+    terms: Terms,
+    X: torch.Tensor,
+    fields: Sequence[torch.Tensor],
+    power: int,
+) -> torch.Tensor:
+    total: dict[torch.Tensor, torch.Tensor] = {p: torch.zeros_like(p) for p in net.trainable()}
+    for rows in zip(*(torch.split(t, 8192) for t in (X, *fields)), strict=True):
         entered: dict[nn.Module, torch.Tensor] = {}
         left: dict[nn.Module, torch.Tensor] = {}
 
-        def note(layer, args, output, entered=entered, left=left):
+        def note(
+            layer: nn.Module,
+            args: tuple[torch.Tensor, ...],
+            output: torch.Tensor,
+            entered: dict[nn.Module, torch.Tensor] = entered,
+            left: dict[nn.Module, torch.Tensor] = left,
+        ) -> None:
             entered[layer], left[layer] = args[0].detach(), output
 
         hooks = [layer.register_forward_hook(note) for layer in layers]
@@ -91,10 +114,14 @@ def _by_layers(net, module, layers, terms, X, fields, power):
     return torch.cat([total[p].detach().reshape(-1) for p in net.trainable()])
 
 
-def _by_rows(net, module, terms, X, fields, power):
+def _by_rows(
+    module: nn.Module, terms: Terms, X: torch.Tensor, fields: Sequence[torch.Tensor], power: int
+) -> torch.Tensor:
     trained = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
 
-    def function(parameters, k, x, *row_fields):
+    def function(
+        parameters: dict[str, torch.Tensor], k: int, x: torch.Tensor, *row_fields: torch.Tensor
+    ) -> torch.Tensor:
         outputs = call_with(module, parameters, x[None])
         return terms(outputs, *(f[None] for f in row_fields))[k][0]
 
@@ -102,7 +129,7 @@ def _by_rows(net, module, terms, X, fields, power):
         n_terms = len(terms(module(X[:1]), *(f[:1] for f in fields)))
     total = [torch.zeros_like(p) for p in trained.values()]
     n_rows = max(1, _CHUNK_ELEMENTS // sum(p.numel() for p in trained.values()))
-    for rows in zip(*(t.split(n_rows) for t in (X, *fields)), strict=True):
+    for rows in zip(*(torch.split(t, n_rows) for t in (X, *fields)), strict=True):
         for k in range(n_terms):
             in_dims = (None, None, *(0 for _ in rows))
             gradients = vmap(grad(function), in_dims=in_dims, randomness="different")(trained, k, *rows)

@@ -13,7 +13,7 @@ import copy
 import io
 import itertools
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
@@ -89,14 +89,14 @@ def partial_fit_together(estimators: Sequence[Any], calls: Sequence[Mapping[str,
 def _check_alike(estimators: Sequence[Any]) -> None:
     """Raise unless estimators are of one class with equal parameters, but for random states."""
     first, *others = estimators
-    expected = _parameters(first)
+    expected = _compared(first)
     for other in others:
         if type(other) is not type(first):
             raise ValueError(
                 f"Only estimators of one class learn stacked, but there are {type(first).__name__} and "
                 f"{type(other).__name__}; call partial_fit_together for each class by itself."
             )
-        own = _parameters(other)
+        own = _compared(other)
         for name in [*expected, *(set(own) - set(expected))]:
             if name not in own or name not in expected or not _same(expected[name], own[name]):
                 values = " and ".join(repr(p[name]) if name in p else "none" for p in (expected, own))
@@ -106,7 +106,7 @@ def _check_alike(estimators: Sequence[Any]) -> None:
                 )
 
 
-def _parameters(estimator: Any) -> dict[str, Any]:
+def _compared(estimator: Any) -> dict[str, Any]:
     """Parameters by name, with those of nested estimators instead of these; without random states."""
     parameters = estimator.get_params(deep=True)
     nested = {name for name in parameters if any(other.startswith(f"{name}__") for other in parameters)}
@@ -130,7 +130,7 @@ def _same(a: Any, b: Any) -> bool:
     if isinstance(a, nn.Module):
         return repr(a) == repr(b) and _same(list(a.state_dict().values()), list(b.state_dict().values()))
     if hasattr(a, "get_params") and not isinstance(a, type):
-        own, others = _parameters(a), _parameters(b)
+        own, others = _compared(a), _compared(b)
         return own.keys() == others.keys() and all(_same(value, others[name]) for name, value in own.items())
     try:
         equal = a == b
@@ -151,6 +151,8 @@ def _can_be_stacked(estimators: Sequence[Any], calls: Sequence[Call]) -> bool:
     """Whether one forward pass can serve all: equal architectures, no randomness or state in it, equal loss."""
     net, call = estimators[0].net_, calls[0]
     if net.callbacks or net.train_split or net.batch_size == -1 or not net.trainable():
+        return False
+    if not is_idle(estimators[0], "learn_batch"):  # other steps than one of the optimiser
         return False
     if any(isinstance(layer, nn.Dropout) for layer in net.module_.modules()) or list(net.module_.buffers()):
         return False
@@ -232,6 +234,7 @@ class _Stack:
         if self.steps is None:
             self._hand_back()
             return False
+        self.move: Callable[[Rows], tuple[torch.Tensor, torch.Tensor | None]]
         self.move = recorded(self._move_all, self.theta, self.steps)
         self.pinned = None
         if self.follows and isinstance(self.move, Recorded):
@@ -312,12 +315,13 @@ class _Stack:
         for estimator, call, part in zip(self.estimators, self.calls, parts, strict=True):
             estimator.before_step(call, part)
         draws = [part.memory for part in parts]
-        if all(isinstance(drawn, Drawn) for drawn in draws) and len(set(map(len, draws))) == 1:
+        are_drawn = all(isinstance(drawn, Drawn) for drawn in draws)
+        if self.memory is not None and are_drawn and len(set(map(len, draws))) == 1:
             for part in parts:
                 part.memory = None
             if any(part.names() != batch.names() for part in parts):
                 batch = stacked(parts)
-            batch.memory = self.memory.gather(draws)  # type: ignore[union-attr]
+            batch.memory = self.memory.gather(draws)
             return batch
         if draws == [None] * len(parts) and all(part.names() == batch.names() for part in parts):
             return batch

@@ -40,7 +40,7 @@ class GatedModule(nn.Module):
         self.module = module
         self.s = s
         self.layers = _chain(module)
-        self.widths = [module.get_submodule(name).weight.shape[0] for name in self.layers[:-1]]
+        self.widths: list[int] = [self.layer(name).weight.shape[0] for name in self.layers[:-1]]
         self.embedding = nn.Parameter(torch.randn(sum(self.widths)))
 
     @property
@@ -48,10 +48,14 @@ class GatedModule(nn.Module):
         """The head of the module."""
         return head_of(self.module)
 
+    def layer(self, name: str) -> Any:
+        """A layer of the module, linear or convolutional."""
+        return self.module.get_submodule(name)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Outputs of the gated module for the rows ``x``."""
-        gates = F.threshold(torch.sigmoid(self.s * self.embedding), _CLOSED, 0.0).split(self.widths)
-        readers = {name: self.module.get_submodule(name).weight for name in self.layers[1:]}
+        gates = torch.split(F.threshold(torch.sigmoid(self.s * self.embedding), _CLOSED, 0.0), self.widths)
+        readers: dict[str, torch.Tensor] = {name: self.layer(name).weight for name in self.layers[1:]}
         gated = {_weight(n): w * read_by(w, gate) for (n, w), gate in zip(readers.items(), gates, strict=True)}
         return call_with(self.module, gated, x)
 
@@ -189,7 +193,8 @@ class HATClassifier(PerTaskClassifier):
         self._set_embedding(*part["embedding"])
 
     def _embedding(self) -> nn.Parameter:
-        return self.net_.module_.embedding
+        embedding: nn.Parameter = self.net_.module_.embedding
+        return embedding
 
     def _set_embedding(self, values: torch.Tensor) -> None:
         """The embedding of another task, of which the optimiser knows nothing."""
@@ -205,8 +210,8 @@ class HATClassifier(PerTaskClassifier):
 
     def task_network(self, part: Part) -> nn.Module:
         """The network with the gates of a task."""
-        module: Any = super().task_network(part)
-        module.embedding.copy_(*part["embedding"])
+        module = super().task_network(part)
+        module.get_parameter("embedding").copy_(*part["embedding"])
         return module
 
     @property
@@ -229,11 +234,11 @@ class HATClassifier(PerTaskClassifier):
 
     def _freedom(self, used: torch.Tensor, is_first: bool) -> torch.Tensor:
         """1 − min(A_i, A_j) for each parameter; what belongs to no unit is free only until there are other tasks."""
-        gated: Any = self.net_.module_
-        freedom: dict[nn.Parameter, torch.Tensor] = {p: torch.full_like(p, is_first) for p in self.net_.trainable()}
+        gated: GatedModule = self.net_.module_
+        freedom: dict[torch.Tensor, torch.Tensor] = {p: torch.full_like(p, is_first) for p in self.net_.trainable()}
         reads = torch.ones((), device=used.device)
-        for name, own in zip(gated.layers, used.split(gated.widths), strict=False):
-            layer = gated.module.get_submodule(name)
+        for name, own in zip(gated.layers, torch.split(used, gated.widths), strict=False):
+            layer = gated.layer(name)
             by_unit = own.view(-1, *(1 for _ in layer.weight.shape[1:]))
             reads = reads if reads.ndim == 0 else read_by(layer.weight, reads)
             freedom[layer.weight] = (1 - torch.minimum(by_unit, reads)).expand_as(layer.weight)

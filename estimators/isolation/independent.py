@@ -57,7 +57,7 @@ class Independent(ContinualEstimator):
         else:
             seed = int(call.rng("learner").integers(2**31))
             learner = self.learner_class(net=None if self.net is None else clone(self.net), random_state=seed)
-            learner.pure_steps = True  # it does nothing but train
+            learner.pure_steps = True  # it only trains
         learner.partial_fit(call.X, call.y, task_id=key)
         self.learners_ = {**learners, key: learner}
         if self.integration == "gate":
@@ -76,6 +76,7 @@ class Independent(ContinualEstimator):
             seed = int(call.rng("gate").integers(2**31))
             mean = X.mean(axis=0)
             gate = mean, float(np.std(X - mean)) or 1.0, NetworkRegressor(coder, random_state=seed)
+            gate[2].pure_steps = True
         mean, scale, learner = copy.deepcopy(gate)
         inputs = (X - mean) / scale
         learner.partial_fit(inputs, inputs, task_id="inputs")
@@ -270,14 +271,17 @@ class IndependentRegressor(Independent, ContinualRegressor):
 
     def predictions(self, X: NDArray[Any]) -> NDArray[Any]:
         """Predictions of the network that answers, or the mean."""
-        answers = np.stack([learner.predict(X) for learner in self.all_learners()])
+        answers: NDArray[Any] = np.stack([learner.predict(X) for learner in self.all_learners()])
         if self.integration == "gate":
-            return answers[self.gate_errors(X).argmin(axis=0), np.arange(len(X))]
-        return answers.mean(axis=0)
+            chosen: NDArray[Any] = answers[self.gate_errors(X).argmin(axis=0), np.arange(len(X))]
+            return chosen
+        mean: NDArray[Any] = answers.mean(axis=0)
+        return mean
 
     def task_predictions(self, X: NDArray[Any], task_id: Hashable) -> NDArray[Any]:
         """Predictions of the task's network."""
-        return self.learners_[task_id].predict(X)
+        predictions: NDArray[Any] = self.learners_[task_id].predict(X)
+        return predictions
 
 
 def _log(p: NDArray[np.float64]) -> NDArray[np.float64]:

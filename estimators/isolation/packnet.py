@@ -160,7 +160,7 @@ def _names(module: nn.Module) -> list[str]:
     return [name for name, p in module.named_parameters() if p.requires_grad]
 
 
-def _prunable(module: nn.Module) -> dict[str, nn.Parameter]:
+def _prunable(module: nn.Module) -> dict[str, torch.Tensor]:
     """Trained weights of linear and convolutional layers, without the head's, by name."""
     layers = (nn.Linear, nn.modules.conv._ConvNd)
     return {

@@ -128,7 +128,7 @@ class PerTaskClassifier(NetworkStrategy, ContinualClassifier):
             yield "weights", [kept for kept in part.values() if isinstance(kept, tuple)]
 
 
-def _head_parameters(module: nn.Module) -> list[nn.Parameter]:
+def _head_parameters(module: nn.Module) -> list[torch.Tensor]:
     head = head_of(module)
     return [p for p in (head.weight, head.bias) if p is not None]
 
@@ -198,4 +198,5 @@ def _relative_entropy(log_p: NDArray[np.float64]) -> NDArray[np.float64]:
     """Entropy of each row as a share of the largest that is possible; 1 where there is only one class."""
     if log_p.shape[1] == 1:
         return np.ones(len(log_p))
-    return -(np.exp(log_p) * log_p).sum(axis=1) / np.log(log_p.shape[1])
+    entropy: NDArray[np.float64] = -(np.exp(log_p) * log_p).sum(axis=1)
+    return entropy / float(np.log(log_p.shape[1]))

@@ -35,6 +35,7 @@ class EWC(NetworkStrategy):
     importance_: torch.Tensor
     anchor_: torch.Tensor
     fisher_: torch.Tensor
+    n_fisher_rows_: int
 
     def __init__(
         self,

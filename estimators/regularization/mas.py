@@ -25,6 +25,7 @@ class MAS(NetworkStrategy):
     importance_: torch.Tensor
     anchor_: torch.Tensor
     sensitivity_: torch.Tensor
+    n_sensitivity_rows_: int
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 from skorch import NeuralNet
@@ -50,6 +50,9 @@ class VAE(nn.Module):
     torch.Size([3, 4])
     """
 
+    loc: torch.Tensor
+    scale: torch.Tensor
+
     def __init__(self, n_inputs: int, hidden_units: Sequence[int], latent_size: int, bernoulli: bool) -> None:
         super().__init__()
         self.latent_size, self.bernoulli = latent_size, bernoulli
@@ -71,11 +74,13 @@ class VAE(nn.Module):
 
     def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and logarithm of the variance of q(z | x)."""
-        return self.to_code(self.encoder(x if self.bernoulli else (x - self.loc) / self.scale)).chunk(2, dim=1)
+        code: torch.Tensor = self.to_code(self.encoder(x if self.bernoulli else (x - self.loc) / self.scale))
+        mean, log_variance = code.chunk(2, dim=1)
+        return mean, log_variance
 
     def log_likelihood(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """Log p(x | z) of each row; a Gaussian density is that of the scaled inputs."""
-        decoded = self.head(self.decoder(z))
+        decoded: torch.Tensor = self.head(self.decoder(z))
         if self.bernoulli:
             return -F.binary_cross_entropy_with_logits(decoded, x, reduction="none").sum(1)
         log_variance = self._log_variance()
@@ -113,7 +118,7 @@ class VAE(nn.Module):
         torch.Tensor of shape (n_rows, n_inputs)
         """
         z = torch.randn(n_rows, self.latent_size, generator=generator).to(self.head.weight)
-        decoded = self.head(self.decoder(z))
+        decoded: torch.Tensor = self.head(self.decoder(z))
         if self.bernoulli:
             return decoded.sigmoid()
         noise = torch.randn(decoded.shape, generator=generator).to(decoded)
@@ -172,7 +177,8 @@ class GeneratorLearning(PlainLearning):
         return (1 - self.weight) * loss + self.weight * self._bound_loss(batch.memory)
 
     def _bound_loss(self, rows: Rows) -> torch.Tensor:
-        return -self.net.module_.evidence_bound(rows.x, rows.noise).mean() / rows.x.shape[1]
+        vae: VAE = self.net.module_
+        return -vae.evidence_bound(rows.x, rows.noise).mean() / int(rows.x.shape[1])
 
 
 class GenerativeReplayClassifier(NetworkClassifier):
@@ -300,15 +306,15 @@ class GenerativeReplayClassifier(NetworkClassifier):
     def consolidate(self) -> None:
         """Network and generator as they are stand for the old data."""
         self.teacher_ = frozen_copy(self.net_.module_)
-        self.old_generator_ = frozen_copy(self.generator_.module_)
-        self.old_outputs_ = self.learned_outputs_
+        self.old_generator_ = cast(VAE, frozen_copy(self.generator_.module_))
+        self._old_outputs_ = self._learned_outputs_
 
     def before_training(self, call: Call) -> None:
         """The weight of what is replayed, and the groups of outputs over which."""
         k, state = call.experience, call.state
         state.w = (k - 1) / k if self.replay_weight == "balanced" else self.replay_weight
         if hasattr(self, "old_generator_"):
-            state.old_outputs = [self.on_device(outputs) for outputs in self.old_outputs_]
+            state.old_outputs = [self.on_device(outputs) for outputs in self._old_outputs_]
         if not hasattr(self, "generator_"):
             with call.seeded("begin"):
                 self.generator_ = self._new_generator(call.rows.x)
@@ -338,7 +344,8 @@ class GenerativeReplayClassifier(NetworkClassifier):
         new, old = forward_together(forward, batch.x, batch.memory.x)
         w, targets = call.state.w, batch.memory.targets
         losses = [self._replay_loss(call, old, targets, group) for group in range(len(call.state.old_outputs))]
-        return (1 - w) * call.objective.loss(new, batch.y) + w * sum(losses[1:], losses[0]) / len(losses)
+        loss: torch.Tensor = (1 - w) * call.objective.loss(new, batch.y) + w * sum(losses[1:], losses[0]) / len(losses)
+        return loss
 
     def _replay_loss(self, call: Call, outputs: torch.Tensor, targets: torch.Tensor, group: int) -> torch.Tensor:
         """Loss of made-up rows over the outputs of an old group."""
@@ -380,4 +387,4 @@ class GenerativeReplayClassifier(NetworkClassifier):
         learning = GeneratorLearning(self.generator_, old, call.state.w, call.generator)
         rows = Rows(x=x, y=call.rows.y)
         train(self.generator_, learning, Call(rows=rows), call.torch_generator("generator"))
-        self.learned_outputs_ = [self.seen_outputs_ if c is None else c for c in self.output_groups_.values()]
+        self._learned_outputs_ = [self.seen_outputs_ if c is None else c for c in self.output_groups_.values()]

@@ -71,7 +71,7 @@ def tape_for_cuda():
     recording = type("Counted", (OnTape,), {})
     with (
         mock.patch.object(graph, "Recording", recording),
-        mock.patch.object(graph, "_WARM_UP", 2),
+        mock.patch.object(graph, "WARM_UP", 2),
         mock.patch.object(graph, "can_record", lambda theta, steps: steps.settings() is not None),
     ):
         yield recording

@@ -87,7 +87,7 @@ def tape(monkeypatch):
     """Make the CPU a device that has graphs; returns the class that counts recordings."""
     recording = type("Counted", (OnTape,), {})
     monkeypatch.setattr(graph_module, "Recording", recording)
-    monkeypatch.setattr(graph_module, "_WARM_UP", 2)
+    monkeypatch.setattr(graph_module, "WARM_UP", 2)
     monkeypatch.setattr(graph_module, "can_record", lambda theta, steps: steps.settings() is not None)
     return recording
 

@@ -1,0 +1,12 @@
+from .results import Results as Results
+from .runs.runner import Interrupted as Interrupted
+from .runs.runner import WorkerDied as WorkerDied
+from .runs.runner import run_benchmark as run_benchmark
+from .runs.specs import StrategySpec as StrategySpec
+from .runs.specs import StreamSpec as StreamSpec
+from .runs.suites import Suite as Suite
+from .runs.suites import SuiteError as SuiteError
+from .runs.suites import load_suite as load_suite
+from .runs.suites import suite_names as suite_names
+from .store import Store as Store
+from .store import StoreError as StoreError

@@ -1,0 +1,1 @@
+"""Replication: published results, run again with their settings and compared."""

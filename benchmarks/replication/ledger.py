@@ -1,0 +1,152 @@
+"""The ledger: the cells that claims need, and what was measured, from a store, compared with what was published."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from .claims import Claim
+
+# Everything heavy is imported where it is used, so that the list of claims is there at once.
+if TYPE_CHECKING:
+    from ..runs.cell import Cell
+    from ..store import Store
+
+
+def plan(claims: Iterable[Claim], seeds: int, data_home: str | None = None) -> list[Cell]:
+    """List the cells that claims need, each once, ordered by seed: a run that is stopped has fewer seeds of all claims.
+
+    Parameters
+    ----------
+    claims, seeds, data_home
+        As for :func:`cells_of`.
+
+    Returns
+    -------
+    list of Cell
+    """
+    cells = itertools.chain.from_iterable(cells_of(claims, seeds, data_home).values())
+    return sorted({cell.key: cell for cell in cells}.values(), key=lambda cell: cell.seed)
+
+
+def cells_of(
+    claims: Iterable[Claim], seeds: int | Sequence[int], data_home: str | None = None
+) -> dict[str, list[Cell]]:
+    """List the cells of each claim; data are loaded, nothing is learned.
+
+    Parameters
+    ----------
+    claims : iterable of Claim
+    seeds : int or sequence of int
+        Seeds, or how many.
+    data_home : str, default=None
+        Folder of downloaded data.
+
+    Returns
+    -------
+    dict of str to list of Cell
+        By name of the claim; a cell for each seed.
+
+    Raises
+    ------
+    ValueError
+        If a strategy does not exist or has no such parameter.
+    OSError
+        If data are missing.
+    """
+    from ..runs.runner import plan_cells
+
+    return {
+        claim.name: plan_cells(
+            {f"{claim.key}/{claim.method.name}": claim.strategy_spec()},
+            {f"{claim.key}/{claim.number.stream}": claim.stream_spec(data_home)},
+            seeds=seeds,
+            device="cpu",
+        )
+        for claim in claims
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What was measured for a claim; accuracies in percent.
+
+    Parameters
+    ----------
+    claim : Claim
+    n_seeds : int
+        Number of runs that finished.
+    mean, low, high : float
+        Mean over them and the ends of its 95 % confidence interval (Student's t); NaN where unknown.
+    error : str, default=""
+        What failed runs say.
+    versions : str, default=""
+        Versions of Python and the packages, as JSON.
+    """
+
+    claim: Claim
+    n_seeds: int = 0
+    mean: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    error: str = ""
+    versions: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """One of "pass", "fail", "error" (a run failed) and "not run"."""
+        if self.error:
+            return "error"
+        if not self.n_seeds:
+            return "not run"
+        low, high = self.claim.bounds
+        return "pass" if low <= self.mean <= high else "fail"
+
+    @property
+    def holds(self) -> bool:
+        """Whether it passes, or fails for a reason that the claim notes."""
+        return self.verdict == "pass" or (self.verdict == "fail" and bool(self.claim.note))
+
+    @property
+    def measured(self) -> str:
+        """The mean with the half-width of its confidence interval, as text."""
+        from ...reports.formats import accuracy
+
+        return accuracy(self.mean / 100, self.low / 100, self.high / 100)
+
+
+def outcomes(claims: Iterable[Claim], store: Store, data_home: str | None = None) -> list[Outcome]:
+    """Compare claims with what a store has, all its seeds.
+
+    Parameters
+    ----------
+    claims : iterable of Claim
+    store : Store
+    data_home : str, default=None
+        Folder of downloaded data: they are part of what identifies a run.
+
+    Returns
+    -------
+    list of Outcome
+    """
+    from ...reports import cell_metrics
+    from ...reports.tables import student_interval
+
+    claims = list(claims)
+    seeds = sorted(set(store.results().runs["seed"].tolist())) or [0]
+    keys = {name: [cell.key for cell in cells] for name, cells in cells_of(claims, seeds, data_home).items()}
+    results = store.results(set(itertools.chain.from_iterable(keys.values())))
+    runs = results.runs.assign(accuracy=cell_metrics(results)["average_accuracy"]).set_index("cell")
+    found = []
+    for claim in claims:
+        rows = runs.loc[runs.index.intersection(keys[claim.name])]
+        done = rows[rows["status"] == "ok"]
+        outcome = Outcome(claim, len(done), error="; ".join(rows["error"].dropna().unique()))
+        if len(done):
+            mean, _, low, high = (float(value) for value in student_interval(100 * done["accuracy"].to_numpy()))
+            outcome = dataclasses.replace(outcome, mean=mean, low=low, high=high, versions=done["versions"].max())
+        found.append(outcome)
+    return found

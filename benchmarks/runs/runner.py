@@ -1,0 +1,299 @@
+"""The runner: plan cells, run those that are not stored yet, store each as soon as it is finished."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from joblib import Parallel, delayed
+from tqdm import tqdm
+
+from ...datasets.streams import Stream
+from ..results import Facts, Results
+from ..store import Store
+from .cell import Cell, StreamSource, open_stream, run_stacked
+from .specs import StrategySpec
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user stopped a benchmark; the message says how to go on."""
+
+
+class WorkerDied(RuntimeError):
+    """A process that ran cells was killed from outside."""
+
+
+def run_benchmark(
+    strategies: Mapping[str, Any],
+    streams: Mapping[str, StreamSource] | Iterable[Stream],
+    *,
+    seeds: int | Sequence[int] = 3,
+    n_jobs: int = -1,
+    device: str = "cpu",
+    store: Store | str | os.PathLike[str] | None = None,
+    stack_seeds: bool = False,
+    progress: bool = True,
+) -> Results:
+    """Let every strategy learn every stream with every seed, and measure accuracy, time and memory.
+
+    Parameters
+    ----------
+    strategies : mapping of str to estimator or StrategySpec
+        Unfitted estimators by name: those of forgetless, pipelines, and any classifier of scikit-learn's kind with
+        ``partial_fit``. In a clone, every parameter called ``random_state`` is set to the seed, and every parameter
+        called ``device`` to the device, at any depth.
+    streams : mapping of str to (Stream, StreamSpec or callable), or iterable of Stream
+        A callable gets a seed and returns a stream; a :class:`StreamSpec` is the same by name. A ``Stream`` is the
+        same for all seeds.
+    seeds : int or sequence of int, default=3
+        Seeds, or how many: 0, 1, ...
+    n_jobs : int, default=-1
+        Number of cells that run in parallel, as in joblib; a joblib backend chosen with ``joblib.parallel_config`` is
+        used. Each cell has one thread, so scores do not depend on this number.
+    device : {"cpu", "cuda", "auto"}, default="cpu"
+        Where networks compute. "auto": on a GPU if there is one.
+    store : Store, str or path-like, default=None
+        Where finished cells are kept, as for :class:`Store`. Cells already there are not run again unless they failed.
+        ``None``: nothing is kept but what is returned.
+    stack_seeds : bool, default=False
+        Train all seeds of a strategy on a stream as one stacked network, where the strategy allows it: several small
+        networks cost little more than one. Scores are those of seeds trained one by one up to rounding, so the cells
+        are others; seconds are a seed's share.
+    progress : bool, default=True
+        Show progress and the time left on the standard error stream.
+
+    Returns
+    -------
+    Results
+        Of the cells asked for, also where the store has more.
+
+    Raises
+    ------
+    ValueError
+        If something is wrong with what was asked for; nothing has run then.
+    OSError
+        If data are missing, or the store cannot be used.
+    Interrupted
+        On Ctrl-C; finished cells are in the store.
+    WorkerDied
+        If a worker process was killed; finished cells are in the store.
+
+    Examples
+    --------
+    >>> from forgetless.datasets import load_iris, split_stream
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> stream = split_stream(load_iris(), n_experiences=3, random_state=0)
+    >>> results = run_benchmark({"Bayes": GaussianNB()}, [stream], seeds=1, n_jobs=1, progress=False)
+    >>> results
+    <Results: 1 cells (0 failed), 1 strategies, 1 streams, 1 seeds>
+    >>> results.scores.tail(3)[["trained_on", "tested_on"]].values.tolist()
+    [[2, 0], [2, 1], [2, 2]]
+    """
+    if n_jobs == 0:
+        raise ValueError("n_jobs is 0; give how many cells may run in parallel, or -1 for one per core.")
+    cells = plan_cells(strategies, streams, seeds=seeds, device=device, stack_seeds=stack_seeds)
+    with contextlib.ExitStack() as stack:
+        if not isinstance(store, Store):
+            store = stack.enter_context(Store(":memory:" if store is None else store))
+        return run_cells(cells, store, n_jobs=n_jobs, progress=progress)
+
+
+# --- planning ----------------------------------------------------------------------------------------------------
+
+
+def plan_cells(
+    strategies: Mapping[str, Any],
+    streams: Mapping[str, StreamSource] | Iterable[Stream],
+    *,
+    seeds: int | Sequence[int],
+    device: str,
+    stack_seeds: bool = False,
+) -> list[Cell]:
+    """List the cells of a benchmark; data are loaded, nothing is learned.
+
+    Parameters
+    ----------
+    strategies, streams, seeds, device, stack_seeds
+        As in :func:`run_benchmark`.
+
+    Returns
+    -------
+    list of Cell
+        Ordered by stream, seed, strategy.
+
+    Raises
+    ------
+    ValueError
+        If something asked for does not exist or makes no sense.
+    OSError
+        If data are missing.
+    """
+    estimators = {name: _estimator(name, strategy) for name, strategy in strategies.items()}
+    named = list(streams.items() if isinstance(streams, Mapping) else ((stream.name, stream) for stream in streams))
+    sources = dict(named)
+    if len(sources) < len(named):
+        raise ValueError("Two streams have the same name; give a mapping of names to streams.")
+    if not estimators or not sources:
+        raise ValueError(
+            f"There is nothing to run: {len(estimators)} strategies and {len(sources)} streams were given."
+        )
+    # What computes on the CPU anyway need not run again for another device, nor wait for torch to look for one.
+    on_device = {name for name, each in estimators.items() if any(map(_is_device, each.get_params()))}
+    device = _device(device, needed=bool(on_device))
+    cells: dict[str, Cell] = {}
+    for stream, source in sources.items():
+        for seed in _seeds(seeds):
+            definition = open_stream(source, seed).definition
+            for strategy, estimator in estimators.items():
+                used = device if strategy in on_device else "cpu"
+                stacked = stack_seeds and getattr(estimator, "pure_steps", False)
+                cell = Cell(strategy, stream, estimator, source, seed, used, definition, stacked)
+                twin = cells.setdefault(cell.key, cell)
+                if twin is not cell:
+                    names = f"{twin.strategy!r} on {twin.stream!r} and {strategy!r} on {stream!r}"
+                    raise ValueError(f"{names} are the same thing under two names; leave one out.")
+    return list(cells.values())
+
+
+def _estimator(name: str, strategy: Any) -> Any:
+    estimator = strategy.build() if isinstance(strategy, StrategySpec) else strategy
+    if isinstance(estimator, type):
+        raise ValueError(f"The strategy {name!r} is a class; give an object of it.")
+    if not all(hasattr(estimator, method) for method in ("get_params", "partial_fit", "predict")):
+        raise ValueError(
+            f"The strategy {name!r}, a {type(estimator).__name__}, cannot learn incrementally: it needs get_params, "
+            "partial_fit and predict (for a pipeline, use forgetless.estimators.make_incremental_pipeline)."
+        )
+    return estimator
+
+
+def _seeds(seeds: int | Sequence[int]) -> list[int]:
+    chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    if not chosen or len(set(chosen)) < len(chosen) or not all(0 <= seed < 2**32 for seed in chosen):
+        raise ValueError(f"seeds is {seeds}; give how many (at least 1), or different numbers from 0 to 2**32 - 1.")
+    return chosen
+
+
+def _is_device(parameter: str) -> bool:
+    return parameter.rpartition("__")[2] == "device"
+
+
+def _device(device: str, needed: bool) -> str:
+    if device not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device is {device!r}; give 'auto', 'cpu' or 'cuda'.")
+    if device == "cpu" or not needed:
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        raise ValueError("device is 'cuda', but torch finds no GPU here; use 'auto' or 'cpu'.")
+    return "cpu"
+
+
+# --- running -----------------------------------------------------------------------------------------------------
+
+
+def run_cells(cells: Sequence[Cell], store: Store, *, n_jobs: int, progress: bool) -> Results:
+    """Run the cells that the store lacks and return the results of all.
+
+    Parameters
+    ----------
+    cells : sequence of Cell
+    store : Store
+    n_jobs, progress
+        As in :func:`run_benchmark`.
+
+    Returns
+    -------
+    Results
+
+    Raises
+    ------
+    Interrupted
+        On Ctrl-C.
+    WorkerDied
+        If a worker process was killed.
+    StoreError
+        If the store cannot be written.
+    """
+    done = store.finished({cell.key: (cell.strategy, cell.stream) for cell in cells})
+    waiting = [cell for cell in cells if cell.key not in done]
+    if progress and done:
+        print(f"{len(done)} of {len(cells)} cells are in {store.name} already.", file=sys.stderr)
+    n_failed = 0
+    bar = tqdm(total=len(cells), initial=len(done), unit="cell", dynamic_ncols=True, disable=not progress)
+    try:
+        with bar, _running(waiting, n_jobs) as finished:
+            for facts in finished:
+                store.write(facts)
+                n_failed += facts.run["status"] == "failed"
+                bar.set_postfix(failed=n_failed, refresh=False)
+                bar.update()
+    except KeyboardInterrupt:
+        raise Interrupted(f"Stopped. {_kept(store, cells)}") from None
+    except BrokenProcessPool:
+        raise WorkerDied(
+            f"A worker process was killed, perhaps because memory ran out (fewer jobs need less). {_kept(store, cells)}"
+        ) from None
+    return store.results([cell.key for cell in cells])
+
+
+def _kept(store: Store, cells: Sequence[Cell]) -> str:
+    if store.name == ":memory:":
+        return "Nothing was kept; name a store to be able to go on after a stop."
+    n_stored = len(store.finished({cell.key: (cell.strategy, cell.stream) for cell in cells}))
+    return f"{n_stored} of {len(cells)} cells are kept in {store.name}; do the same again to run only the rest."
+
+
+@contextlib.contextmanager
+def _running(cells: Sequence[Cell], n_jobs: int) -> Iterator[Iterator[Facts]]:
+    """Give facts as cells finish; on the way out, stop what still runs."""
+    # A batch would hold finished cells back until its last one, and a kill would lose them.
+    parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
+    groups = parallel(delayed(_job)(group, os.getpid()) for group in _groups(cells))
+    try:
+        yield itertools.chain.from_iterable(groups)
+    finally:
+        with warnings.catch_warnings(action="ignore"):  # joblib's advice for those who leave early
+            groups.close()
+
+
+def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Divide cells into jobs: one for each cell, but one for all stacked seeds."""
+    groups: dict[tuple[str, ...], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.strategy, cell.stream) if cell.stacked else (cell.key,), []).append(cell)
+    return list(groups.values())
+
+
+def _job(cells: Sequence[Cell], runner: int) -> list[Facts]:
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.pid == runner:
+        _tie_to(runner)
+    return run_stacked(cells)
+
+
+@functools.cache
+def _tie_to(parent: int) -> None:
+    """Let this worker leave Ctrl-C to the runner, and outlive it by no more than a second."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        signal.raise_signal(signal.SIGKILL)  # an exception would end only this thread
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,270 @@
+"""Strategies and streams by name: small descriptions from which each job makes its own objects."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import importlib
+import importlib.metadata
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ...datasets.streams import Stream
+
+ENTRY_POINTS = "forgetless.strategies"
+
+
+def nearest(name: str, names: Collection[str]) -> str:
+    """Suggest the name that was probably meant.
+
+    Parameters
+    ----------
+    name : str
+        The unknown name.
+    names : collection of str
+        The known ones.
+
+    Returns
+    -------
+    str
+        ``" (did you mean ...?)"``, or the known names if none is near.
+
+    Examples
+    --------
+    >>> nearest("quik", ["mnist", "quick"])
+    " (did you mean 'quick'?)"
+    """
+    folded = {known.casefold(): known for known in names}
+    near = difflib.get_close_matches(name.casefold(), folded, n=1)
+    return f" (did you mean {folded[near[0]]!r}?)" if near else f" (known: {', '.join(sorted(names))})"
+
+
+def strategy_names() -> list[str]:
+    """List the strategies that can be named: ours, and those that installed packages declare.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> "EWCClassifier" in strategy_names()
+    True
+    """
+    from ...estimators.registry import strategy_modules
+
+    # Scores are accuracies, so regressors have no place in a benchmark.
+    ours = [name for name in strategy_modules() if name.endswith("Classifier")]
+    return [*ours, *sorted(importlib.metadata.entry_points(group=ENTRY_POINTS).names)]
+
+
+def short_name(estimator: str) -> str:
+    """Name a strategy by its class: ours without ``Classifier``, which they all are; others by the whole name.
+
+    Parameters
+    ----------
+    estimator : str
+        As for :func:`load_class`.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> short_name("EWCClassifier"), short_name("sklearn.linear_model.SGDClassifier")
+    ('EWC', 'SGDClassifier')
+    """
+    return estimator.rpartition(".")[2] if "." in estimator else estimator.removesuffix("Classifier")
+
+
+def load_class(name: str, *, any_module: bool = False, known: Collection[str] = ()) -> type:
+    """Find a class by name.
+
+    Parameters
+    ----------
+    name : str
+        One of ours (``"EWCClassifier"`` or ``"EWC"``), a name that an installed package declares in the entry point
+        group ``forgetless.strategies``, or an import path in scikit-learn (``"sklearn.naive_bayes.GaussianNB"``).
+    any_module : bool, default=False
+        Accept an import path into any module. Importing runs the module, so only a user may ask for it, never a file.
+    known : collection of str, default=()
+        Further names that may have been meant, for the message.
+
+    Returns
+    -------
+    class
+
+    Raises
+    ------
+    ValueError
+        If there is no such class, or the path leads out of scikit-learn.
+
+    Examples
+    --------
+    >>> load_class("sklearn.naive_bayes.GaussianNB").__name__
+    'GaussianNB'
+    """
+    from ... import estimators
+    from ...estimators.registry import strategy_modules
+
+    for candidate in (name, f"{name}Classifier"):
+        if candidate in strategy_modules() and candidate in strategy_names():
+            ours: type = getattr(estimators, candidate)
+            return ours
+    for entry_point in importlib.metadata.entry_points(group=ENTRY_POINTS, name=name):
+        declared: type = entry_point.load()
+        return declared
+    module_name, _, class_name = name.rpartition(".")
+    if not module_name:
+        names = {*known, *map(short_name, strategy_names())}
+        raise ValueError(f"There is no strategy {name!r}{nearest(short_name(name), names)}.")
+    if not (any_module or module_name.split(".")[0] == "sklearn"):
+        raise ValueError(
+            f"{name!r} is neither a strategy of forgetless nor in scikit-learn; a suite file may not import anything "
+            "else: name it with --strategies, or declare it in the entry point group 'forgetless.strategies'."
+        )
+    try:
+        found = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{name!r} cannot be imported: {error}.") from None
+    if not (isinstance(found, type) and hasattr(found, "get_params")):
+        raise ValueError(f"{name!r} is no scikit-learn estimator.")
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class StrategySpec:
+    """A strategy by name and parameters.
+
+    Parameters
+    ----------
+    estimator : str
+        As for :func:`load_class`.
+    params : mapping, default={}
+        Parameters for the estimator, nested ones too (``net__lr``).
+    net : mapping, default={}
+        Settings of the network that strategies with a parameter ``net`` get: ``hidden_units`` and parameters of
+        :class:`~forgetless.estimators.ContinualNet` (``lr``, ``max_epochs``, ``batch_size``).
+    preprocess : sequence of str, default=()
+        Import paths of transformers in scikit-learn; they and the estimator become an incremental pipeline.
+    any_module : bool, default=False
+        Whether ``estimator`` may be an import path into any module.
+
+    Examples
+    --------
+    >>> StrategySpec("sklearn.linear_model.SGDClassifier", {"alpha": 0.1}).build()
+    SGDClassifier(alpha=0.1)
+    """
+
+    estimator: str
+    params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    net: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    preprocess: tuple[str, ...] = ()
+    any_module: bool = False
+
+    def build(self) -> Any:
+        """Make the unfitted estimator.
+
+        Returns
+        -------
+        estimator
+
+        Raises
+        ------
+        ValueError
+            If a class or a parameter does not exist, or the class cannot learn incrementally.
+        """
+        cls = load_class(self.estimator, any_module=self.any_module)
+        if not (hasattr(cls, "partial_fit") and hasattr(cls, "predict")):
+            raise ValueError(f"{self.estimator!r} cannot learn incrementally: it needs partial_fit and predict.")
+        estimator = cls()
+        names = estimator.get_params(deep=False)
+        if "net" in names and self.net:
+            estimator.set_params(net=_build_net(self.net))
+        names = estimator.get_params(deep=True)
+        for name in self.params:
+            if name not in names:
+                raise ValueError(f"{self.estimator} has no parameter {name!r}{nearest(name, names)}.")
+        estimator.set_params(**self.params)
+        if not self.preprocess:
+            return estimator
+        from ...estimators import make_incremental_pipeline
+
+        return make_incremental_pipeline(*(load_class(path)() for path in self.preprocess), estimator)
+
+
+def _build_net(settings: Mapping[str, Any]) -> Any:
+    from ...estimators import MLP, ContinualNet
+
+    own = dict(settings)
+    if "hidden_units" in own:
+        own["module__hidden_units"] = tuple(own.pop("hidden_units"))
+    return ContinualNet(MLP, **own)
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamSpec:
+    """A stream by name and parameters; every job builds it for itself.
+
+    Parameters
+    ----------
+    dataset : str
+        A name for :func:`~forgetless.datasets.load_dataset`.
+    builder : {"split", "permuted"}
+    params : mapping, default={}
+        Parameters of the builder. ``random_state`` is the run's seed unless it is given here.
+    data_home : str, default=None
+        Folder of downloaded data; ``None``: scikit-learn's.
+
+    Examples
+    --------
+    >>> stream = StreamSpec("digits", "split", {"n_experiences": 5, "scenario": "task"}).build(seed=0)
+    >>> len(stream)
+    5
+    """
+
+    dataset: str
+    builder: str
+    params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    data_home: str | None = None
+
+    def build(self, seed: int, name: str | None = None) -> Stream:
+        """Build the stream.
+
+        Parameters
+        ----------
+        seed : int
+            The random state, if the parameters do not fix one.
+        name : str, default=None
+            Its name; ``None``: the builder's choice.
+
+        Returns
+        -------
+        Stream
+
+        Raises
+        ------
+        ValueError
+            If the dataset or the builder does not exist or a parameter is wrong.
+        OSError
+            If the data are neither on the disk nor can be downloaded.
+        """
+        from ... import datasets
+
+        builders: dict[str, Any] = {"split": datasets.split_stream, "permuted": datasets.permuted_stream}
+        if self.builder not in builders:
+            raise ValueError(f"There is no stream builder {self.builder!r}{nearest(self.builder, builders)}.")
+        dataset = _dataset(self.dataset, self.data_home)
+        stream: Stream = builders[self.builder](dataset, **{"random_state": seed, "name": name, **self.params})
+        return stream
+
+
+# A worker meets the same data in every cell; two cover a suite's current and next dataset.
+@functools.lru_cache(maxsize=2)
+def _dataset(name: str, data_home: str | None) -> Any:
+    from ...datasets import load_dataset
+
+    return load_dataset(name, data_home=data_home)

@@ -1,0 +1,323 @@
+"""Suites: TOML files that say which strategies learn which streams. Reading one executes nothing in it."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
+
+from .specs import StrategySpec, StreamSpec, load_class, nearest, short_name
+
+_FOLDER = Path(__file__).parent / "suites"
+
+
+class SuiteError(ValueError):
+    """A suite does not exist or something in it is wrong; the message names the place."""
+
+
+def _name(text: str) -> str:
+    # Names are chosen on the command line, separated by commas.
+    if not text.isprintable() or not text.strip() or "," in text:
+        raise ValueError("a name must be printable and have no comma")
+    return text
+
+
+def unique_names(items: list[Any]) -> list[Any]:
+    """Validate that no two items have the same name.
+
+    Parameters
+    ----------
+    items : list of objects with a name
+
+    Returns
+    -------
+    list
+        The same.
+
+    Raises
+    ------
+    ValueError
+        If two have the same name.
+    """
+    names = [item.name for item in items]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two have the name {name!r}; give each its own name")
+    return items
+
+
+Name = Annotated[str, AfterValidator(_name)]
+
+
+class TomlTable(BaseModel):
+    """A table in a TOML file: read only, without conversions, and without keys that it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class NetSettings(TomlTable):
+    """The network that all strategies with a network share; the defaults are those of the strategies themselves."""
+
+    hidden_units: list[PositiveInt] = [100]
+    lr: PositiveFloat = 0.01
+    max_epochs: PositiveInt = 20
+    batch_size: PositiveInt = 32
+
+
+class Strategy(TomlTable):
+    """A row of the leaderboard: what :class:`~forgetless.benchmarks.StrategySpec` takes, and a name."""
+
+    estimator: str
+    name: Name
+    params: dict[str, Any] = {}
+    preprocess: list[str] = []
+
+
+class _StreamTable(TomlTable):
+    name: Name
+    dataset: str
+    n_experiences: PositiveInt = 5
+    random_state: int | None = None
+
+
+class SplitStream(_StreamTable):
+    """A stream of :func:`~forgetless.datasets.split_stream`."""
+
+    builder: Literal["split"]
+    scenario: Literal["class", "task", "domain"] = "class"
+    class_order: str | list[Any] | None = None
+
+
+class PermutedStream(_StreamTable):
+    """A stream of :func:`~forgetless.datasets.permuted_stream`."""
+
+    builder: Literal["permuted"]
+    permute_first: bool = False
+
+
+def _complete_strategy(value: Any) -> Any:
+    """Let a text stand for a strategy without parameters, and the class for the name."""
+    if isinstance(value, str):
+        value = {"estimator": value}
+    if isinstance(value, dict) and isinstance(value.get("estimator"), str):
+        return {"name": short_name(value["estimator"]), **value}
+    return value
+
+
+def _complete_stream(value: Any) -> Any:
+    return {"builder": "split", **value} if isinstance(value, dict) else value
+
+
+_AnyStrategy = Annotated[Strategy, BeforeValidator(_complete_strategy)]
+_AnyStream = Annotated[SplitStream | PermutedStream, Field(discriminator="builder"), BeforeValidator(_complete_stream)]
+
+
+class Suite(TomlTable):
+    """What a suite file says.
+
+    Parameters
+    ----------
+    name : str
+    description : str, default=""
+    seeds : int, default=3
+        Number of seeds.
+    net : NetSettings
+        The network of all strategies that have one.
+    streams : list of SplitStream or PermutedStream
+    strategies : list of Strategy
+
+    Examples
+    --------
+    >>> suite = load_suite("quick")
+    >>> list(suite.stream_specs(["digits-class", "digits-task"]))
+    ['digits-class', 'digits-task']
+    """
+
+    name: Name
+    description: str = ""
+    seeds: PositiveInt = 3
+    net: NetSettings = NetSettings()
+    streams: Annotated[list[_AnyStream], AfterValidator(unique_names)]
+    strategies: Annotated[list[_AnyStrategy], AfterValidator(unique_names)]
+
+    def strategy_specs(self, names: Sequence[str] | None = None) -> dict[str, StrategySpec]:
+        """Say how to make the strategies.
+
+        Parameters
+        ----------
+        names : sequence of str, default=None
+            Those wanted: names in the suite, or other strategies as for
+            :func:`~forgetless.benchmarks.runs.specs.load_class`, with import paths into any module. ``None``: all of
+            the suite.
+
+        Returns
+        -------
+        dict of str to StrategySpec
+
+        Raises
+        ------
+        ValueError
+            If there is no such strategy.
+        """
+        net = self.net.model_dump()
+        ours = {
+            strategy.name: StrategySpec(strategy.estimator, strategy.params, net, tuple(strategy.preprocess))
+            for strategy in self.strategies
+        }
+        if names is None:
+            return ours
+        chosen: dict[str, StrategySpec] = {}
+        for name in names:
+            found = _matching(name, {key: (key,) for key in ours}) or _matching(
+                name, {key: (spec.estimator, short_name(spec.estimator)) for key, spec in ours.items()}
+            )
+            if found:
+                chosen |= {key: ours[key] for key in found}
+            else:
+                load_class(name, any_module=True, known=ours)
+                chosen[short_name(name)] = StrategySpec(name, net=net, any_module=True)
+        return chosen
+
+    def stream_specs(self, names: Sequence[str] | None = None, data_home: str | None = None) -> dict[str, StreamSpec]:
+        """Say how to make the streams.
+
+        Parameters
+        ----------
+        names : sequence of str, default=None
+            Names in the suite of those wanted; ``None``: all.
+        data_home : str, default=None
+            Folder of downloaded data.
+
+        Returns
+        -------
+        dict of str to StreamSpec
+
+        Raises
+        ------
+        ValueError
+            If there is no such stream.
+        """
+        specs = {}
+        for stream in self.streams:
+            params = stream.model_dump(exclude={"name", "dataset", "builder"}, exclude_none=True)
+            specs[stream.name] = StreamSpec(stream.dataset, stream.builder, params, data_home)
+        if names is None:
+            return specs
+        chosen: dict[str, StreamSpec] = {}
+        for name in names:
+            found = _matching(name, {key: (key,) for key in specs})
+            if not found:
+                raise ValueError(f"The suite {self.name!r} has no stream {name!r}{nearest(name, specs)}.")
+            chosen |= {key: specs[key] for key in found}
+        return chosen
+
+
+def _matching(name: str, known: Mapping[str, Iterable[str]]) -> list[str]:
+    return [key for key, texts in known.items() if name.casefold() in (text.casefold() for text in texts)]
+
+
+def suite_names() -> list[str]:
+    """List the suites that come with forgetless.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> suite_names()
+    ['mnist', 'quick']
+    """
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def load_suite(name_or_path: str | os.PathLike[str]) -> Suite:
+    """Read a suite.
+
+    Parameters
+    ----------
+    name_or_path : str or path-like
+        Name of a suite that comes with forgetless, or path of a TOML file.
+
+    Returns
+    -------
+    Suite
+
+    Raises
+    ------
+    SuiteError
+        If it does not exist, cannot be read, or has a wrong key or value.
+
+    Examples
+    --------
+    >>> load_suite("quick").seeds
+    3
+    >>> load_suite("quik")
+    Traceback (most recent call last):
+    ...
+    forgetless.benchmarks.runs.suites.SuiteError: There is no suite 'quik' (did you mean 'quick'?), nor a file of that
+    name.
+    """
+    name = os.fspath(name_or_path)
+    path = _FOLDER / f"{name}.toml" if name in suite_names() else Path(name)
+    try:
+        with path.open("rb") as file:
+            return Suite.model_validate(tomllib.load(file))
+    except FileNotFoundError:
+        raise SuiteError(
+            f"There is no suite {name!r}{nearest(name, suite_names())}, nor a file of that name."
+        ) from None
+    except OSError as error:
+        raise SuiteError(f"The suite {name!r} cannot be read: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SuiteError(f"The suite {name!r} is no TOML file: {error}.") from None
+    except ValidationError as error:
+        raise SuiteError(f"In the suite {name!r}, {_sentence(error)}.") from None
+
+
+_MODELS: dict[str, type[TomlTable]] = {
+    "net": NetSettings,
+    "strategies": Strategy,
+    "split": SplitStream,
+    "permuted": PermutedStream,
+}
+
+
+def _sentence(error: ValidationError) -> str:
+    """Say what is wrong first and foremost: an unknown key is often why another is missing."""
+    found = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    place = list(found["loc"])
+    model: type[TomlTable] = Suite
+    where = ""
+    if len(place) > 1 and place[0] in ("streams", "strategies"):
+        where = f" in number {int(place[1]) + 1} of {place[0]}"
+        model = _MODELS[str(place[2])] if place[0] == "streams" and len(place) > 2 else Strategy
+        place = place[3 if place[0] == "streams" else 2 :]
+    elif len(place) > 1:
+        where, model, place = f" in {place[0]}", _MODELS[str(place[0])], place[1:]
+    key = repr(str(place[0])) if place else "what is"
+    match found["type"]:
+        case "extra_forbidden":
+            return f"the key {key}{where} is unknown{nearest(str(place[0]), model.model_fields)}"
+        case "missing":
+            return f"the key {key}{where} is missing"
+        case "union_tag_invalid":
+            context = found["ctx"]
+            builders = context["expected_tags"].replace(", ", " or ")
+            return f"'builder'{where} is wrong: input should be {builders}, not {context['tag']!r:.60}"
+        case "value_error":
+            return f"{key}{where} is wrong: {found['ctx']['error']}"
+    return f"{key}{where} is wrong: {found['msg'][0].lower()}{found['msg'][1:]}, not {found['input']!r:.60}"

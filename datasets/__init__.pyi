@@ -1,0 +1,13 @@
+from .base import Dataset as Dataset
+from .mnist import load_mnist as load_mnist
+from .mnist import load_mnist32 as load_mnist32
+from .registry import DATASETS as DATASETS
+from .registry import load_dataset as load_dataset
+from .streams import Experience as Experience
+from .streams import Stream as Stream
+from .streams import permuted_stream as permuted_stream
+from .streams import split_stream as split_stream
+from .toy import load_breast_cancer as load_breast_cancer
+from .toy import load_digits as load_digits
+from .toy import load_iris as load_iris
+from .toy import load_wine as load_wine

@@ -1,0 +1,12 @@
+from .example import example_results as example_results
+from .findings import Finding as Finding
+from .metrics import METRICS as METRICS
+from .metrics import Metric as Metric
+from .page import write_html as write_html
+from .tables import ResultTables as ResultTables
+from .tables import cell_metrics as cell_metrics
+from .tables import leaderboard as leaderboard
+from .tables import summarize as summarize
+from .text import to_csv as to_csv
+from .text import to_markdown as to_markdown
+from .text import to_terminal as to_terminal

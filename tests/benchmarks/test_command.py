@@ -1,0 +1,382 @@
+"""The command, as a user starts it: in a process of its own, killed and interrupted for real."""
+
+import csv
+import io
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from helpers.processes import environment
+
+from forgetless import __version__
+from forgetless.benchmarks.command import main
+
+SUITE = """
+name = "small"
+seeds = 2
+strategies = [
+  { estimator = "sklearn.naive_bayes.GaussianNB" },
+  { estimator = "sklearn.linear_model.SGDClassifier", preprocess = ["sklearn.preprocessing.StandardScaler"] },
+]
+[[streams]]
+name = "iris-class"
+dataset = "iris"
+n_experiences = 3
+[[streams]]
+name = "iris-permuted"
+dataset = "iris"
+builder = "permuted"
+n_experiences = 2
+"""
+
+LEADERBOARD = [
+    *("stream", "strategy", "n_seeds", "average_accuracy", "average_accuracy_ci_low", "average_accuracy_ci_high"),
+    *("forgetting", "backward_transfer", "learning_accuracy", "fit_seconds", "predict_seconds"),
+    *("model_bytes", "replay_bytes", "state_bytes", "keeps"),
+]
+
+# A strategy that writes down each cell that starts, with its process, and takes its time.
+SLOW = """
+import os, time
+from pathlib import Path
+from sklearn.naive_bayes import GaussianNB
+class Slow(GaussianNB):
+    def __init__(self, random_state=None, priors=None, var_smoothing=1e-9):
+        super().__init__(priors=priors, var_smoothing=var_smoothing)
+        self.random_state = random_state
+    def partial_fit(self, X, y, classes=None):
+        if not hasattr(self, "classes_"):
+            with open("log", "a") as log:
+                print(self.random_state, os.getpid(), file=log)
+        end = time.monotonic() + float(os.environ["SLOW"]) / 3
+        while time.monotonic() < end and not Path("hurry").exists():
+            time.sleep(0.01)
+        return super().partial_fit(X, y, classes)
+class Deadly(GaussianNB):
+    def partial_fit(self, X, y, classes=None):
+        os._exit(9)
+class Failing(GaussianNB):
+    def partial_fit(self, X, y, classes=None):
+        raise RuntimeError("broken \\x1b[31m on purpose")
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "small.toml").write_text(SUITE)
+    (tmp_path / "slow_strategy.py").write_text(SLOW)
+    return tmp_path
+
+
+def start(folder, *args, **env):
+    return subprocess.Popen(
+        [sys.executable, "-m", "forgetless", *map(str, args)],
+        cwd=folder,
+        env=environment(folder, NO_COLOR="1", **env),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # a process group of its own, as a terminal gives to each command
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as a shell's foreground has it
+    )
+
+
+def forgetless(folder, *args, **env):
+    process = start(folder, *args, **env)
+    process.stdout_text, process.stderr_text = process.communicate(timeout=120)
+    return process
+
+
+@pytest.fixture
+def here(folder, monkeypatch, capsys):
+    """Run the command in this process, which is quicker; return exit code, output and errors."""
+
+    def here(*args):
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "argv", ["forgetless", *args])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        return (caught.value.code or 0, *capsys.readouterr())
+
+    return here
+
+
+def run_small(folder, *args, **env):
+    return forgetless(folder, "run", "small.toml", "--device", "cpu", *args, **env)
+
+
+def stored(folder, store="results.db"):
+    """Return the start of each finished cell, by strategy, stream and seed."""
+    if not (folder / store).exists():
+        return {}
+    connection = sqlite3.connect(folder / store, timeout=60)
+    try:
+        rows = connection.execute("SELECT strategy, stream, seed, started FROM runs WHERE status = 'ok'").fetchall()
+    except sqlite3.OperationalError:  # no tables yet
+        rows = []
+    connection.close()
+    return {tuple(names): started for *names, started in rows}
+
+
+def scores(folder, store):
+    connection = sqlite3.connect(folder / store)
+    rows = connection.execute("SELECT cell, trained_on, tested_on, score FROM scores ORDER BY 1, 2, 3").fetchall()
+    connection.close()
+    return rows
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
+
+def log_lines(folder):
+    path = folder / "log"
+    return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+# --- what it is for ----------------------------------------------------------------------------------------------
+
+
+def test_run_report_leaderboard(folder):
+    done = run_small(folder, "--n-jobs", 1)
+    assert done.returncode == 0, done.stderr_text
+    assert len(stored(folder)) == 8
+    assert "GaussianNB" in done.stdout_text
+    assert "The report is in report.html." in done.stdout_text
+    assert "8/8" in done.stderr_text
+    assert re.search(r"\[\d+:\d+<\d+:\d+", done.stderr_text)  # time used and time left
+    assert (folder / "report.html").read_text().startswith("<!DOCTYPE html>")
+
+    (folder / "report.html").unlink()
+    assert forgetless(folder, "report", "results.db", "-o", "other.html").returncode == 0
+    assert (folder / "other.html").exists()
+    assert sorted(os.listdir(folder)) == ["other.html", "results.db", "slow_strategy.py", "small.toml"]
+
+    text = forgetless(folder, "leaderboard", "results.db", "--format", "csv").stdout_text
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert list(rows[0]) == LEADERBOARD
+    assert {(row["stream"], row["strategy"], row["n_seeds"]) for row in rows} == {
+        (stream, strategy, "2")
+        for stream in ("iris-class", "iris-permuted")
+        for strategy in ("GaussianNB", "SGDClassifier")
+    }
+    assert all(0 <= float(row["average_accuracy"]) <= 1 for row in rows)
+    assert "|" in forgetless(folder, "leaderboard", "results.db", "--format", "markdown").stdout_text
+    assert "iris-class" in forgetless(folder, "leaderboard", "results.db").stdout_text
+
+
+def test_same_scores_bit_for_bit_with_one_job_and_two(folder):
+    ours = SUITE.replace("strategies = [", 'strategies = [ "Naive", { estimator = "EWC" }, "Replay", "Independent",')
+    (folder / "ours.toml").write_text(ours + "\n[net]\nmax_epochs = 2\n")
+    for jobs in (1, 2):
+        args = ["run", "ours.toml", "--seeds", 1, "--n-jobs", jobs, "--store", f"{jobs}.db"]
+        done = forgetless(folder, *args)
+        assert done.returncode == 0, done.stderr_text
+    one, two = scores(folder, "1.db"), scores(folder, "2.db")
+    assert len(one) > 100
+    assert one == two
+
+
+def test_choosing_strategies_streams_and_seeds(folder):
+    done = run_small(
+        *(folder, "--strategies", "gaussiannb,sklearn.linear_model.Perceptron", "--streams", "iris-class"),
+        *("--seeds", 1, "--n-jobs", 1, "--store", "sub.db", "--report", "sub.html"),
+    )
+    assert done.returncode == 0, done.stderr_text
+    assert set(stored(folder, "sub.db")) == {("GaussianNB", "iris-class", 0), ("Perceptron", "iris-class", 0)}
+    # A second suite in the same store: the report is about this run only, the leaderboard about all.
+    done = run_small(folder, "--streams", "iris-permuted", "--n-jobs", 1, "--store", "sub.db")
+    assert "Perceptron" not in done.stdout_text
+    assert "Perceptron" not in (folder / "report.html").read_text()
+    assert "Perceptron" in forgetless(folder, "leaderboard", "sub.db").stdout_text
+
+
+def test_data_home(folder, data_home):
+    (folder / "mnist.toml").write_text(SUITE.replace("iris", "mnist"))
+    args = ["--streams", "mnist-class", "--strategies", "GaussianNB", "--seeds", 1, "--n-jobs", 1]
+    done = forgetless(folder, "run", "mnist.toml", "--data-home", data_home, *args)
+    assert done.returncode == 0, done.stderr_text
+
+
+def test_failed_cells_are_told_and_the_exit_code_is_1(folder):
+    args = ["--strategies", "GaussianNB,slow_strategy.Failing", "--n-jobs", 1, "--seeds", 1]
+    done = run_small(folder, *args)
+    assert done.returncode == 1
+    assert "broken" in done.stdout_text + done.stderr_text
+    assert "\x1b[31m" not in done.stdout_text + done.stderr_text
+    assert len(stored(folder)) == 2
+    assert (folder / "report.html").exists()
+
+
+# --- stopping ----------------------------------------------------------------------------------------------------
+
+
+def test_kill_and_start_again(folder):
+    args = ["--strategies", "slow_strategy.Slow", "--streams", "iris-class", "--seeds", 10, "--n-jobs", 2]
+    process = start(folder, "run", "small.toml", *args, SLOW="0.6")
+    wait_until(lambda: len(stored(folder)) >= 3)
+    process.kill()
+    process.communicate()
+    before = stored(folder)
+    running = {pid for _, pid in log_lines(folder)}
+    wait_until(lambda: not any(map(alive, running)), seconds=5)  # no orphans
+    assert 3 <= len(before) < 10
+    n_started = len(log_lines(folder))
+
+    done = run_small(folder, *args, SLOW="0")
+    assert done.returncode == 0, done.stderr_text
+    after = stored(folder)
+    assert len(after) == 10
+    assert before.items() <= after.items()  # none lost, none run again
+    assert len(log_lines(folder)) - n_started == 10 - len(before)
+    assert f"{len(before)} of 10 cells are in results.db already." in done.stderr_text
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("whom", ["process", "group"])  # `kill -INT`, or Ctrl-C in a terminal
+def test_interrupt(folder, n_jobs, whom):
+    args = ["--strategies", "GaussianNB,slow_strategy.Slow", "--streams", "iris-class", "--n-jobs", n_jobs]
+    process = start(folder, "run", "small.toml", *args, "--seeds", 1, SLOW="600")
+    wait_until(lambda: len(stored(folder)) == 1 and log_lines(folder))
+    began = time.monotonic()
+    (os.killpg if whom == "group" else os.kill)(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert time.monotonic() - began < 5
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == (
+        "forgetless: Stopped. 1 of 2 cells are kept in results.db; do the same again to run only the rest."
+    )
+    assert "Traceback" not in errors
+    running = {pid for _, pid in log_lines(folder)}
+    wait_until(lambda: not any(map(alive, running)), seconds=3)
+
+
+def test_a_worker_that_dies(folder):
+    args = ["--strategies", "GaussianNB,slow_strategy.Deadly", "--streams", "iris-class", "--seeds", 1, "--n-jobs", 2]
+    done = run_small(folder, *args)
+    assert done.returncode == 1
+    assert done.stderr_text.splitlines()[-1].startswith("forgetless: A worker process was killed, perhaps because")
+    assert "Traceback" not in done.stderr_text
+
+
+# --- bad input ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ("run", "Missing argument"),
+        ("run quik", "There is no suite 'quik' (did you mean 'quick'?)"),
+        ("run small.toml --strategies EWX", "There is no strategy 'EWX' (did you mean 'EWC'?)."),
+        ("run small.toml --strategies no.such.Thing", "'no.such.Thing' cannot be imported"),
+        ("run small.toml --strategies sklearn.svm.SVC", "cannot learn incrementally"),
+        ("run small.toml --strategies ,", "nothing to run"),
+        ("run small.toml --streams iris-clas", "has no stream 'iris-clas' (did you mean 'iris-class'?)."),
+        ("run small.toml --seeds 0", "Invalid value for '--seeds'"),
+        ("run small.toml --seeds x", "Invalid value for '--seeds'"),
+        ("run small.toml --n-jobs 0", "--n-jobs is 0"),
+        ("run small.toml --device gpu", "Invalid value for '--device'"),
+        ("run small.toml --sede 3", "No such option: --sede"),
+        ("run small.toml --store small.toml", "small.toml is no database"),
+        ("run small.toml --store no/results.db", "there is no folder"),
+        ("run small.toml --store nosuch://host/name", "No database can be reached"),
+        ("run small.toml --report no/report.html", "The report no/report.html cannot be written: there is no folder"),
+        ("run small.toml --report .", "it is a folder"),
+        ("run small.toml --report results.db", "would overwrite the store"),
+        ("run wrong.toml", "the key 'sede' is unknown (did you mean 'seeds'?)."),
+        ("run nodata.toml", "irsi"),
+        ("run cut.toml", "cannot fill 4 experiences"),
+        ("run import.toml", "a suite file may not import"),
+        ("run param.toml", "has no parameter 'smoothing' (did you mean 'var_smoothing'?)"),
+        ("report nothing.db", "There is no store nothing.db"),
+        ("report small.toml", "small.toml is no database"),
+        ("leaderboard nothing.db", "There is no store nothing.db"),
+        ("leaderboard nothing.db --format tabel", "Invalid value for '--format'"),
+        ("list strategy", "Invalid value"),
+        ("lits", "No such command 'lits'"),
+        ("run evil\x1b[31m\nname", "'evil\\x1b[31m\\nname'"),
+        ("run small.toml --evil\x1b[31m", "\\x1b[31m"),
+    ],
+)
+def test_bad_input(folder, here, args, words):
+    for name, old, new in [
+        ("wrong", "seeds", "sede"),
+        ("nodata", '"iris"', '"irsi"'),
+        ("cut", "n_experiences = 3", "n_experiences = 4"),
+        ("import", "sklearn.naive_bayes", "slow_strategy"),
+        ("param", 'GaussianNB"', 'GaussianNB", params = { smoothing = 1 }'),
+    ]:
+        (folder / f"{name}.toml").write_text(SUITE.replace(old, new))
+    before = sorted(os.listdir(folder))
+    code, output, errors = here(*args.split(" "))
+    assert words in errors
+    assert code == 2
+    [line] = errors.splitlines()
+    assert line.startswith("forgetless: ")
+    assert line.isprintable()
+    assert output == ""
+    assert sorted(os.listdir(folder)) == before
+
+
+def test_bad_input_in_a_process_of_its_own(folder):
+    done = run_small(folder, "--strategies", "EWX")
+    assert done.returncode == 2
+    assert done.stderr_text == "forgetless: There is no strategy 'EWX' (did you mean 'EWC'?).\n"
+
+
+def test_data_that_are_not_there(folder):
+    (folder / "mnist.toml").write_text(SUITE.replace("iris", "mnist"))
+    nowhere = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
+    done = forgetless(folder, "run", "mnist.toml", "--data-home", folder / "data", **nowhere)
+    assert done.returncode == 2
+    [line] = done.stderr_text.splitlines()
+    assert "train-images-idx3-ubyte" in line
+
+
+def test_empty_store_has_no_report(folder):
+    run_small(folder, "--strategies", "slow_strategy.Deadly", "--n-jobs", 2)
+    done = forgetless(folder, "report", "results.db")
+    assert done.returncode == 2
+    assert "has no results yet" in done.stderr_text
+
+
+# --- quick answers -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("args", ["--help", "--version", "run --help", "list", "list strategies", "list datasets"])
+def test_quick_answers_import_nothing_heavy(folder, args):
+    code = (
+        "import atexit, sys\n"
+        "sys.argv[0] = 'forgetless'\n"
+        "atexit.register(lambda: print(sorted({'torch', 'sklearn', 'pandas', 'joblib'} & sys.modules.keys())))\n"
+        "from forgetless.benchmarks.command import main\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-c", code, *args.split()]
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_list_and_version(here):
+    assert here("--version") == (0, f"forgetless {__version__}\n", "")
+    _, everything, _ = here("list")
+    for word in ("strategies:", "EWC ", "streams:", "digits-class", "suites:", "quick", "datasets:", "mnist"):
+        assert word in everything
+    assert [line.split()[0] for line in here("list", "suites")[1].splitlines()] == ["mnist", "quick"]

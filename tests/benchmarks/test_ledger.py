@@ -1,0 +1,63 @@
+"""The ledger: which cells are run, and what passes."""
+
+import math
+
+import pytest
+
+from forgetless.benchmarks import Store, run_benchmark
+from forgetless.benchmarks.replication.claims import choose
+from forgetless.benchmarks.replication.ledger import Outcome, outcomes, plan
+
+
+@pytest.mark.parametrize(
+    ("name", "mean", "verdict"),
+    [
+        ("flowers/bayes/class", 93.0, "pass"),  # the tolerance of the source
+        ("flowers/bayes/class", 99.0, "pass"),
+        ("flowers/bayes/class", 92.9, "fail"),
+        ("flowers/bayes/task", 54.0, "pass"),  # the published spread, which is larger
+        ("flowers/bayes/task", 54.1, "fail"),
+        ("flowers/net-1/task", 30.0, "pass"),
+        ("flowers/net-1/task", 29.9, "fail"),
+    ],
+)
+def test_verdicts(claims, name, mean, verdict):
+    found = Outcome(claims[name], 3, mean, mean - 9, mean + 9)
+    assert found.verdict == verdict
+    assert found.holds == (verdict == "pass" or name == "flowers/bayes/task")  # which has a note
+    assert Outcome(claims[name]).verdict == "not run"
+    assert not Outcome(claims[name]).holds
+    broken = Outcome(claims[name], 3, mean, error="ValueError: no")
+    assert (broken.verdict, broken.holds) == ("error", False)
+
+
+def test_outcomes_are_those_of_the_runner(claims, tmp_path):
+    chosen = choose(claims, ["flowers/net-1"])
+    claim = chosen[0]
+    with Store(tmp_path / "a.db") as store:
+        assert [each.verdict for each in outcomes(claims.values(), store)] == ["not run"] * 3
+        results = run_benchmark(
+            {"x": claim.strategy_spec()},
+            {"y": claim.stream_spec()},
+            seeds=[4, 1],
+            n_jobs=1,
+            store=store,
+            progress=False,
+        )
+        found = outcomes(claims.values(), store)
+    last = results.scores.query("trained_on == 2").groupby("seed")["score"].mean() * 100
+    assert [each.verdict for each in found] == ["not run", "not run", "pass"]
+    assert found[2].n_seeds == 2
+    assert found[2].mean == pytest.approx(last.mean())
+    half = 12.7062 * last.std() / math.sqrt(2)  # Student's t, one degree of freedom
+    assert (found[2].low, found[2].high) == pytest.approx((last.mean() - half, last.mean() + half), rel=1e-4)
+
+
+def test_plan_has_each_cell_once_and_a_seed_of_all_before_the_next(claims):
+    cells = plan([*claims.values(), *claims.values()], seeds=2)
+    assert [cell.seed for cell in cells] == [0, 0, 0, 1, 1, 1]
+    assert [f"{cell.strategy} {cell.stream}" for cell in cells[:3]] == [
+        "flowers/bayes flowers/class",
+        "flowers/bayes flowers/task",
+        "flowers/net-1 flowers/task",
+    ]

@@ -1,0 +1,177 @@
+"""The runner: which cells there are, what is run again and what not, and how a run is stopped."""
+
+import json
+
+import pytest
+import torch
+from helpers.benchmarks import NET, Spy, iris, run
+from pandas.testing import assert_frame_equal, assert_series_equal
+from sklearn.base import clone
+from sklearn.linear_model import SGDClassifier
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from forgetless.benchmarks import Interrupted, Store, StrategySpec, StreamSpec
+from forgetless.datasets import load_iris, permuted_stream
+from forgetless.estimators import (
+    NaiveClassifier,
+    ReplayClassifier,
+)
+
+# --- which cells -------------------------------------------------------------------------------------------------
+
+
+def test_a_failing_cell_is_recorded_and_the_rest_goes_on(tmp_path, log):
+    strategies = {"bad": Spy(fail_at=2), "good": GaussianNB()}
+    results = run(strategies, [iris()], seeds=2, store=tmp_path / "a.db")
+    runs = results.runs.set_index(["strategy", "seed"])
+    assert runs["status"].to_dict() == {
+        ("bad", 0): "failed",
+        ("good", 0): "ok",
+        ("bad", 1): "failed",
+        ("good", 1): "ok",
+    }
+    assert runs["error"].loc["bad", 0] == "ValueError: this goes wrong"
+    assert runs["n_experiences"].loc["bad", 0] == 3
+    assert set(results.scores["strategy"]) == {"good"}
+    started = runs["started"]
+    again = run(strategies, [iris()], seeds=2, store=tmp_path / "a.db").runs.set_index(["strategy", "seed"])["started"]
+    assert (again != started).to_dict() == {("bad", 0): True, ("good", 0): False, ("bad", 1): True, ("good", 1): False}
+
+
+def test_scores_do_not_depend_on_the_number_of_jobs(tmp_path):
+    strategies = {"Replay": ReplayClassifier(net=NET, buffer_size=20), "SGD": SGDClassifier()}
+    streams = {
+        "split": StreamSpec("iris", "split", {"n_experiences": 3}),
+        "permuted": StreamSpec("iris", "permuted", {"n_experiences": 2}),
+    }
+    one = run(strategies, streams, seeds=2)
+    two = run(strategies, streams, seeds=2, n_jobs=2, store=tmp_path / "a.db")
+    assert_frame_equal(one.scores, two.scores, check_exact=True)
+    assert one.runs["cell"].tolist() == two.runs["cell"].tolist()
+    assert one.scores["score"].nunique() > 5
+
+
+def test_stacked_seeds_have_the_scores_of_single_ones_up_to_rounding(tmp_path):
+    strategies = {
+        "Replay": ReplayClassifier(net=clone(NET).set_params(max_epochs=20), buffer_size=20),
+        "SGD": SGDClassifier(),
+    }
+    streams = {"split": StreamSpec("iris", "split", {"n_experiences": 3})}
+    single = run(strategies, streams, seeds=3, store=tmp_path / "a.db")
+    stacked = run(strategies, streams, seeds=3, store=tmp_path / "a.db", stack_seeds=True)
+    assert_series_equal(single.scores["score"], stacked.scores["score"], atol=0.1)
+    is_replay = single.runs["strategy"] == "Replay"
+    assert not set(single.runs["cell"][is_replay]) & set(stacked.runs["cell"])
+    assert set(single.runs["cell"][~is_replay]) < set(stacked.runs["cell"])
+    assert (stacked.runs["status"] == "ok").all()
+
+
+def test_stream_sources():
+    assert len(run({"Bayes": GaussianNB()}, [iris(), iris("task", name="other")]).runs) == 2
+    made = run({"Bayes": GaussianNB()}, {"mine": lambda seed: permuted_stream(load_iris(), 2, seed)}, seeds=3)
+    assert set(made.runs["stream"]) == {"mine"}
+    seeds = [json.loads(definition)["random_state"] for definition in made.runs["stream_definition"]]
+    assert seeds == [0, 1, 2]
+    fixed = run({"Bayes": GaussianNB()}, {"mine": StreamSpec("iris", "permuted", {"random_state": 5})}, seeds=2)
+    assert len(set(fixed.runs["stream_definition"])) == 1
+
+
+def test_stored_cells_are_not_run_again_also_under_another_name(tmp_path, log, capsys):
+    first = run({"Spy": Spy()}, [iris()], seeds=2, store=tmp_path / "a.db")
+    n_calls = len(log)
+    second = run({"Renamed": Spy()}, {"same": iris()}, seeds=2, store=tmp_path / "a.db", progress=True)
+    assert len(log) == n_calls
+    assert second.runs["cell"].tolist() == first.runs["cell"].tolist()
+    assert second.runs["strategy"].tolist() == ["Renamed", "Renamed"]
+    assert "2 of 2 cells are in" in capsys.readouterr().err
+    third = run({"Spy": Spy(fail_at=99)}, [iris()], seeds=3, store=tmp_path / "a.db")
+    assert len(log) == n_calls * 5 / 2
+    assert len(third.runs) == 3
+    with Store(tmp_path / "a.db") as store:
+        assert len(store.results().runs) == 5
+        assert len(run({"Spy": Spy()}, [iris()], store=store).runs) == 1  # this run's cells only
+
+
+def test_results_come_in_the_order_of_the_plan():
+    results = run({"b": GaussianNB(), "a": SGDClassifier()}, [iris("task"), iris()], seeds=[1, 0])
+    assert results.runs["strategy"].tolist() == ["b", "a"] * 4
+    assert results.runs["seed"].tolist() == [1, 1, 0, 0] * 2
+    assert results.runs["scenario"].tolist() == ["task"] * 4 + ["class"] * 4
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"strategies": {}}, "nothing to run"),
+        ({"streams": []}, "nothing to run"),
+        ({"strategies": {"x": GaussianNB}}, "is a class"),
+        ({"strategies": {"x": make_pipeline(StandardScaler(), GaussianNB())}}, "make_incremental_pipeline"),
+        ({"strategies": {"x": StrategySpec("EWX")}}, r"no strategy 'EWX' \(did you mean 'EWC'\?\)"),
+        ({"strategies": {"x": StrategySpec("EWC", {"lambda": 1})}}, "no parameter 'lambda'.*ewc_lambda"),
+        ({"strategies": {"x": StrategySpec("sklearn.svm.SVC")}}, "cannot learn incrementally"),
+        ({"strategies": {"x": StrategySpec("sklearn.utils.Bunch")}}, "is no scikit-learn estimator"),
+        ({"strategies": {"x": StrategySpec("sklearn.nowhere.SGD")}}, "cannot be imported"),
+        ({"strategies": {"x": StrategySpec("os.system")}}, "a suite file may not import"),
+        ({"strategies": {"x": Spy(fail_at=lambda: 0)}}, "no importable name"),
+        ({"strategies": {"a": GaussianNB(), "b": GaussianNB()}}, "the same thing under two names"),
+        ({"streams": {"x": load_iris()}}, "A Dataset is no stream"),
+        ({"streams": {"x": StreamSpec("iris", "spilt")}}, "did you mean 'split'"),
+        ({"streams": {"x": StreamSpec("irsi", "split")}}, "irsi"),
+        ({"streams": [iris(), iris()]}, "Two streams have the same name"),
+        ({"seeds": 0}, "seeds is 0"),
+        ({"seeds": [1, 1]}, "different numbers"),
+        ({"seeds": [-1]}, "different numbers"),
+        ({"n_jobs": 0}, "n_jobs is 0"),
+        ({"device": "gpu"}, "device is 'gpu'"),
+    ],
+)
+def test_bad_input(options, words):
+    with pytest.raises(ValueError, match=words):
+        run(**{"strategies": {"Bayes": GaussianNB()}, "streams": [iris()], **options})
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_device_that_is_not_there():
+    with pytest.raises(ValueError, match="no GPU"):
+        run({"Naive": NaiveClassifier(net=NET)}, [iris()], device="cuda")
+    assert run({"Bayes": GaussianNB()}, [iris()], device="cuda").runs["device"].tolist() == ["cpu"]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_gpu():
+    results = run({"Replay": ReplayClassifier(net=NET), "Bayes": GaussianNB()}, [iris()], device="auto")
+    assert results.runs["error"].tolist() == [None, None]
+    assert results.runs["device"].tolist() == ["cuda", "cpu"]
+    assert (results.experiences["peak_memory_bytes"].iloc[:3] > 0).all()
+
+
+# --- stopping ----------------------------------------------------------------------------------------------------
+
+
+def test_interrupt_keeps_what_is_done_and_says_how_to_go_on(tmp_path, log, monkeypatch):
+    calls = iter(range(100))
+
+    def stop_at_the_fifth(self, X, y, classes=None):
+        self.classes_ = classes
+        if next(calls) == 4:
+            raise KeyboardInterrupt
+        return self
+
+    monkeypatch.setattr(Spy, "partial_fit", stop_at_the_fifth)
+    with pytest.raises(Interrupted, match=r"1 of 3 cells are kept in .*a\.db; do the same again"):
+        run({"Spy": Spy()}, [iris()], seeds=3, store=tmp_path / "a.db")
+    results = run({"Spy": Spy()}, [iris()], seeds=3, store=tmp_path / "a.db")
+    assert results.runs["status"].tolist() == ["ok"] * 3
+    assert next(calls) == 5 + 6  # three fits in each of the two cells that were missing
+
+
+def test_interrupt_without_a_store_says_so(log, monkeypatch):
+    def stop(self, X, y, classes=None):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Spy, "partial_fit", stop)
+    with pytest.raises(Interrupted, match="Nothing was kept"):
+        run({"Spy": Spy()}, [iris()])

@@ -1,0 +1,282 @@
+"""The store: all or nothing, equal to what was measured, and polite to files that are not its own."""
+
+import json
+import math
+import multiprocessing
+import os
+import sqlite3
+
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+from sklearn.naive_bayes import GaussianNB
+
+from forgetless.benchmarks import Results, Store, StoreError, run_benchmark
+from forgetless.benchmarks.results import Facts
+from forgetless.datasets import load_iris, split_stream
+
+
+def facts(cell="c0", status="ok", score=1 / 3, **changed):
+    run = {
+        "cell": cell,
+        "strategy": "Naive",
+        "stream": "toy",
+        "scenario": "class",
+        "seed": 0,
+        "status": status,
+        "error": None if status == "ok" else "ValueError: no",
+        "estimator": "NaiveClassifier",
+        "family": "baselines",
+        "keeps": "nothing",
+        "source": "made up",
+        "needs_task_id": False,
+        "params": json.dumps({"class": "x.Naive", "params": {"strength": 1.0}}),
+        "stream_definition": json.dumps({"builder": "toy", "class_order": [0, 1]}),
+        "device": "cpu",
+        "n_experiences": 1,
+        "n_parameters": math.nan,
+        "seconds": 0.1 + 0.2,
+        "started": "2000-01-01T00:00:00+00:00",
+        "versions": "{}",
+        "machine": "made up",
+    }
+    if status == "failed":
+        return Facts(run | changed, [], [])
+    measured = {"fit_seconds": 0.1, "predict_seconds": 0.2, "peak_memory_bytes": math.nan}
+    n_bytes = {"model_bytes": 2**40, "replay_bytes": 0, "state_bytes": 1, "memory": "{}"}
+    return Facts(
+        run | changed,
+        [{"experience": 0, "n_train": 3, **measured, **n_bytes}],
+        [
+            {"trained_on": -1, "tested_on": 0, "score": math.nan},
+            {"trained_on": 0, "tested_on": 0, "score": score},
+        ],
+    )
+
+
+def assert_same(one: Results, other: Results):
+    for name in ("runs", "experiences", "scores"):
+        assert_frame_equal(getattr(one, name), getattr(other, name), check_exact=True)
+
+
+def test_read_back_equals_memory(tmp_path):
+    stream = split_stream(load_iris(), n_experiences=3, random_state=0)
+    measured = run_benchmark(
+        {"Bayes": GaussianNB()}, [stream], seeds=2, n_jobs=1, store=tmp_path / "a.db", progress=False
+    )
+    with Store(tmp_path / "a.db", read_only=True) as store:
+        assert_same(store.results(measured.runs["cell"]), measured)
+    assert measured.scores["score"].isna().any()
+
+
+def test_values_survive_bit_for_bit(tmp_path):
+    with Store(tmp_path / "a.db") as store, Store(":memory:") as memory:
+        for each in (store, memory):
+            each.write(facts())
+        assert_same(store.results(), memory.results())
+        results = store.results()
+    assert results.scores["score"].iloc[1].hex() == (1 / 3).hex()
+    assert math.isnan(results.scores["score"].iloc[0])
+    assert math.isnan(results.runs["n_parameters"].iloc[0])
+    assert results.runs["error"].iloc[0] is None
+    assert results.runs["needs_task_id"].dtype == bool
+    assert results.experiences["model_bytes"].iloc[0] == 2**40
+
+
+def test_empty_store_has_tables_with_columns(tmp_path):
+    with Store(tmp_path / "a.db") as store:
+        results = store.results()
+    assert results.runs.empty
+    assert list(results.scores) == ["cell", "strategy", "stream", "seed", "trained_on", "tested_on", "score"]
+
+
+def test_a_failed_cell_is_replaced_and_a_finished_one_stays(tmp_path):
+    with Store(tmp_path / "a.db") as store:
+        store.write(facts(status="failed"))
+        assert store.finished({"c0": ("Naive", "toy")}) == set()
+        store.write(facts(score=0.5))
+        assert store.finished({"c0": ("Naive", "toy")}) == {"c0"}
+        store.write(facts(score=0.75))
+        store.write(facts(status="failed"))
+        results = store.results()
+    assert results.runs["status"].tolist() == ["ok"]
+    assert results.scores["score"].iloc[1] == 0.5
+
+
+def test_a_cell_is_written_whole_or_not_at_all(tmp_path):
+    broken = facts()
+    broken.scores.append(broken.scores[-1])  # twice the same key
+    with Store(tmp_path / "a.db") as store:
+        with pytest.raises(StoreError):
+            store.write(broken)
+        results = store.results()
+    assert results.runs.empty
+    assert results.experiences.empty
+
+
+def test_a_renamed_strategy_takes_its_cells_along(tmp_path):
+    with Store(tmp_path / "a.db") as store:
+        store.write(facts())
+        assert store.finished({"c0": ("Plain", "toy 2"), "other": ("x", "y")}) == {"c0"}
+        results = store.results()
+    assert results.runs["strategy"].tolist() == ["Plain"]
+    assert results.scores["stream"].unique().tolist() == ["toy 2"]
+
+
+def test_wanted_cells_come_in_the_order_asked_for(tmp_path):
+    with Store(tmp_path / "a.db") as store:
+        for seed, cell in enumerate("abc"):
+            store.write(facts(cell, seed=seed))
+        results = store.results(["c", "a", "missing"])
+    assert results.runs["cell"].tolist() == ["c", "a"]
+    assert results.scores["cell"].tolist() == ["c", "c", "a", "a"]
+
+
+def test_one_name_for_several_definitions_is_told_apart(tmp_path):
+    other = json.dumps({"class": "x.Naive", "params": {"strength": 2.0}})
+    longer = json.dumps({"builder": "toy", "class_order": [0, 1], "n_experiences": 2})
+    with Store(tmp_path / "a.db") as store:
+        store.write(facts("a"))
+        store.write(facts("b", params=other))
+        store.write(facts("c", params=other, seed=1))
+        store.write(facts("d", strategy="EWC"))
+        store.write(facts("e", strategy="EWC", device="cuda"))
+        store.write(facts("f", strategy="SLDA"))
+        store.write(facts("h", strategy="SGD"))
+        store.write(facts("i", strategy="SGD", params=json.dumps({"class": "x.Pipeline", "params": {"a": 1}})))
+        store.write(facts("g", strategy="SLDA", stream="long", stream_definition=longer))
+        results = store.results()
+        [alone] = store.results(["b"]).runs["strategy"]
+    names = dict(zip(results.runs["cell"], results.runs["strategy"], strict=True))
+    assert names == {
+        "a": "Naive (strength=1.0)",
+        "b": "Naive (strength=2.0)",
+        "c": "Naive (strength=2.0)",
+        "d": "EWC (device=cpu)",
+        "e": "EWC (device=cuda)",
+        "f": "SLDA",
+        "g": "SLDA",
+        "h": "SGD (class=Naive)",
+        "i": "SGD (class=Pipeline)",
+    }
+    assert set(results.runs["stream"]) == {"toy", "long"}
+    assert alone == "Naive"
+
+
+def test_of_cells_that_cannot_be_told_apart_the_newest_counts(tmp_path):
+    with Store(tmp_path / "a.db") as store:
+        store.write(facts("old", stream_definition=json.dumps({"builder": "toy", "class_order": [1, 0]})))
+        store.write(facts("new", started="2001-01-01T00:00:00+00:00"))
+        assert store.results().runs["cell"].tolist() == ["new"]
+
+
+# --- files that are no store -------------------------------------------------------------------------------------
+
+
+def refused(path, words, **options):
+    before = path.read_bytes() if path.is_file() else None
+    with pytest.raises(StoreError, match=words) as caught:
+        Store(path, **options)
+    assert "\n" not in str(caught.value)
+    assert before == (path.read_bytes() if path.is_file() else None)
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+class TestRefusal:
+    def test_text(self, tmp_path, read_only):
+        (tmp_path / "notes.txt").write_text("not a database, but longer than its header")
+        refused(tmp_path / "notes.txt", "is no database", read_only=read_only)
+
+    def test_damaged(self, tmp_path, read_only):
+        (tmp_path / "a.db").write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
+        refused(tmp_path / "a.db", "cannot be used", read_only=read_only)
+
+    @pytest.mark.parametrize("mode", ["delete", "wal"])
+    def test_database_of_another_program(self, tmp_path, read_only, mode):
+        with sqlite3.connect(tmp_path / "a.db") as connection:
+            connection.execute(f"PRAGMA journal_mode={mode}")
+            connection.execute("CREATE TABLE runs (cell TEXT)")
+        connection.close()
+        refused(tmp_path / "a.db", "another program .*'runs'", read_only=read_only)
+
+    def test_newer_version(self, tmp_path, read_only):
+        Store(tmp_path / "a.db").close()
+        with sqlite3.connect(tmp_path / "a.db") as connection:
+            connection.execute("UPDATE forgetless SET schema_version = 99")
+        connection.close()
+        refused(tmp_path / "a.db", "tables of version 99", read_only=read_only)
+
+    def test_folder(self, tmp_path, read_only):
+        refused(tmp_path, "is a folder", read_only=read_only)
+
+
+def test_read_only_makes_no_file(tmp_path):
+    refused(tmp_path / "a.db", "There is no store", read_only=True)
+    assert os.listdir(tmp_path) == []
+    (tmp_path / "empty.db").touch()
+    refused(tmp_path / "empty.db", "is empty", read_only=True)
+
+
+def test_places_that_cannot_be_written(tmp_path):
+    refused(tmp_path / "no" / "folder" / "a.db", "there is no folder")
+    if os.geteuid() != 0:  # root may write everywhere
+        tmp_path.chmod(0o500)
+        refused(tmp_path / "a.db", "permission denied")
+
+
+def test_reading_leaves_nothing_behind_and_sees_what_others_write(tmp_path):
+    with Store(tmp_path / "a.db") as store:
+        store.write(facts("a"))
+    with Store(tmp_path / "a.db", read_only=True) as reader:
+        assert len(reader.results().runs) == 1
+    assert os.listdir(tmp_path) == ["a.db"]
+    with Store(tmp_path / "a.db") as store:
+        store.write(facts("b", seed=1))
+        with Store(tmp_path / "a.db", read_only=True) as reader:
+            assert len(reader.results().runs) == 2
+    assert os.listdir(tmp_path) == ["a.db"]
+
+
+@pytest.mark.parametrize(
+    "url", ["nosuch://user:secret@host/name", "postgresql+nosuchdriver://user:secret@host/name", "://"]
+)
+def test_urls_that_lead_nowhere_and_passwords(url):
+    with pytest.raises(StoreError) as caught:
+        Store(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_url_of_a_file(tmp_path):
+    with Store(f"sqlite:///{tmp_path}/a.db") as store:
+        store.write(facts())
+    with Store(tmp_path / "a.db") as store:
+        assert len(store.results().runs) == 1
+    (tmp_path / "text").write_text("no database")
+    with pytest.raises(StoreError, match="is no database"):
+        Store(f"sqlite:///{tmp_path}/text")
+
+
+# --- several processes -------------------------------------------------------------------------------------------
+
+
+def write_many(path, prefix):
+    with Store(path) as store:
+        for number in range(50):
+            store.write(facts(f"{prefix}{number}", seed=number, strategy=prefix))
+            store.write(facts(f"shared{number}", seed=number, strategy="shared"))
+
+
+def test_several_processes_write_at_once(tmp_path):
+    # They also meet in making the file.
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=write_many, args=(tmp_path / "a.db", prefix)) for prefix in "abcd"]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    assert [writer.exitcode for writer in writers] == [0] * 4
+    with Store(tmp_path / "a.db", read_only=True) as store:
+        results = store.results()
+    assert len(results.runs) == 250
+    assert (results.scores.groupby("cell").size() == 2).all()
+    assert isinstance(results.runs, pd.DataFrame)

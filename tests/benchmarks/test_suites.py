@@ -1,0 +1,200 @@
+"""Suites: the ones that come along work; a wrong one gets one sentence that names the place and the right key."""
+
+import pytest
+
+from forgetless.benchmarks import StrategySpec, StreamSpec, SuiteError, load_suite, suite_names
+
+GOOD = """
+name = "mine"
+seeds = 2
+strategies = [
+  "NaiveClassifier",
+  { name = "Big", estimator = "Replay", params = { buffer_size = 500, net__lr = 0.1 } },
+  { estimator = "sklearn.linear_model.SGDClassifier", preprocess = ["sklearn.preprocessing.StandardScaler"] },
+]
+[net]
+hidden_units = [20, 10]
+[[streams]]
+name = "a"
+dataset = "digits"
+class_order = [0, 2, 4, 6, 8, 1, 3, 5, 7, 9]
+[[streams]]
+name = "b"
+dataset = "iris"
+builder = "permuted"
+n_experiences = 2
+random_state = 1
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text):
+        path = tmp_path / "mine.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_suites_that_come_along_can_be_built(name):
+    suite = load_suite(name)
+    assert suite.name == name
+    assert suite.description
+    for spec in suite.strategy_specs().values():
+        estimator = spec.build()
+        if "net" in estimator.get_params():
+            assert estimator.net.get_params()["module__hidden_units"] == tuple(suite.net.hidden_units)
+    for spec in suite.stream_specs().values():
+        if spec.dataset != "mnist":
+            assert len(spec.build(0)) == spec.params["n_experiences"]
+
+
+def test_quick_has_every_scenario():
+    suite = load_suite("quick")
+    assert suite.seeds == 3
+    scenarios = [(spec.dataset, spec.builder, spec.params.get("scenario")) for spec in suite.stream_specs().values()]
+    assert scenarios == [
+        ("digits", "split", "class"),
+        ("digits", "split", "task"),
+        ("digits", "split", "domain"),
+        ("digits", "permuted", None),
+    ]
+
+
+def test_mnist_streams(data_home):
+    specs = load_suite("mnist").stream_specs(data_home=str(data_home))
+    assert [len(spec.build(0)) for spec in specs.values()] == [5, 5, 5, 10]
+
+
+def test_a_file_of_ones_own(write):
+    suite = load_suite(write(GOOD))
+    net = {"hidden_units": [20, 10], "lr": 0.01, "max_epochs": 20, "batch_size": 32}
+    assert suite.strategy_specs() == {
+        "Naive": StrategySpec("NaiveClassifier", net=net),
+        "Big": StrategySpec("Replay", {"buffer_size": 500, "net__lr": 0.1}, net),
+        "SGDClassifier": StrategySpec(
+            "sklearn.linear_model.SGDClassifier", {}, net, ("sklearn.preprocessing.StandardScaler",)
+        ),
+    }
+    streams = suite.stream_specs(data_home="here")
+    assert streams["b"] == StreamSpec(
+        "iris", "permuted", {"n_experiences": 2, "random_state": 1, "permute_first": False}, "here"
+    )
+    assert [e.classes.tolist() for e in streams["a"].build(0)] == [[0, 2], [4, 6], [1, 8], [3, 5], [7, 9]]
+    big = suite.strategy_specs()["Big"].build()
+    assert (big.buffer_size, big.net.lr, big.net.get_params()["module__hidden_units"]) == (500, 0.1, (20, 10))
+
+
+def test_choosing():
+    suite = load_suite("quick")
+    assert list(suite.strategy_specs(["ewc", "SLDAClassifier"])) == ["EWC", "SLDA"]
+    assert list(suite.strategy_specs(["anchored"])) == ["Anchored L2", "Anchored L1"]
+    assert list(suite.strategy_specs(["Replay"])) == ["Replay"]  # a name before a class
+    added = suite.strategy_specs(["sklearn.naive_bayes.GaussianNB", "Naive"])
+    assert list(added) == ["GaussianNB", "Naive"]
+    assert added["GaussianNB"].any_module
+    assert list(suite.stream_specs(["digits-task", "Digits-Class"])) == ["digits-task", "digits-class"]
+
+
+def test_a_user_may_name_any_module_and_a_file_may_not(tmp_path, monkeypatch, write):
+    (tmp_path / "own_strategy.py").write_text("from sklearn.naive_bayes import GaussianNB as Own\nprint('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    typed = load_suite("quick").strategy_specs(["own_strategy.Own"])["Own"]
+    assert typed.build().var_smoothing == 1e-9
+    written = load_suite(write(GOOD.replace("NaiveClassifier", "own_strategy.Own"))).strategy_specs()["Own"]
+    with pytest.raises(ValueError, match="a suite file may not import"):
+        written.build()
+
+
+@pytest.mark.parametrize(("name", "words"), [("EWX", "did you mean 'EWC'"), ("no.such.Thing", "cannot be imported")])
+def test_choosing_a_strategy_that_does_not_exist(name, words):
+    with pytest.raises(ValueError, match=words):
+        load_suite("quick").strategy_specs([name])
+
+
+def test_choosing_a_stream_that_does_not_exist():
+    with pytest.raises(ValueError, match=r"no stream 'digits-clas' \(did you mean 'digits-class'\?\)"):
+        load_suite("quick").stream_specs(["digits-clas"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("seeds = 2", "sede = 2", "the key 'sede' is unknown (did you mean 'seeds'?)."),
+        ("seeds = 2", "seeds = 0", "'seeds' is wrong: input should be greater than 0, not 0."),
+        ("seeds = 2", 'seeds = "2"', "'seeds' is wrong: input should be a valid integer, not '2'."),
+        ('name = "mine"', "", "the key 'name' is missing."),
+        ("hidden_units", "hidden_unit", "the key 'hidden_unit' in net is unknown (did you mean 'hidden_units'?)."),
+        ("[20, 10]", "[20, -1]", "'hidden_units' in net is wrong: input should be greater than 0, not -1."),
+        (
+            "random_state",
+            "random_stat",
+            "the key 'random_stat' in number 2 of streams is unknown (did you mean 'random_state'?).",
+        ),
+        (
+            "class_order",
+            "permute_first",
+            "the key 'permute_first' in number 1 of streams is unknown "
+            "(known: builder, class_order, dataset, n_experiences, name, random_state, scenario).",
+        ),
+        ('dataset = "iris"', "", "the key 'dataset' in number 2 of streams is missing."),
+        (
+            'builder = "permuted"',
+            'scenario = "clas"',
+            "'scenario' in number 2 of streams is wrong: input should be 'class', 'task' or 'domain', not 'clas'.",
+        ),
+        (
+            "params = { buffer_size = 500, net__lr = 0.1 }",
+            "buffer_size = 500",
+            "the key 'buffer_size' in number 2 of strategies is unknown (known: estimator, name, params, preprocess).",
+        ),
+        (
+            '"permuted"',
+            '"spilt"',
+            "'builder' in number 2 of streams is wrong: input should be 'split' or 'permuted', not 'spilt'.",
+        ),
+        ('"Big"', '"Naive"', "'strategies' is wrong: two have the name 'Naive'; give each its own name."),
+        (
+            '"Big"',
+            '"Big, bad"',
+            "'name' in number 2 of strategies is wrong: a name must be printable and have no comma.",
+        ),
+        (
+            '"Big"',
+            r'"\u001b[31m"',
+            "'name' in number 2 of strategies is wrong: a name must be printable and have no comma.",
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_file(write, old, new, sentence):
+    assert old in GOOD
+    path = write(GOOD.replace(old, new, 1))
+    with pytest.raises(SuiteError) as caught:
+        load_suite(path)
+    assert str(caught.value) == f"In the suite {str(path)!r}, {sentence}"
+
+
+def test_other_things_that_are_wrong_in_a_file(write):
+    for text, words in [
+        (GOOD.replace("[[streams]]", "[streams]", 1).split("[[streams]]")[0], "'streams' is wrong: .* a valid list"),
+        (GOOD.replace('"NaiveClassifier",', "5,"), "number 1 of strategies"),
+        ("name = ", "is no TOML file: Invalid value"),
+    ]:
+        with pytest.raises(SuiteError, match=words) as caught:
+            load_suite(write(text))
+        assert "\n" not in str(caught.value)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    for path, words in [
+        ("quik", "no suite 'quik' .did you mean 'quick'"),
+        (tmp_path / "no.toml", "nor a file of that name"),
+        (tmp_path, "cannot be read: Is a directory"),
+    ]:
+        with pytest.raises(SuiteError, match=words):
+            load_suite(path)
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SuiteError, match="is no TOML file"):
+        load_suite(tmp_path / "binary.toml")

@@ -1,0 +1,117 @@
+import math
+import warnings
+
+import numpy as np
+import pytest
+
+from forgetless.reports import METRICS
+from forgetless.reports import metrics as m
+
+R = np.array([[0.9, 0.2, 0.1], [0.5, 0.8, 0.3], [0.6, 0.4, 0.7]])
+R_JOINT = np.array([[0.9, 0.0, 0.0], [0.9, 0.9, 0.0], [0.9, 0.9, 0.9]])
+b = np.array([0.3, 0.1, 0.05])
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "expected"),
+    [
+        ("average_accuracy", (R,), (0.6 + 0.4 + 0.7) / 3),
+        ("average_incremental_accuracy", (R,), (0.9 + (0.5 + 0.8) / 2 + (0.6 + 0.4 + 0.7) / 3) / 3),
+        ("forgetting", (R,), ((0.9 - 0.6) + (0.8 - 0.4)) / 2),
+        ("backward_transfer", (R,), ((0.6 - 0.9) + (0.4 - 0.8)) / 2),
+        ("forward_transfer", (R, b), ((0.2 - 0.1) + (0.3 - 0.05)) / 2),
+        ("learning_accuracy", (R,), (0.9 + 0.8 + 0.7) / 3),
+        ("intransigence", (R, R_JOINT), (0.0 + 0.1 + 0.2) / 3),
+        ("min_accuracy", (R,), (0.5 + 0.4) / 2),
+        ("worst_case_accuracy", (R,), 0.7 / 3 + 2 / 3 * 0.45),
+        ("fit_seconds", ([1.0, 2.0, 4.0],), 7.0),
+        ("predict_seconds", ([1.0, 2.0, 4.0],), 7.0),
+        ("peak_memory_bytes", ([1.0, 5.0, 4.0],), 5.0),
+        ("model_bytes", ([1.0, 5.0, 4.0],), 4.0),
+        ("replay_bytes", ([1.0, 5.0, 4.0],), 4.0),
+        ("state_bytes", ([1.0, 5.0, 4.0],), 4.0),
+    ],
+)
+def test_by_hand(name, args, expected):
+    assert METRICS[name].function(*args) == pytest.approx(expected, abs=1e-12)
+
+
+def test_every_metric_is_computed_by_hand():
+    marks = test_by_hand.pytestmark[0].args[1]
+    assert {case[0] for case in marks} == set(METRICS)
+
+
+def test_forgetting_takes_the_best_of_all_earlier_rows_but_not_the_last():
+    # Experience 1 was answered best before it was learned; the last row is no candidate.
+    rows = np.array([[0.5, 0.9, 0.0], [0.5, 0.6, 0.0], [0.8, 0.7, 1.0]])
+    assert m.forgetting(rows) == pytest.approx(((0.5 - 0.8) + (0.9 - 0.7)) / 2)
+
+
+def test_forgetting_ignores_only_what_could_not_be_answered():
+    rows = R.copy()
+    rows[0, 1:] = math.nan
+    assert m.forgetting(rows) == pytest.approx(m.forgetting(R))
+    rows[1, 0] = math.nan
+    assert math.isnan(m.forgetting(rows))
+
+
+def test_a_single_experience_is_nan_where_undefined_and_silent():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        values = {
+            name: metric.function(*([[0.5]] if need[0] == "R" else [0.5] for need in metric.needs))
+            for name, metric in METRICS.items()
+        }
+    undefined = {name for name, value in values.items() if math.isnan(value)}
+    assert undefined == {name for name, metric in METRICS.items() if metric.min_experiences > 1}
+    assert undefined == {
+        "forgetting",
+        "backward_transfer",
+        "forward_transfer",
+        "min_accuracy",
+        "worst_case_accuracy",
+    }
+
+
+def test_missing_entries_make_nan_and_are_silent():
+    gaps = np.full((3, 3), math.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for metric in METRICS.values():
+            args = [gaps if need.startswith("R") else gaps[0] for need in metric.needs]
+            assert math.isnan(metric.function(*args)), metric.name
+
+
+def test_bounds_hold_for_random_matrices():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        matrix, joint, before = rng.random((4, 4)), rng.random((4, 4)), rng.random(4)
+        inputs = {"R": matrix, "R_joint": joint, "b": before}
+        for metric in METRICS.values():
+            if metric.needs[0] == "R":
+                low, high = metric.bounds
+                assert low <= metric.function(*(inputs[need] for need in metric.needs)) <= high
+
+
+@pytest.mark.parametrize("bad", [np.zeros((2, 3)), np.zeros(3), np.zeros((0, 0))])
+def test_a_matrix_must_be_square(bad):
+    with pytest.raises(ValueError, match="square matrix"):
+        m.average_accuracy(bad)
+
+
+def test_vectors_must_fit_the_matrix():
+    with pytest.raises(ValueError, match="b must have one value per experience"):
+        m.forward_transfer(R, [0.1, 0.2])
+
+
+def test_the_registry_says_sign_scale_and_source():
+    for name, metric in METRICS.items():
+        assert metric.name == name
+        assert metric.label
+        assert metric.formula
+        assert metric.source
+        assert metric.unit in {"accuracy", "difference of accuracies", "seconds", "bytes"}
+    lower = {name for name, metric in METRICS.items() if not metric.higher_is_better}
+    assert {"forgetting", "intransigence", "fit_seconds", "model_bytes"} <= lower
+    assert METRICS["average_accuracy"].bounds == (0.0, 1.0)
+    assert METRICS["backward_transfer"].bounds == (-1.0, 1.0)

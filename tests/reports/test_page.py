@@ -1,0 +1,254 @@
+"""The page: it stands alone, is safe, and has everything; also when results are incomplete."""
+
+import base64
+import hashlib
+import io
+import math
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import warnings
+from html.parser import HTMLParser
+from importlib.resources import files
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.results import make_results, rename
+
+from forgetless.reports import (
+    METRICS,
+    cell_metrics,
+    example_results,
+    figures,
+    leaderboard,
+    to_csv,
+    to_markdown,
+    to_terminal,
+    write_html,
+)
+
+HOSTILE = "<script>alert(1)</script></svg></style>\"'&|$x^2$\x1b[31m\x00\u202e{{ 7*7 }}"
+
+
+def html(results, tmp_path, **options):
+    path = tmp_path / "report.html"
+    write_html(results, path, **options)
+    return path.read_text(encoding="utf-8")
+
+
+def python(code, **environment):
+    environment = os.environ | {"PYTHONSAFEPATH": "1"} | environment
+    return subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment
+    ).stdout
+
+
+class Markup(HTMLParser):
+    VOID = frozenset({"meta", "br", "link", "img", "input", "hr"})
+
+    def __init__(self):
+        super().__init__(convert_charrefs=True)
+        self.open, self.tags, self.ids, self.attributes, self.text = [], [], [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attributes]
+        self.ids += [value for name, value in attributes if name == "id"]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def check_markup(page):
+    """Everything closes in order, ids are unique, references lead somewhere, nothing is loaded."""
+    markup = Markup()
+    markup.feed(page)
+    markup.close()
+    assert markup.open == []
+    assert len(markup.ids) == len(set(markup.ids))
+    assert markup.tags.count("script") == 1
+    assert not {"link", "img", "iframe", "object", "embed", "image", "base", "form"} & set(markup.tags)
+    for tag, name, value in markup.attributes:
+        assert name not in {"src", "srcset", "data", "action", "poster", "background"}
+        assert not name.startswith("on"), (tag, name)
+        if name in {"href", "xlink:href"}:
+            assert value[0] == "#"
+            assert value[1:] in markup.ids
+        for reference in re.findall(r"url\(([^)]*)\)", value):
+            assert reference[0] == "#"
+            assert reference[1:] in markup.ids
+    without_namespaces = re.sub(r'xmlns(:\w+)?="[^"]*"', "", page)
+    assert not re.search(r"https?:|@import|url\((?!#)", without_namespaces, flags=re.IGNORECASE)
+    return markup
+
+
+def test_the_page_stands_alone_and_shows_everything(tmp_path):
+    results = make_results(streams=("digits", "wine"), failed=[("EWC", 1)])
+    page = html(results, tmp_path, title="A title & more")
+    text = " ".join(" ".join(check_markup(page).text).split())
+    assert "<title>A title &amp; more</title>" in page
+    for expected in ("digits", "wine", "Joint", "EWC", "DER++", "a machine", "python 3.11", "2020-02-03", "0, 1, 2"):
+        assert expected in text
+    for metric in METRICS.values():
+        assert metric.name in text
+        assert metric.formula in text
+        assert metric.source in text
+    assert "ValueError: the loss is nan" in text
+    assert "upper bound" in text
+    assert page.count("<svg") == 4
+    assert "prefers-color-scheme: dark" in page
+
+
+def test_colours_of_figures_follow_the_page(tmp_path):
+    page = html(make_results(), tmp_path)
+    assert "var(--series-0)" in page
+    assert "var(--ink)" in page
+    assert not re.search("#0000[0a][0-9]", page)
+    style = (files("forgetless.reports") / "templates" / "page.css").read_text(encoding="utf-8")
+    for variable in set(re.findall(r"var\((--[a-z0-9-]+)[,)]", page)) - {"--v", "--c", "--low", "--high"}:
+        assert style.count(f"{variable}:") in (1, 2), variable
+    for k in range(figures.N_COLORS):
+        assert style.count(f"--series-{k}:") == 2
+
+
+def test_hostile_text_stays_text(tmp_path):
+    results = rename(make_results(failed=[("EWC", 0)]), "EWC", HOSTILE)
+    results = rename(results, "digits", HOSTILE + "stream")
+    results.runs["error"] = results.runs["error"].where(results.runs["status"] == "ok", HOSTILE)
+    for column in ("estimator", "family", "source", "params", "machine", "device", "versions", "keeps"):
+        results.runs.loc[results.runs["strategy"] == HOSTILE, column] = HOSTILE
+    page = html(results, tmp_path, title=HOSTILE)
+    text = "".join(check_markup(page).text)
+    assert "<script>alert(1)</script></svg></style>" in text
+    assert "$x^2$" in text
+    assert "{{ 7*7 }}" in text
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", page)
+
+
+def test_the_policy_of_the_page_allows_its_script_and_no_other(tmp_path):
+    page = html(make_results(), tmp_path)
+    script = re.search(r"<script>(.*)</script>", page, flags=re.DOTALL).group(1)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in page
+    assert "default-src 'none'" in page
+
+
+def test_dollars_in_names_are_no_formula(tmp_path):
+    page = html(rename(make_results(), "EWC", "cost $5$ or \\frac"), tmp_path)
+    assert page.count("cost $5$ or \\frac") > 5
+
+
+def test_the_same_results_give_the_same_bytes(tmp_path):
+    code = (
+        "from forgetless.reports import example_results, write_html; import sys;"
+        "write_html(example_results(), sys.argv[1] if len(sys.argv) > 1 else {path!r})"
+    )
+    path = tmp_path / "other.html"
+    python(code.format(path=str(path)), PYTHONHASHSEED="7")
+    page = html(example_results(), tmp_path)
+    assert page == html(example_results(), tmp_path)
+    assert page == path.read_text(encoding="utf-8")
+
+
+def test_matplotlib_is_left_as_it_was(tmp_path):
+    code = (
+        "import matplotlib as mpl, sys; mpl.rcParams['font.size'] = 3; before = mpl.rcParams.copy();"
+        "from forgetless.reports import example_results, write_html; write_html(example_results(), {path!r});"
+        # Asking for the backend would choose one, and import pyplot.
+        "assert all(mpl.rcParams[k] == before[k] for k in before if k != 'backend');"
+        "print('matplotlib.pyplot' in sys.modules)"
+    )
+    path = tmp_path / "other.html"
+    assert python(code.format(path=str(path))).strip() == "False"
+    assert path.read_text(encoding="utf-8") == html(example_results(), tmp_path)
+
+
+def test_the_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "report.html"
+    path.write_text("old")
+    monkeypatch.setattr(os, "replace", lambda *args: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write_html(example_results(), path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_the_file_has_usual_permissions(tmp_path):
+    write_html(example_results(), tmp_path / "report.html")
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "report.html").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"The folder .*nowhere does not exist"):
+        write_html(example_results(), tmp_path / "nowhere" / "report.html")
+
+
+def test_low_class_incremental_accuracies_are_explained_only_where_they_occur(tmp_path):
+    heading = "Why regularisation methods score so low"
+    assert heading in html(make_results(), tmp_path)
+    assert "1/T = 33.3 %" in html(make_results(), tmp_path)
+    assert heading not in html(make_results(scenario="task"), tmp_path)
+    assert heading not in html(make_results(strategies=["Joint", "DER++"]), tmp_path)
+
+
+def incomplete():
+    full = make_results(streams=("digits", "wine"), failed=[("EWC", 0)])
+    empty = SimpleNamespace(runs=full.runs[:0], experiences=full.experiences[:0], scores=full.scores[:0])
+    yield "empty", empty
+    yield "columns only", SimpleNamespace(**{name: pd.DataFrame(columns=f.columns) for name, f in vars(full).items()})
+    yield "runs only", SimpleNamespace(runs=full.runs, experiences=empty.experiences, scores=empty.scores)
+    rng = np.random.default_rng(1)
+    keep = SimpleNamespace(**{name: f[rng.random(len(f)) < 0.6] for name, f in vars(full).items()})
+    yield "random rows", keep
+    yield (
+        "first experience only",
+        SimpleNamespace(
+            runs=full.runs,
+            experiences=full.experiences.query("experience == 0"),
+            scores=full.scores.query("trained_on <= 0"),
+        ),
+    )
+    unknown = make_results()
+    unknown.runs = unknown.runs.assign(
+        n_experiences=math.nan, keeps=None, versions="not json", machine=None, error=None
+    )
+    yield "unknown facts", unknown
+    yield "everything failed", make_results(failed=[(s, k) for s in ("Joint", "EWC", "DER++") for k in range(3)])
+    yield "one experience", make_results(n=1)
+
+
+@pytest.mark.parametrize("results", [pytest.param(results, id=name) for name, results in incomplete()])
+def test_incomplete_results_are_reported_silently(results, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        board = leaderboard(results)
+        assert len(cell_metrics(results)) == len(results.runs)
+        assert len(board) == len(results.runs.groupby(["stream", "strategy"]))
+        to_csv(board)
+        to_markdown(board)
+        to_terminal(board, results.runs, file=io.StringIO())
+        check_markup(html(results, tmp_path))
+
+
+def test_templates_are_package_data():
+    names = {entry.name for entry in (files("forgetless.reports") / "templates").iterdir()}
+    assert {"page.html", "page.css", "page.js"} <= names
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    assert "templates/*" in project["tool"]["setuptools"]["package-data"]["forgetless.reports"]

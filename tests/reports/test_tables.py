@@ -1,0 +1,147 @@
+"""Metrics of cells, their means over seeds, and the leaderboard."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.results import make_results
+from scipy import stats
+
+from forgetless.reports import METRICS, cell_metrics, leaderboard, summarize
+from forgetless.reports.tables import LEADERBOARD_COLUMNS, SUMMARY_COLUMNS
+
+
+def matrix(results, cell):
+    scores = results.scores[results.scores["cell"] == cell]
+    return scores.pivot_table(index="trained_on", columns="tested_on", values="score").to_numpy()
+
+
+def test_cell_metrics_agree_with_the_functions():
+    results = make_results(scenario="domain")
+    frame = cell_metrics(results).set_index("cell")
+    table, joint = matrix(results, "digits|EWC|1"), matrix(results, "digits|Joint|1")
+    row = frame.loc["digits|EWC|1"]
+    assert row["average_accuracy"] == pytest.approx(table[-1].mean())
+    assert row["forward_transfer"] == pytest.approx(METRICS["forward_transfer"].function(table[1:], table[0]))
+    assert row["intransigence"] == pytest.approx(np.mean(np.diag(joint[1:]) - np.diag(table[1:])))
+    own = results.experiences[results.experiences["cell"] == "digits|EWC|1"]
+    assert row["fit_seconds"] == pytest.approx(own["fit_seconds"].sum())
+    assert row["model_bytes"] == 1000
+    assert len(frame) == len(results.runs)
+
+
+def test_undefined_metrics_are_nan_with_a_reason():
+    results = make_results(strategies=["EWC"])
+    summary = summarize(results).set_index("metric")
+    assert "class-incremental" in summary.loc["forward_transfer", "note"]
+    assert "JointClassifier" in summary.loc["intransigence", "note"]
+    assert summary.loc["peak_memory_bytes", "note"] == "not measured"
+    assert summary.loc[["forward_transfer", "intransigence", "peak_memory_bytes"], "mean"].isna().all()
+    assert summary.loc["average_accuracy", "note"] == ""
+
+
+def test_forward_transfer_needs_the_untrained_accuracy():
+    results = make_results(strategies=["EWC"], scenario="task")
+    results.scores.loc[results.scores["trained_on"] == -1, "score"] = math.nan
+    row = summarize(results, ["forward_transfer"]).iloc[0]
+    assert math.isnan(row["mean"])
+    assert "before learning" in row["note"]
+
+
+def test_intransigence_compares_with_the_same_seed_and_stream_only():
+    results = make_results(strategies=["Joint", "EWC"], seeds=(0, 1), failed=[("Joint", 1)])
+    frame = cell_metrics(results).set_index("cell")
+    assert not math.isnan(frame.loc["digits|EWC|0", "intransigence"])
+    assert math.isnan(frame.loc["digits|EWC|1", "intransigence"])
+    row = summarize(results, ["intransigence"]).set_index("strategy").loc["EWC"]
+    assert row["n_seeds"] == 1
+    assert "JointClassifier" in row["note"]
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+def test_intervals_are_students(confidence):
+    results = make_results(seeds=range(5))
+    values = cell_metrics(results).query("strategy == 'EWC'")["fit_seconds"]
+    row = summarize(results, ["fit_seconds"], confidence).set_index("strategy").loc["EWC"]
+    low, high = stats.t.interval(confidence, 4, loc=values.mean(), scale=stats.sem(values))
+    assert row["mean"] == pytest.approx(values.mean())
+    assert row["std"] == pytest.approx(values.std(ddof=1))
+    assert row["ci_low"] == pytest.approx(low)
+    assert row["ci_high"] == pytest.approx(high)
+
+
+def test_intervals_are_clipped_and_unknown_for_one_seed():
+    two = summarize(make_results(seeds=(0, 1)))
+    for row in two.itertuples():
+        low, high = METRICS[row.metric].bounds
+        assert row.n_seeds == 0 or low <= row.ci_low <= row.ci_high <= high
+    one = summarize(make_results(seeds=(0,)))
+    assert one[["std", "ci_low", "ci_high"]].isna().all(axis=None)
+    assert one.query("metric == 'average_accuracy'")["mean"].notna().all()
+
+
+def test_summary_columns_and_order():
+    results = make_results(streams=("b", "a"))
+    shuffled = SimpleNamespace(
+        runs=results.runs,
+        experiences=results.experiences.sample(frac=1, random_state=0),
+        scores=results.scores.sample(frac=1, random_state=0),
+    )
+    summary = summarize(results)
+    assert list(summary.columns) == SUMMARY_COLUMNS
+    assert list(summary["stream"].unique()) == ["b", "a"]
+    assert list(summary["strategy"].unique()) == ["Joint", "EWC", "DER++"]
+    assert list(summary["metric"].unique()) == list(METRICS)
+    pd.testing.assert_frame_equal(summary, summarize(shuffled))
+
+
+def test_summarize_says_what_is_wrong():
+    with pytest.raises(ValueError, match=r"Unknown metric 'accuracy'; choose from average_accuracy"):
+        summarize(make_results(), ["accuracy"])
+    with pytest.raises(ValueError, match="confidence must lie between 0 and 1"):
+        summarize(make_results(), confidence=95)
+
+
+def test_failed_cells_leave_the_means_but_not_the_tables():
+    broken = make_results(failed=[("EWC", 0), ("DER++", 0), ("DER++", 1), ("DER++", 2)])
+    summary = summarize(broken, ["average_accuracy"]).set_index("strategy")
+    assert list(summary.loc["EWC", ["n_seeds", "n_failed"]]) == [2, 1]
+    assert list(summary.loc["DER++", ["n_seeds", "n_failed", "note"]]) == [0, 3, "all seeds failed"]
+    board = leaderboard(broken).set_index("strategy")
+    assert board.index[-1] == "DER++"
+    assert board.loc["DER++", "n_seeds"] == 0
+    assert math.isnan(board.loc["DER++", "average_accuracy"])
+    finished = cell_metrics(broken).query("strategy == 'EWC' and status == 'ok'")["average_accuracy"]
+    assert board.loc["EWC", "average_accuracy"] == pytest.approx(finished.mean())
+
+
+def test_leaderboard_columns_and_order():
+    results = make_results(streams=("b", "a"))
+    # As a harness that goes round by seed would store it.
+    results.runs = results.runs.sort_values("seed", kind="stable").reset_index(drop=True)
+    board = leaderboard(results)
+    expected = (
+        "stream strategy n_seeds average_accuracy average_accuracy_ci_low average_accuracy_ci_high forgetting "
+        "backward_transfer learning_accuracy fit_seconds predict_seconds model_bytes replay_bytes state_bytes keeps"
+    )
+    assert list(board.columns) == LEADERBOARD_COLUMNS == expected.split()
+    assert list(board["stream"]) == ["b"] * 3 + ["a"] * 3
+    for _, rows in board.groupby("stream"):
+        assert rows["average_accuracy"].is_monotonic_decreasing
+    assert board["average_accuracy"].between(0, 1).all()
+
+
+def test_two_runs_of_one_seed_are_one_observation():
+    results = make_results(strategies=["EWC"], seeds=(0, 1))
+    again = make_results(strategies=["EWC"], seeds=(0, 1))
+    for frame in (again.runs, again.experiences, again.scores):
+        frame["cell"] = frame["cell"] + "|again"
+    both = SimpleNamespace(
+        **{name: pd.concat([getattr(results, name), getattr(again, name)]) for name in vars(results)}
+    )
+    row, once = summarize(both, ["average_accuracy"]).iloc[0], summarize(results, ["average_accuracy"]).iloc[0]
+    assert row["n_seeds"] == 2
+    assert row["ci_low"] == pytest.approx(once["ci_low"])
+    assert "share a seed" in row["note"]

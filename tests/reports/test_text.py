@@ -1,0 +1,76 @@
+"""The leaderboard as CSV, as Markdown and in the terminal."""
+
+import io
+import re
+
+import pandas as pd
+import pytest
+from helpers.results import make_results, rename
+
+from forgetless.reports import leaderboard, to_csv, to_markdown, to_terminal
+from forgetless.reports.tables import LEADERBOARD_COLUMNS
+
+
+def test_csv_has_the_columns_and_full_precision():
+    board = leaderboard(make_results())
+    back = pd.read_csv(io.StringIO(to_csv(board)))
+    assert list(back.columns) == LEADERBOARD_COLUMNS
+    pd.testing.assert_frame_equal(back, board, check_dtype=False)
+
+
+def test_markdown_escapes_names():
+    board = leaderboard(rename(make_results(), "EWC", "a|b\\c\n<img src=x>*[x](y)`"))
+    text = to_markdown(board)
+    assert r"a\|b\\c &lt;img src=x&gt;\*\[x\](y)\`" in text
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
+    assert len(rows) == 5
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_terminal_is_plain_in_a_file_and_coloured_in_a_terminal(monkeypatch):
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    board, file, terminal = leaderboard(make_results()), io.StringIO(), Terminal()
+    to_terminal(board, file=file)
+    assert "\x1b" not in file.getvalue()
+    assert all(name in file.getvalue() for name in ("Joint", "EWC", "DER++", "digits", "samples", "±", "━"))
+    to_terminal(board, file=terminal, width=120)
+    assert "\x1b[" in terminal.getvalue()
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 120, 200])
+def test_terminal_fits_the_width(width):
+    file, results = io.StringIO(), make_results(failed=[("EWC", 0)])
+    to_terminal(leaderboard(results), results.runs, file=file, width=width)
+    lines = file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert any("accura" in line for line in lines)
+    assert ("learned %" in file.getvalue()) == (width >= 120)
+
+
+def test_terminal_neutralises_names_and_shows_failures_on_a_line():
+    results = rename(make_results(failed=[("EWC", 1)]), "EWC", "[red]evil\x1b]0;owned\x07\x9b31m\nname")
+    results.runs.loc[results.runs["status"] == "failed", "error"] = "first\r\nsecond \x1b[2J [/red]"
+    file = io.StringIO()
+    to_terminal(leaderboard(results), results.runs, file=file, width=200)
+    text = file.getvalue()
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", text)
+    assert r"[red]evil\x1b]0;owned\x07\x9b31m name on digits, seed 1: first second \x1b[2J [/red]" in text
+    assert "1 failed" in text
+
+
+def test_terminal_of_another_encoding_gets_ascii():
+    results, raw = rename(make_results(), "EWC", "größer"), io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding="ascii")
+    to_terminal(leaderboard(results), results.runs, file=file, width=120)
+    file.flush()
+    text = raw.getvalue().decode("ascii")
+    assert "+/-" in text
+    assert "###" in text
+    assert r"gr\xf6\xdfer" in text
