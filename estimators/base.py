@@ -18,6 +18,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .engine.call import Call
+from .engine.equality import same
 from .engine.modules import bytes_of
 from .engine.pickling import packed
 from .parameters import check_parameters
@@ -44,6 +45,9 @@ class ContinualEstimator(BaseEstimator):
         Whether predictions need one.
     parameter_constraints : dict of str to list
         What each parameter may be, see :mod:`forgetless.estimators.parameters`; those of bases are inherited.
+    fixed_parameters : tuple of str
+        Parameters that cannot change between calls, since what was made with them stays; those of bases are inherited.
+        All others take effect at the next call.
     carries : dict of str to str
         Attributes whose bytes :meth:`memory_usage` counts, each with the kind that it counts as; those of bases are
         inherited.
@@ -56,6 +60,7 @@ class ContinualEstimator(BaseEstimator):
     keeps: str = "nothing"
     needs_task_id: bool = False
     parameter_constraints: ClassVar[dict[str, list[Any]]] = {}
+    fixed_parameters: ClassVar[tuple[str, ...]] = ("random_state",)
     carries: ClassVar[dict[str, str]] = {}
     input_dtype: ClassVar[tuple[type, ...]] = (np.float32,)
 
@@ -187,6 +192,8 @@ class ContinualEstimator(BaseEstimator):
             self.n_experiences_, self._n_calls_ = 0, 0
             self.tasks_, self._running_task_ = {}, None
             self._entropy_ = self._draw_entropy()
+            self._fixed_ = self._fixed_parameters()
+        self._check_fixed_parameters()
         opens_experience = task_id is None or task_id != self._running_task_ or self.n_experiences_ == 0
         if task_id is not None and task_id not in self.tasks_:
             self.tasks_ = {**self.tasks_, task_id: np.empty(0, dtype=np.int64)}
@@ -199,6 +206,18 @@ class ContinualEstimator(BaseEstimator):
             task_id=task_id,
             entropy=(self._entropy_, self._n_calls_),
         )
+
+    def _fixed_parameters(self) -> dict[str, Any]:
+        names = {name for cls in type(self).__mro__ for name in cls.__dict__.get("fixed_parameters", ())}
+        return {name: value for name, value in self.get_params(deep=False).items() if name in names}
+
+    def _check_fixed_parameters(self) -> None:
+        for name, value in self._fixed_parameters().items():
+            if not same(value, self._fixed_[name]):
+                raise ValueError(
+                    f"{name} was {self._fixed_[name]!r} when the first experience was learned, and cannot become "
+                    f"{value!r} now: what was made with it stays. Set it back, or start anew with fit."
+                )
 
     def _draw_entropy(self) -> int:
         random_state = getattr(self, "random_state", None)

@@ -19,7 +19,7 @@ from .base import ContinualClassifier, ContinualEstimator, ContinualRegressor
 from .engine.call import Call
 from .engine.loop import Descend, idle, train
 from .engine.modules import MLP, Features, fixed_statistics
-from .engine.net import ContinualNet, ContinualRegressionNet, FastLoop
+from .engine.net import ContinualNet, ContinualRegressionNet, FastLoop, settings_of
 from .engine.objective import Classification, Objective, Regression, as_logits
 from .engine.passes import Passes, passes_of
 from .engine.randomness import may_draw
@@ -162,6 +162,7 @@ class NetworkStrategy(ContinualEstimator):
         if not hasattr(self, "net_"):
             self.net_ = self.new_network(call, self.n_network_outputs())
             return
+        self.follow_prototype()
         self.net_.start_call()
         if call.opens_experience and call.experience > 1:
             self.consolidate()
@@ -178,7 +179,14 @@ class NetworkStrategy(ContinualEstimator):
     def new_network(self, call: Call, n_outputs: int) -> FastLoop:
         """An untrained network with so many outputs."""
         with call.seeded("weights"):
-            return self.prototype().build(self.n_features_in_, n_outputs)
+            net = self.prototype().build(self.n_features_in_, n_outputs)
+        net.given_ = settings_of(self.net if self.net is not None else net)
+        return net
+
+    def follow_prototype(self) -> None:
+        """Let what has changed in `net` since the last call take effect."""
+        if self.net is not None:
+            self.net_.follow(self.net)
 
     def n_network_outputs(self) -> int:
         """How many outputs the network needs."""

@@ -222,6 +222,7 @@ class ClosedForm(ContinualEstimator):
     family = "analytic"
     keeps = "statistics"
     carries = {"moments_": "statistics"}
+    fixed_parameters = ("features",)
     parameter_constraints = {"features": [None, nn.Module]}
     needs_scatter: ClassVar[bool] = True
     product_dtype: ClassVar[torch.dtype | None] = None

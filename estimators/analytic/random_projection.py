@@ -36,6 +36,7 @@ class RandomProjection(ClosedForm):
 
     source = "RanPAC: McDonnell et al. 2023; RanDumb: Prabhu et al. 2024"
     input_dtype = (np.float32,)
+    fixed_parameters = ("n_features",)
     parameter_constraints = {
         "n_features": [at_least(1, Integral)],
         "ridge": [above(0), one_of("auto")],

@@ -47,6 +47,7 @@ class FrozenClassifier(NetworkClassifier):
 
     family = "baselines"
     source = "baseline: frozen features, as in transfer learning"
+    fixed_parameters = ("pretrained",)
     parameter_constraints = {"pretrained": ["boolean"]}
 
     def __init__(

@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from .call import Call
+from .equality import same
 from .loop import PlainLearning, train
 from .modules import bytes_of, head_of
 from .rows import Rows
@@ -24,6 +25,11 @@ class _PrintLog(PrintLog):
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         if net.verbose:
             super().on_epoch_end(net, **kwargs)
+
+
+def settings_of(net: NeuralNet) -> dict[str, Any]:
+    """Parameters of a net by name, nested ones apart."""
+    return {name: value for name, value in net.get_params(deep=False).items() if not name.startswith("_")}
 
 
 class FastLoop(NeuralNet):
@@ -115,8 +121,44 @@ class FastLoop(NeuralNet):
             head.requires_grad_(True)
             self._initialize_optimizer()
         self.resize_head(n_outputs)
+        self.given_: dict[str, Any] = {}
         self.module_.eval()  # it is in training mode in training only
         return self
+
+    def follow(self, prototype: NeuralNet) -> None:
+        """Let settings of the prototype that have changed since the last call take effect.
+
+        Parameters
+        ----------
+        prototype : NeuralNet
+            What the user has, and may have changed.
+
+        Raises
+        ------
+        ValueError
+            If the module or its parameters have changed, or the device: networks and what is kept beside them stay.
+        """
+        given = settings_of(prototype)
+        changed = [name for name, value in given.items() if not same(value, self.given_.get(name))]
+        self.given_ = given
+        kinds = {name.partition("__")[0] for name in changed}
+        for name in changed:
+            if name.partition("__")[0] in ("module", "device"):
+                raise ValueError(
+                    f"net__{name} has changed since the last call, but the network is built and trained already; set "
+                    "it back, or start anew with fit."
+                )
+            setattr(self, name, given[name])
+        if "criterion" in kinds:
+            self._initialize_criterion()
+        if "callbacks" in kinds:
+            self._initialize_callbacks()
+        if "optimizer" in kinds:
+            self._initialize_optimizer()
+        elif "lr" in kinds:
+            for group in self.optimizer_.param_groups:
+                group["lr"] = self.lr
+                group.pop("initial_lr", None)
 
     def freeze_features(self) -> None:
         """From now on, train the head only."""

@@ -46,7 +46,7 @@ def may_draw(net: FastLoop) -> bool:
     )
 
 
-class OwnDraws(TorchDispatchMode):
+class OwnDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Within this context, what this thread draws without naming a generator comes from generators with this seed.
 
     That is, draws on the CPU. Every operation of torch passes through Python here; for code that makes many,

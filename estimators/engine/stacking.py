@@ -10,9 +10,7 @@ and random state.
 from __future__ import annotations
 
 import copy
-import io
 import itertools
-import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from types import SimpleNamespace
@@ -23,6 +21,7 @@ import torch
 from torch import nn
 
 from .call import Call
+from .equality import compared_parameters, same
 from .graph import Pinned, Recorded, recorded
 from .loop import Batches, check_finite, is_idle, n_batches_of_epochs
 from .memory import Drawn, MemoryStack, ReplayMemory
@@ -89,62 +88,21 @@ def partial_fit_together(estimators: Sequence[Any], calls: Sequence[Mapping[str,
 def _check_alike(estimators: Sequence[Any]) -> None:
     """Raise unless estimators are of one class with equal parameters, but for random states."""
     first, *others = estimators
-    expected = _compared(first)
+    expected = compared_parameters(first)
     for other in others:
         if type(other) is not type(first):
             raise ValueError(
                 f"Only estimators of one class learn stacked, but there are {type(first).__name__} and "
                 f"{type(other).__name__}; call partial_fit_together for each class by itself."
             )
-        own = _compared(other)
+        own = compared_parameters(other)
         for name in [*expected, *(set(own) - set(expected))]:
-            if name not in own or name not in expected or not _same(expected[name], own[name]):
+            if name not in own or name not in expected or not same(expected[name], own[name]):
                 values = " and ".join(repr(p[name]) if name in p else "none" for p in (expected, own))
                 raise ValueError(
                     f"Estimators that learn stacked must differ in random_state only, but {name} is {values}; call "
                     "partial_fit_together for those with equal parameters by themselves."
                 )
-
-
-def _compared(estimator: Any) -> dict[str, Any]:
-    """Parameters by name, with those of nested estimators instead of these; without random states."""
-    parameters = estimator.get_params(deep=True)
-    nested = {name for name in parameters if any(other.startswith(f"{name}__") for other in parameters)}
-    return {n: v for n, v in parameters.items() if n not in nested and n.rpartition("__")[2] != "random_state"}
-
-
-def _same(a: Any, b: Any) -> bool:
-    """Whether two values are equal, arrays, tensors and modules included."""
-    if a is b:
-        return True
-    if type(a) is not type(b):
-        return False
-    if torch.is_tensor(a):
-        return a.shape == b.shape and torch.equal(a, b)
-    if isinstance(a, np.ndarray):
-        return np.array_equal(a, b)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(_same, a, b))
-    if isinstance(a, torch.Generator):  # each draws its own
-        return True
-    if isinstance(a, nn.Module):
-        return repr(a) == repr(b) and _same(list(a.state_dict().values()), list(b.state_dict().values()))
-    if hasattr(a, "get_params") and not isinstance(a, type):
-        own, others = _compared(a), _compared(b)
-        return own.keys() == others.keys() and all(_same(value, others[name]) for name, value in own.items())
-    try:
-        equal = a == b
-        if isinstance(equal, bool) and equal:
-            return True
-        return _pickled(a) == _pickled(b)
-    except Exception:  # what can neither be compared nor pickled may differ
-        return False
-
-
-def _pickled(value: Any) -> bytes:
-    file = io.BytesIO()
-    pickle.Pickler(file).dump(value)
-    return file.getvalue()
 
 
 def _can_be_stacked(estimators: Sequence[Any], calls: Sequence[Call]) -> bool:
@@ -170,7 +128,7 @@ def _can_be_stacked(estimators: Sequence[Any], calls: Sequence[Call]) -> bool:
         and own.objective == call.objective
         and own.rows.names() == call.rows.names()
         and vars(own.state).keys() == vars(call.state).keys()
-        and all(_is_vector(v, shape) or _same(v, vars(own.state)[n]) for n, v in vars(call.state).items())
+        and all(_is_vector(v, shape) or same(v, vars(own.state)[n]) for n, v in vars(call.state).items())
         for other, own in zip(estimators[1:], calls[1:], strict=True)
     )
 

@@ -26,6 +26,7 @@ class Independent(ContinualEstimator):
 
     family = "isolation"
     source = "a network per task; integration: Aljundi et al. 2017"
+    fixed_parameters = ("gate_units",)
     parameter_constraints = {
         **NetworkClassifier.parameter_constraints,
         "gate_units": [at_least(1, Integral)],
@@ -54,6 +55,7 @@ class Independent(ContinualEstimator):
         key, learners = task_of(call), getattr(self, "learners_", {})
         if key in learners:
             learner = copy.deepcopy(learners[key])
+            learner.set_params(net=None if self.net is None else clone(self.net))
         else:
             seed = int(call.rng("learner").integers(2**31))
             learner = self.learner_class(net=None if self.net is None else clone(self.net), random_state=seed)
@@ -69,21 +71,28 @@ class Independent(ContinualEstimator):
     def _learned_gate(self, call: Call, gate: Gate | None, net: FastLoop) -> Gate:
         """The autoencoder of a task's inputs, trained as long as the task's network; `gate` is the one so far."""
         X = call.X
+        schedule = {name: getattr(net, name) for name in ("max_epochs", "max_steps", "batch_size", "device")}
         if gate is None:
             n_units = max(1, min(self.gate_units, X.shape[1] // 2))
-            schedule = {name: getattr(net, name) for name in ("max_epochs", "max_steps", "batch_size", "device")}
             coder = ContinualRegressionNet(MLP, module__hidden_units=(n_units,), lr=0.01, **schedule)
             seed = int(call.rng("gate").integers(2**31))
             mean = X.mean(axis=0)
             gate = mean, float(np.std(X - mean)) or 1.0, NetworkRegressor(coder, random_state=seed)
             gate[2].pure_steps = True
         mean, scale, learner = copy.deepcopy(gate)
+        if learner.net is not None:
+            learner.net.set_params(**schedule)
         inputs = (X - mean) / scale
         learner.partial_fit(inputs, inputs, task_id="inputs")
         return mean, scale, learner
 
     def gate_errors(self, X: NDArray[Any]) -> NDArray[np.float64]:
         """Mean squared error of each gate's reconstruction of each row, shape (n_gates, n_rows)."""
+        if getattr(self, "gates_", {}).keys() != self.learners_.keys():
+            raise ValueError(
+                "integration='gate' needs a gate for each task, and tasks were learned with another integration; set "
+                "that back, or start anew with fit."
+            )
         errors = []
         for mean, scale, coder in self.gates_.values():
             inputs = (X - mean) / scale

@@ -82,6 +82,8 @@ class PerTaskClassifier(NetworkStrategy, ContinualClassifier):
     def ready_network(self, call: Call) -> None:
         """Make ``net_`` the network of the task, with an output for each of the task's classes."""
         self.parts_ = getattr(self, "parts_", {})
+        if hasattr(self, "net_"):
+            self.follow_prototype()
         part = self.parts_.get(task_of(call))
         known = np.empty(0, dtype=np.int64) if part is None else part["outputs"]
         call.state.outputs = np.concatenate([known, np.setdiff1d(call.y, known)])

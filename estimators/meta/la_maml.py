@@ -86,6 +86,7 @@ class LaMAMLClassifier(NetworkClassifier):
     source = "Gupta et al. 2020"
     keeps = "samples"
     carries = {"memory_": "replay", "alpha_change_": "optimizer"}
+    fixed_parameters = ("buffer_size",)
     parameter_constraints = {
         "buffer_size": [at_least(0, Integral)],
         "alpha_init": [at_least(0)],

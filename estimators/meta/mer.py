@@ -76,6 +76,7 @@ class MERClassifier(NetworkClassifier):
     source = "Riemer et al. 2019; Reptile: Nichol et al. 2018"
     keeps = "samples"
     carries = {"memory_": "replay"}
+    fixed_parameters = ("buffer_size",)
     parameter_constraints = {
         "buffer_size": [at_least(0, Integral)],
         "n_sequences": [at_least(1, Integral)],

@@ -20,6 +20,7 @@ class AGEM(NetworkStrategy):
     source = "Chaudhry et al. 2019 (A-GEM)"
     keeps = "samples"
     carries = {"memory_": "replay"}
+    fixed_parameters = ("buffer_size",)
     parameter_constraints = {
         "buffer_size": [at_least(0, Integral)],
         "memory_batch_size": [at_least(1, Integral)],

@@ -22,6 +22,7 @@ class DER(NetworkStrategy):
     keeps = "samples"
     pure_steps = True
     carries = {"memory_": "replay"}
+    fixed_parameters = ("buffer_size",)
     parameter_constraints = {
         "buffer_size": [at_least(0, Integral)],
         "alpha": [at_least(0)],

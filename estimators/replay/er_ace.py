@@ -62,6 +62,7 @@ class ERACEClassifier(NetworkClassifier):
     keeps = "samples"
     pure_steps = True
     carries = {"memory_": "replay"}
+    fixed_parameters = ("buffer_size",)
     parameter_constraints = {
         "buffer_size": [at_least(0, Integral)],
         "replay_batch_size": [None, at_least(1, Integral)],

@@ -74,6 +74,7 @@ class GDumbClassifier(ContinualClassifier):
     family = "replay"
     source = "Prabhu et al. 2020"
     keeps = "samples"
+    fixed_parameters = ("buffer_size",)
     parameter_constraints = {
         **NetworkClassifier.parameter_constraints,
         "buffer_size": [at_least(1, Integral)],

@@ -111,6 +111,7 @@ class GEMClassifier(NetworkClassifier):
     source = "Lopez-Paz & Ranzato 2017"
     keeps = "samples"
     carries = {"memory_": "replay"}
+    fixed_parameters = ("buffer_size",)
     parameter_constraints = {
         "buffer_size": [at_least(0, Integral)],
         "memory_strength": [at_least(0)],

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ..engine.call import Call
 from ..engine.loop import PlainLearning, train
 from ..engine.modules import frozen_copy
-from ..engine.net import ContinualRegressionNet, FastLoop
+from ..engine.net import ContinualRegressionNet, FastLoop, settings_of
 from ..engine.passes import Passes, forward_together
 from ..engine.penalties import distillation_loss
 from ..engine.rows import Rows
@@ -258,6 +258,7 @@ class GenerativeReplayClassifier(NetworkClassifier):
     keeps = "generator"
     pure_steps = True
     carries = {"generator_": "generator", "old_generator_": "generator", "teacher_": "teacher"}
+    fixed_parameters = ("hidden_units", "latent_size", "likelihood")
     parameter_constraints = {
         "targets": [one_of("hard", "soft")],
         "temperature": [above(0)],
@@ -319,6 +320,7 @@ class GenerativeReplayClassifier(NetworkClassifier):
             with call.seeded("begin"):
                 self.generator_ = self._new_generator(call.rows.x)
         else:
+            self.generator_.follow(self._generator_prototype(self.generator_.module_.bernoulli))
             self.generator_.start_call()
             if call.opens_experience:
                 self.generator_.start_experience()
@@ -357,19 +359,23 @@ class GenerativeReplayClassifier(NetworkClassifier):
 
     # --- the generator -------------------------------------------------------------------------------------------
 
-    def _new_generator(self, x: torch.Tensor) -> FastLoop:
-        bernoulli = self.likelihood == "bernoulli" or (self.likelihood == "auto" and _from_0_to_1(x))
+    def _generator_prototype(self, bernoulli: bool) -> FastLoop:
         schedule = {name: getattr(self.net_, name) for name in ("max_epochs", "max_steps", "batch_size", "device")}
         if self.generator_epochs is not None:
             schedule |= {"max_epochs": self.generator_epochs, "max_steps": None}
-        net = ContinualRegressionNet(
+        return ContinualRegressionNet(
             VAE,
             module__hidden_units=tuple(self.hidden_units),
             module__latent_size=self.latent_size,
             module__bernoulli=bernoulli,
             lr=self.generator_lr,
             **schedule,
-        ).build(x.shape[1], x.shape[1])
+        )
+
+    def _new_generator(self, x: torch.Tensor) -> FastLoop:
+        bernoulli = self.likelihood == "bernoulli" or (self.likelihood == "auto" and _from_0_to_1(x))
+        net = self._generator_prototype(bernoulli).build(x.shape[1], x.shape[1])
+        net.given_ = settings_of(self._generator_prototype(bernoulli))
         net.module_.set_scale(x)
         return net
 

@@ -127,6 +127,7 @@ class ICaRLClassifier(NetworkClassifier):
     keeps = "samples"
     pure_steps = True
     carries = {"memory_": "replay", "teacher_": "teacher", "means_": "statistics"}
+    fixed_parameters = ("buffer_size",)
     parameter_constraints = {"buffer_size": [at_least(1, Integral)]}
 
     memory_: ReplayMemory

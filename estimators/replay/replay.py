@@ -29,6 +29,7 @@ class Replay(NetworkStrategy):
     keeps = "samples"
     pure_steps = True
     carries = {"memory_": "replay"}
+    fixed_parameters = ("buffer_size", "policy")
     parameter_constraints = {
         "buffer_size": [at_least(0, Integral)],
         "policy": [one_of(*POLICIES)],

@@ -3,6 +3,7 @@
 ``test_battery = battery(MyClassifier)`` in a test file is all that a method needs.
 """
 
+import contextlib
 import copy
 import inspect
 import io
@@ -54,6 +55,11 @@ class Subject:
         if "n_features" in self.parameters:
             params = {"n_features": 200, **params}
         return self.cls(**params)
+
+    def brief(self):
+        """An estimator that learns a little, in no time."""
+        net = {"net": self.net(module__hidden_units=(16,), lr=0.01, max_epochs=2)} if self.has_net else {}
+        return self.small(**net, **({"n_features": 30} if "n_features" in self.parameters else {}))
 
     def targets(self, labels):
         """What the estimator learns: labels, or for a regressor two numbers made of each."""
@@ -567,3 +573,63 @@ def what_keeps_nothing_has_no_sample_in_its_pickle(subject):
     # Eight features in a row are as good as a fingerprint of the sample.
     found = any(row[:8].tobytes() in pickled or row[:8].astype(np.float64).tobytes() in pickled for row in X)
     assert found == (estimator.strategy_info()["keeps"] == "samples")
+
+
+NET_ALTERNATIVES = {
+    "net__lr": 0.1,
+    "net__max_epochs": 3,
+    "net__batch_size": 7,
+    "net__optimizer": torch.optim.SGD,
+    "net__criterion__reduction": "sum",
+    "net__module__hidden_units": (5,),
+}
+
+
+def alternatives(subject):
+    """Another value for each parameter."""
+    estimator = subject.brief()
+    constraints = {
+        name: allowed
+        for cls in reversed(subject.cls.__mro__)
+        for name, allowed in cls.__dict__.get("parameter_constraints", {}).items()
+    }
+    for name, value in estimator.get_params(deep=False).items():
+        if name == "net":
+            yield from NET_ALTERNATIVES.items()
+        elif name == "random_state":
+            yield name, 1
+        elif isinstance(value, bool):
+            yield name, not value
+        elif isinstance(value, int):
+            yield name, 2 * value
+        elif isinstance(value, float):
+            yield name, value / 2
+        elif isinstance(value, tuple):
+            yield name, (30,)
+        for allowed in constraints.get(name, ()):
+            for option in getattr(allowed, "options", ()):
+                if option != value:
+                    yield name, option
+
+
+@check()
+def changed_parameters_take_effect_or_are_refused(subject):
+    """What is set between calls is not ignored, unless it plays no part from the start."""
+    first, *later_ones = list(stream("domain"))[:3]
+
+    def after(before, later):
+        estimator = subject.learned(subject.brief().set_params(**before), [first], n_rows=30)
+        return subject.bits(subject.learned(estimator.set_params(**later), later_ones, n_rows=30))
+
+    unchanged = after({}, {})
+    for name, value in alternatives(subject):
+        refusal, from_the_start, changed = "", unchanged, unchanged
+        with contextlib.suppress(ValueError):  # there are values that ask for something else, such as task ids
+            from_the_start = after({name: value}, {})
+        if np.array_equal(from_the_start, unchanged):
+            continue
+        try:
+            changed = after({}, {name: value})
+        except ValueError as error:
+            refusal = str(error)
+        assert name.removeprefix("net__") in refusal or not np.array_equal(changed, unchanged), (name, value, refusal)

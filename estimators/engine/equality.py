@@ -1,0 +1,52 @@
+"""Whether parameters are equal by value, whatever they are."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+
+def compared_parameters(estimator: Any) -> dict[str, Any]:
+    """Parameters by name, with those of nested estimators instead of these; without random states."""
+    parameters = estimator.get_params(deep=True)
+    nested = {name for name in parameters if any(other.startswith(f"{name}__") for other in parameters)}
+    return {n: v for n, v in parameters.items() if n not in nested and n.rpartition("__")[2] != "random_state"}
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two values are equal, arrays, tensors and modules included."""
+    if a is b:
+        return True
+    if type(a) is not type(b):
+        return False
+    if torch.is_tensor(a):
+        return a.shape == b.shape and torch.equal(a, b)
+    if isinstance(a, np.ndarray):
+        return np.array_equal(a, b)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, torch.Generator):  # each draws its own
+        return True
+    if isinstance(a, nn.Module):
+        return repr(a) == repr(b) and same(list(a.state_dict().values()), list(b.state_dict().values()))
+    if hasattr(a, "get_params") and not isinstance(a, type):
+        own, others = compared_parameters(a), compared_parameters(b)
+        return own.keys() == others.keys() and all(same(value, others[name]) for name, value in own.items())
+    try:
+        equal = a == b
+        if isinstance(equal, bool) and equal:
+            return True
+        return _pickled(a) == _pickled(b)
+    except Exception:  # what can neither be compared nor pickled may differ
+        return False
+
+
+def _pickled(value: Any) -> bytes:
+    file = io.BytesIO()
+    pickle.Pickler(file).dump(value)
+    return file.getvalue()

@@ -1,0 +1,75 @@
+"""Parameters that are set between calls; the battery tries all of every class, here is what each setting does."""
+
+import numpy as np
+import pytest
+import torch
+from helpers.battery import DIGITS
+from skorch.callbacks import LRScheduler
+
+from forgetless.estimators import MLP, ContinualNet, EWCClassifier, ReplayClassifier
+
+X, Y = DIGITS.X_train[:100], DIGITS.y_train[:100]
+
+
+@pytest.fixture
+def clf():
+    net = ContinualNet(MLP, module__hidden_units=(8,), max_epochs=2, optimizer=torch.optim.SGD, lr=0.1)
+    return EWCClassifier(net, random_state=0).partial_fit(X, Y)
+
+
+def test_the_rate_reaches_the_optimiser(clf):
+    before = clf.net_.flatten().clone()
+    clf.set_params(net__lr=0.0, ewc_lambda=0.0).partial_fit(X, Y)
+    assert torch.equal(clf.net_.flatten(), before)
+
+
+def test_options_of_the_optimiser_reach_it(clf):
+    clf.set_params(net__optimizer__weight_decay=0.5).partial_fit(X, Y)
+    assert clf.net_.optimizer_.param_groups[0]["weight_decay"] == 0.5
+
+
+def test_another_optimiser_takes_over(clf):
+    clf.set_params(net__optimizer=torch.optim.Adam).partial_fit(X, Y)
+    assert type(clf.net_.optimizer_) is torch.optim.Adam
+    assert len(clf.net_.optimizer_.state) == len(clf.net_.trainable())
+
+
+@pytest.mark.parametrize(("name", "n_epochs", "n_batches"), [("max_epochs", 5, 4), ("batch_size", 2, 50)])
+def test_epochs_and_batches(clf, name, n_epochs, n_batches):
+    clf.set_params(**{f"net__{name}": 5 if name == "max_epochs" else 2}).partial_fit(X, Y)
+    assert clf.net_.history[:, "train_batch_count"] == [n_batches] * n_epochs
+
+
+def test_callbacks_are_made(clf):
+    clf.set_params(net__callbacks=[("rate", LRScheduler("StepLR", step_size=1, gamma=0.1))]).partial_fit(X, Y)
+    np.testing.assert_allclose(clf.net_.optimizer_.param_groups[0]["lr"], 0.001)
+
+
+def test_the_criterion_is_made(clf):
+    clf.set_params(net__criterion__label_smoothing=0.2).partial_fit(X, Y)
+    assert clf.net_.criterion_.label_smoothing == 0.2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("net__module__hidden_units", (9,)), ("net__module", torch.nn.Linear), ("net__device", "meta")]
+)
+def test_what_the_network_is_made_of_is_refused(clf, name, value):
+    before = clf.predict_proba(X)
+    with pytest.raises(ValueError, match=f"{name} has changed .* start anew with fit"):
+        clf.set_params(**{name: value}).partial_fit(X, Y)
+    assert clf.n_experiences_ == 1
+    assert np.array_equal(clf.predict_proba(X), before)
+
+
+@pytest.mark.parametrize(("name", "value"), [("buffer_size", 20), ("policy", "ring"), ("random_state", 1)])
+def test_what_was_made_at_the_first_call_is_refused(name, value):
+    clf = ReplayClassifier(random_state=0).partial_fit(X, Y)
+    with pytest.raises(ValueError, match=f"{name} was .* cannot become"):
+        clf.set_params(**{name: value}).partial_fit(X, Y)
+    clf.fit(X, Y)
+    assert clf.n_experiences_ == 1
+
+
+def test_the_same_value_again_is_no_change(clf):
+    clf.set_params(net=ContinualNet(**clf.net.get_params(deep=False))).partial_fit(X, Y)
+    assert clf.n_experiences_ == 2
