@@ -85,7 +85,7 @@ def test_chunks_within_a_call_do_not_matter(name, monkeypatch):
     expected = learned(name, np.arange(len(X)))
     assert_same_model(expected, expected)
     reference = answers(expected)
-    monkeypatch.setattr(moments, "_CHUNK_BYTES", 4 * 300 * 37)
+    monkeypatch.setattr(moments, "CHUNK_BYTES", 4 * 300 * 37)
     np.testing.assert_allclose(answers(learned(name, np.arange(len(X)))), reference, rtol=1e-4, atol=1e-4)
 
 
