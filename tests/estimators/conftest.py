@@ -7,7 +7,7 @@ from forgetless.estimators.engine.memory import Drawn
 
 @pytest.fixture
 def draws(monkeypatch):
-    """The rows that are drawn from memories, in the order in which it is drawn."""
+    """The rows that are drawn from memories, in the order in which they are drawn."""
     found, rows = [], Drawn.rows
 
     def noted(drawn):
