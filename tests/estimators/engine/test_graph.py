@@ -115,7 +115,7 @@ def test_other_steps_are_not_recorded(clf, tape):
 
 
 def test_what_cannot_be_recorded_is_done_as_it_is(tape, monkeypatch):
-    def refuse(work, inputs):
+    def refuse(work, batch):
         raise RuntimeError("operation not permitted when stream is capturing\nand so on")
 
     clf = NaiveClassifier(make_net(), random_state=0)

@@ -10,7 +10,7 @@ from helpers.estimators import DIGITS, X, Y, accuracy, learned, make_net, make_s
 from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.nn import functional as F
 
-from forgetless.estimators import GenerativeReplayClassifier, NaiveClassifier, Rows, partial_fit_together
+from forgetless.estimators import GenerativeReplayClassifier, NaiveClassifier, Rows
 from forgetless.estimators.replay.generative import VAE
 
 make_net = partial(make_net, lr=1e-2)
@@ -194,13 +194,3 @@ def test_against_forgetting():
     clf = learned(make(net=net, generator_epochs=30, hidden_units=(100,), latent_size=10), stream)
     assert accuracy(naive, stream) < 0.3
     assert accuracy(clf, stream) > 0.7
-
-
-def test_stacked_seeds_are_seeds_one_by_one():
-    stacked, single = ([make(random_state=seed, generator_epochs=1) for seed in range(2)] for _ in range(2))
-    for rows in (Y < 5, Y >= 5):
-        partial_fit_together(stacked, [{"X": X[rows], "y": Y[rows]}] * 2)
-        for clf in single:
-            clf.partial_fit(X[rows], Y[rows])
-    for a, b in zip(stacked, single, strict=True):
-        np.testing.assert_allclose(a.decision_function(X), b.decision_function(X), atol=1e-3)
