@@ -12,10 +12,15 @@ from torch import nn
 
 
 def compared_parameters(estimator: Any) -> dict[str, Any]:
-    """Parameters by name, with those of nested estimators instead of these; without random states."""
-    parameters = estimator.get_params(deep=True)
-    nested = {name for name in parameters if any(other.startswith(f"{name}__") for other in parameters)}
-    return {n: v for n, v in parameters.items() if n not in nested and n.rpartition("__")[2] != "random_state"}
+    """Parameters by name, without random states; of nested estimators the classes, beside their own parameters.
+
+    Without names that begin with an underscore, too, by which skorch keeps account of the others.
+    """
+    return {
+        name: type(value) if hasattr(value, "get_params") and not isinstance(value, type) else value
+        for name, value in estimator.get_params(deep=True).items()
+        if not f"__{name}".endswith("__random_state") and "___" not in f"__{name}"
+    }
 
 
 def same(a: Any, b: Any) -> bool:
