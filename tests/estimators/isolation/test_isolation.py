@@ -17,8 +17,8 @@ from forgetless.estimators import (
     PackNetClassifier,
     ProgressiveClassifier,
 )
-from forgetless.estimators.isolation.hat import GatedModule
 from forgetless.estimators.engine.passes import passes_of
+from forgetless.estimators.isolation.hat import GatedModule
 
 PER_TASK = [HATClassifier, PackNetClassifier, ProgressiveClassifier]
 # With this s_max every gate is 0 or 1; the few that are not with the paper's 400 protect in part only.
