@@ -163,6 +163,10 @@ class Moments:
         rows = np.sqrt(self.counts)[:, None] * (self.means - mean)
         return n, mean, self.scatter + upper_product(torch.from_numpy(rows)).numpy()
 
+    def squares(self) -> NDArray[np.float64]:
+        """Of each column the sum of squares that is kept: within the groups, or, without scatter, of the means."""
+        return self.counts @ np.square(self.means) if self.scatter is None else self.scatter.diagonal()
+
     def is_finite(self) -> bool:
         """Whether all sums are finite."""
         return all(bool(np.isfinite(a).all()) for a in (self.means, self.scatter) if a is not None)
@@ -287,11 +291,11 @@ class ClosedForm(ContinualEstimator):
             self.moments_ = tuple(Moments.of_nothing(width, scatter=self.needs_scatter) for _ in self.parts_of(call.X))
         before = self.moments_
         self._change(call.X, call.y, 1)
-        if self.needs_scatter and max(call.X.max(), -call.X.min()) > _EXTREME:
+        if max(call.X.max(), -call.X.min()) > _EXTREME:
             _check_extremes(call.X)
             for old, new in zip(before, self.moments_, strict=True):
                 noise = np.square(np.finfo(call.X.dtype).eps * np.abs(old.means)).T @ old.counts
-                _refuse_drowning(old.scatter.diagonal(), new.scatter.diagonal(), 100 * noise)
+                _refuse_drowning(old.squares(), new.squares(), 100 * noise)
 
     def _change(self, X: NDArray[Any], y: NDArray[Any], sign: int) -> None:
         """Add rows to the moments, or take them away."""

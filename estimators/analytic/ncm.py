@@ -15,8 +15,8 @@ class NCMClassifier(ClosedForm, ContinualClassifier):
     r"""Nearest class mean: a row belongs to the class whose mean is closest.
 
     Scores are :math:`-\|x-\mu_c\|^2` up to a constant that is the same for all classes, :math:`2 x^\top \mu_c -
-    \mu_c^\top \mu_c`, where x are the features and :math:`\mu_c` the running class means, both less the mean of all
-    rows, in double precision: values far from zero, such as Unix time, lose nothing. Means are exact sums over the
+    \mu_c^\top \mu_c`, where x are the features and :math:`\mu_c` the running class means, both less one of the
+    means, in double precision: values far from zero, such as Unix time, lose nothing. Means are exact sums over the
     data, so any order and any chunking gives the same model; :meth:`unlearn` and :meth:`merge` are exact, too.
 
     Parameters
@@ -64,8 +64,8 @@ class NCMClassifier(ClosedForm, ContinualClassifier):
         return self.moments_[0].means[self.class_outputs_]
 
     def solve(self) -> dict[str, Any]:
-        """Scores are 2 xᵀμ − μᵀμ, of x and μ less the mean of all rows."""
-        counts, means = self.moments_[0].counts, self.moments_[0].means
-        centre = counts @ means / max(counts.sum(), 1)
-        means = means - centre
+        """Scores are 2 xᵀμ − μᵀμ, of x and μ less the mean that is nearest to zero: one class far off spoils no other."""
+        seen, means = self.moments_[0].counts > 0, self.moments_[0].means
+        centre = means[seen][np.abs(means[seen]).max(axis=1).argmin()]
+        means = np.where(seen[:, None], means - centre, 0.0)
         return {"weights": 2 * means.T, "bias": -np.square(means).sum(axis=1), "centre": centre}
