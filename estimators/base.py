@@ -279,7 +279,8 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
         """Check the rows of a call, and note what is new in it; ``call.y`` are the numbers of outputs."""
         first = not self.__sklearn_is_fitted__()
         X, y = self.checked(X, y, reset=first)
-        check_classification_targets(y)
+        with explained(X):
+            check_classification_targets(y)
         task_id = as_task(task_id, len(X))
         call = self.start_call(task_id)
         self.meet_classes(y if classes is None else np.concatenate([_labels_like(y, classes), y]))

@@ -98,6 +98,8 @@ def explained(X: Any) -> Iterator[None]:
             ) from error
         if "NAType" in str(error):
             raise ValueError("Input X contains NaN: values are missing (pandas.NA); fill or drop them.") from error
+        if "NA is ambiguous" in str(error):
+            raise ValueError("Input y contains NaN: labels are missing (pandas.NA); drop these rows.") from error
         raise
 
 
