@@ -96,7 +96,7 @@ class SLDAClassifier(ClosedForm, ContinualClassifier):
         covariance *= 1 - self.shrinkage
         covariance.flat[:: len(covariance) + 1] += self.shrinkage * mean_variance
         # In units of each column's deviation, so that no scale is favoured; directions without variance drop out.
-        deviations = np.sqrt(covariance.diagonal())
+        deviations = np.sqrt(np.maximum(covariance.diagonal(), 0))
         deviations = np.where(deviations > 0, deviations, 1.0)
         variances, directions = linalg.eigh(covariance / deviations / deviations[:, None])
         kept = variances > _LEAST_VARIANCE
