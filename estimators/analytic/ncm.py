@@ -64,7 +64,7 @@ class NCMClassifier(ClosedForm, ContinualClassifier):
         return self.moments_[0].means[self.class_outputs_]
 
     def solve(self) -> dict[str, Any]:
-        """Scores are 2 xᵀμ − μᵀμ, of x and μ less the mean that is nearest to zero: one class far off spoils no other."""
+        """Scores are 2 xᵀμ − μᵀμ, of x and μ less the mean nearest to zero: one class far off spoils no other."""
         seen, means = self.moments_[0].counts > 0, self.moments_[0].means
         centre = means[seen][np.abs(means[seen]).max(axis=1).argmin()]
         means = np.where(seen[:, None], means - centre, 0.0)
