@@ -4,6 +4,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -73,10 +74,13 @@ class Dataset:
 
     def __post_init__(self) -> None:
         for part in ("train", "test"):
-            X = np.asarray(getattr(self, f"X_{part}"), dtype=np.float32, order="C")
+            X = _as_inputs(getattr(self, f"X_{part}"), f"X_{part}")
             y = _as_labels(getattr(self, f"y_{part}"), f"y_{part}")
             if X.ndim != 2:
-                raise ValueError(f"X_{part} must have two dimensions (rows, features), but its shape is {X.shape}.")
+                raise ValueError(
+                    f"X_{part} must have two dimensions (rows, features), but its shape is {X.shape}; flatten images "
+                    "with X.reshape(len(X), -1), and give image_shape."
+                )
             if 0 in X.shape:
                 raise ValueError(f"X_{part} must have at least one row and one feature, but its shape is {X.shape}.")
             if len(X) != len(y):
@@ -119,6 +123,32 @@ class Dataset:
             count(len(self.classes), "class", "classes"),
         )
         return f"Dataset({self.name!r}: {', '.join(parts)})"
+
+
+def _as_inputs(X: Any, name: str) -> np.ndarray:
+    """Return inputs as float32 in C order; what float32 cannot hold is refused."""
+    if hasattr(X, "toarray"):
+        raise ValueError(f"{name} is sparse, but data sets are dense; give {name}.toarray().")
+    dtypes = getattr(X, "dtypes", None)
+    types = [getattr(X, "dtype", None)] if dtypes is None else list(dtypes) if np.ndim(dtypes) else [dtypes]
+    if any(getattr(dtype, "kind", "") in ("M", "m") for dtype in types):
+        raise ValueError(f"{name} has dates or durations; give numbers instead, such as days since a first date.")
+    try:
+        given = np.asarray(X)
+        with np.errstate(over="ignore"):
+            inputs = np.asarray(given, dtype=np.float32, order="C")
+    except TypeError as error:
+        if "NAType" in str(error):
+            raise ValueError(f"{name} has missing values (pandas.NA); fill or drop them.") from error
+        raise
+    if given.dtype != np.float32 and given.dtype.kind in "biuf" and np.isinf(inputs).any():
+        too_large = np.argwhere(np.isinf(inputs) & np.isfinite(given))
+        if len(too_large):
+            place = tuple(too_large[0])
+            raise ValueError(
+                f"{name} has the value {given[place]:g} in column {place[-1]}, which float32 cannot hold; scale it."
+            )
+    return inputs
 
 
 def _as_labels(y: object, name: str) -> np.ndarray:

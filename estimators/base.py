@@ -12,15 +12,16 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.metrics import r2_score
-from sklearn.utils import Tags, check_consistent_length, check_random_state
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils import Tags, check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .engine.call import Call
 from .engine.equality import same
-from .engine.modules import bytes_of
+from .engine.modules import bytes_of, is_finite
 from .engine.pickling import packed
+from .inputs import as_task, check_magnitude, explained
 from .parameters import check_parameters
 
 
@@ -119,19 +120,32 @@ class ContinualEstimator(BaseEstimator):
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Whatever fails inside leaves the estimator as it was, an interrupt included."""
+        """Whatever fails inside leaves the estimator as it was, an interrupt included.
+
+        A state with a number that is not finite is a failure, too: it would spoil every answer from then on.
+        """
         before = vars(self).copy()
         fitted = {name: value for name, value in before.items() if name.endswith("_")}
         restore = [value.snapshot() for value in fitted.values() if hasattr(value, "snapshot")]
         before.update((name, value.clone()) for name, value in fitted.items() if torch.is_tensor(value))
         try:
             yield
+            self._check_state()
         except BaseException:
             self.__dict__.clear()
             self.__dict__.update(before)
             for undo in restore:
                 undo()
             raise
+
+    def _check_state(self) -> None:
+        for name, value in vars(self).items():
+            if name.endswith("_") and not is_finite(value):
+                raise FloatingPointError(
+                    f"{name} of {type(self).__name__} would hold numbers that are not finite. The estimator is as it "
+                    "was before this call; scale the inputs, leave out rows with extreme values, or lower the learning "
+                    "rate (net__lr)."
+                )
 
     def forget(self) -> None:
         """Remove all that was learned."""
@@ -184,6 +198,16 @@ class ContinualEstimator(BaseEstimator):
     def learn(self, call: Call) -> None:
         """Learn the rows of a call."""
         raise NotImplementedError
+
+    def checked(self, X: ArrayLike, y: Any = "no_validation", *, reset: bool, **how: Any) -> Any:
+        """Rows, alone or with targets, by ``sklearn.utils.validation.validate_data``; errors say what to do."""
+        if "validate_separately" not in how:
+            how = {"dtype": self.input_dtype, "order": "C"}
+        with explained(X):
+            rows = validate_data(self, X, y, reset=reset, **how)
+        if np.float64 not in self.input_dtype:
+            check_magnitude(rows[0] if isinstance(rows, tuple) else rows, X)
+        return rows
 
     def start_call(self, task_id: Hashable) -> Call:
         """Note the task, and whether this call opens an experience; a call with the running task's id continues it."""
@@ -273,7 +297,8 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
         classes : array-like, default=None
             Classes known to exist, seen or not. Optional: classes may appear at any time.
         task_id : hashable, default=None
-            The task of this experience. A call with the id of the call before continues the running experience;
+            The task of this experience: a value, or the same value for each row, as arrays and tensors from loaders
+            have it; equal values are one task. A call with the id of the call before continues the running experience;
             any other call opens a new one.
 
         Returns
@@ -295,8 +320,10 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
     ) -> Call:
         """Check the rows of a call, and note what is new in it; ``call.y`` are the numbers of outputs."""
         first = not self.__sklearn_is_fitted__()
-        rows, labels = validate_data(self, X, y, dtype=self.input_dtype, order="C", reset=first)
-        check_classification_targets(labels)
+        rows, labels = self.checked(X, y, reset=first)
+        with explained(X):
+            check_classification_targets(labels)
+        task_id = as_task(task_id, len(rows))
         call = self.start_call(task_id)
         self.meet_classes(labels if classes is None else np.concatenate([_labels_like(labels, classes), labels]))
         call.X, call.y = rows, self.class_outputs_[np.searchsorted(self.classes_, labels)]
@@ -327,7 +354,7 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
 
     def known_rows(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Rows like those that were learned, checked, and the outputs of their labels, which must be known."""
-        rows, labels = validate_data(self, X, y, dtype=self.input_dtype, order="C", reset=False)
+        rows, labels = self.checked(X, y, reset=False)
         unknown = np.setdiff1d(labels, self.classes_)
         if len(unknown):
             raise ValueError(f"y has the label {unknown[0]!r}, which was never learned.")
@@ -365,8 +392,9 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
     def _class_scores(self, X: ArrayLike, task_id: Hashable) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Scores in the order of `classes_`, and which classes are possible answers."""
         check_is_fitted(self)
+        rows = self.checked(X, reset=False)
+        task_id = as_task(task_id, len(rows))
         outputs = self.seen_outputs_ if task_id is None else self.known_task(task_id)
-        rows = validate_data(self, X, dtype=self.input_dtype, order="C", reset=False)
         scores = self.output_scores(rows) if task_id is None else self.task_output_scores(rows, task_id)
         return scores[:, self.class_outputs_], np.isin(self.class_outputs_, outputs)
 
@@ -447,8 +475,7 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
         -------
         float
         """
-        weights = None if sample_weight is None else np.asarray(sample_weight)
-        return float(np.average(self.predict(X, task_id=task_id) == np.asarray(y), weights=weights))
+        return float(accuracy_score(y, self.predict(X, task_id=task_id), sample_weight=sample_weight))
 
 
 class ContinualRegressor(RegressorMixin, ContinualEstimator):
@@ -473,7 +500,8 @@ class ContinualRegressor(RegressorMixin, ContinualEstimator):
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         task_id : hashable, default=None
-            The task of this experience. A call with the id of the call before continues the running experience;
+            The task of this experience: a value, or the same value for each row, as arrays and tensors from loaders
+            have it; equal values are one task. A call with the id of the call before continues the running experience;
             any other call opens a new one.
 
         Returns
@@ -493,14 +521,13 @@ class ContinualRegressor(RegressorMixin, ContinualEstimator):
     def open_call(self, X: ArrayLike, y: ArrayLike, *, task_id: Hashable = None) -> Call:
         """Check the rows of a call, and note what is new in it; ``call.y`` are targets (n_rows, n_outputs)."""
         rows, targets = self.check_rows(X, y, first=not self.__sklearn_is_fitted__())
-        call = self.start_call(task_id)
+        call = self.start_call(as_task(task_id, len(rows)))
         call.X, call.y = rows, targets
         return call
 
     def check_rows(self, X: ArrayLike, y: ArrayLike, first: bool) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """Rows and targets as strategies see them; the shape of `y` is noted at the first call, and then demanded."""
-        rows, targets = validate_data(
-            self,
+        rows, targets = self.checked(
             X,
             y,
             validate_separately=(
@@ -557,9 +584,10 @@ class ContinualRegressor(RegressorMixin, ContinualEstimator):
             If the task was never learned, or `X` is not what the estimator was fitted on.
         """
         check_is_fitted(self)
+        rows = self.checked(X, reset=False)
+        task_id = as_task(task_id, len(rows))
         if task_id is not None:
             self.known_task(task_id)
-        rows = validate_data(self, X, dtype=self.input_dtype, order="C", reset=False)
         predictions = self.predictions(rows) if task_id is None else self.task_predictions(rows, task_id)
         return predictions.astype(np.float64).reshape(len(rows), *self._target_shape_)
 
@@ -585,7 +613,7 @@ class ContinualRegressor(RegressorMixin, ContinualEstimator):
 
 def _labels_like(y: NDArray[Any], classes: ArrayLike) -> NDArray[Any]:
     """`classes` as an array that can stand in one array with `y`."""
-    classes = np.unique(np.asarray(classes))
+    classes = np.unique(column_or_1d(classes, input_name="classes"))
     if (classes.dtype.kind in "OUS") != (y.dtype.kind in "OUS"):
         raise ValueError(f"classes has labels like {classes[0]!r}, but y has labels like {y[0]!r}; use one type.")
     missing = np.setdiff1d(y, classes)

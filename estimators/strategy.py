@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
-from sklearn.utils.validation import validate_data
+from sklearn.utils import column_or_1d
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from torch import nn
 from torch.nn.utils import parameters_to_vector
@@ -273,11 +273,11 @@ class NetworkStrategy(ContinualEstimator):
             if isinstance(self, ContinualRegressor):
                 self.check_rows(X, y, first=True)
             else:
-                validate_data(self, X, dtype=self.input_dtype, reset=True)
+                self.checked(X, reset=True)
             call = self.start_call(None)
             self.n_experiences_ = 0
             if isinstance(self, ContinualClassifier):
-                self.meet_classes(np.asarray(y))
+                self.meet_classes(column_or_1d(y))
                 self.seen_outputs_ = np.arange(len(self.classes_))
             self.net_ = self.new_network(call, self.n_network_outputs())
         return self

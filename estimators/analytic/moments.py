@@ -21,6 +21,9 @@ CHUNK_BYTES = 1 << 28
 _MODULE_ROWS = 1024
 # BLAS has other kernels for a handful of rows; filled up, a row gets the same bits alone and in company.
 _LEAST_ROWS = 32
+_EPS = float(np.finfo(np.float64).eps)
+# Below this, nothing of the order of 1 is lost when squares are added.
+_EXTREME = _EPS**-0.5
 # Which of some rows: all, or those of a mask.
 Which = slice | NDArray[np.bool_]
 
@@ -102,10 +105,8 @@ class Moments:
         counted = torch.bincount(groups, minlength=n_groups)
         present = counted.nonzero().squeeze(1)
         # Near the mean, products lose nothing; any centre will do, since the groups' means are taken from it, too.
-        centre, centred = torch.zeros_like(rows[0]), rows
-        if self.scatter is not None:
-            centre = rows.mean(0).to(dtype)
-            centred = rows.to(centre.dtype, copy=not overwrite).sub_(centre)
+        centre = rows.mean(0, dtype=dtype)
+        centred = rows.to(centre.dtype, copy=not overwrite).sub_(centre)
         member = centred.new_zeros(len(rows), len(present))
         member.scatter_(1, ((counted > 0).cumsum(0) - 1)[groups, None], 1.0)
         offset = (member.T @ centred) / counted[present, None]
@@ -167,6 +168,14 @@ class Moments:
         if self.scatter is None:
             raise TypeError("These moments were made without their scatter.")
         return self.scatter
+
+    def squares(self) -> NDArray[np.float64]:
+        """Of each column the sum of squares that is kept: within the groups, or, without scatter, of the means."""
+        return self.counts @ np.square(self.means) if self.scatter is None else self.scatter.diagonal()
+
+    def is_finite(self) -> bool:
+        """Whether all sums are finite."""
+        return all(bool(np.isfinite(a).all()) for a in (self.means, self.scatter) if a is not None)
 
     def nbytes(self) -> int:
         """Bytes of the sums."""
@@ -255,7 +264,9 @@ class ClosedForm(ContinualEstimator):
         return [slice(None)]
 
     def solve(self) -> dict[str, Any]:
-        """Weights (width, n_outputs) and bias (n_outputs,), in a dict of what follows from the moments."""
+        """What follows from the moments: a dict with ``weights`` (width, n_outputs), ``bias`` (n_outputs,), and
+        ``centre`` (width,), which is taken from the features first, so that rows far from zero lose no digits.
+        """
         raise NotImplementedError
 
     # --- groups of rows ------------------------------------------------------------------------------------------
@@ -285,7 +296,13 @@ class ClosedForm(ContinualEstimator):
             self.prepare_features(call)
             width = self.rows_and_groups(_tensor(call.X[:1]), _tensor(call.y[:1]))[0].shape[1]
             self.moments_ = tuple(Moments.of_nothing(width, scatter=self.needs_scatter) for _ in self.parts_of(call.X))
+        before = self.moments_
         self._change(call.X, call.y, 1)
+        if max(call.X.max(), -call.X.min()) > _EXTREME:
+            _check_extremes(call.X)
+            for old, new in zip(before, self.moments_, strict=True):
+                noise = np.square(np.finfo(call.X.dtype).eps * np.abs(old.means)).T @ old.counts
+                _refuse_drowning(old.squares(), new.squares(), 100 * noise)
 
     def _change(self, X: NDArray[Any], y: NDArray[Any], sign: int) -> None:
         """Add rows to the moments, or take them away."""
@@ -393,12 +410,12 @@ class ClosedForm(ContinualEstimator):
         return self.solved_
 
     def output_scores(self, X: NDArray[Any]) -> NDArray[np.float64]:
-        """Features times weights, plus bias."""
+        """Features, less their centre, times weights, plus bias."""
         solution = self.solution()
-        weights, bias = torch.from_numpy(solution["weights"]), torch.from_numpy(solution["bias"])
+        weights, bias, centre = (torch.from_numpy(solution[name]) for name in ("weights", "bias", "centre"))
         filled = _tensor(np.pad(X, ((0, max(0, _LEAST_ROWS - len(X))), (0, 0))))
         n_rows = max(_LEAST_ROWS, CHUNK_BYTES // (8 * len(weights)))
-        scores = [self.features_of(x).double() @ weights + bias for x in torch.split(filled, n_rows)]
+        scores = [(self.features_of(x).double() - centre) @ weights + bias for x in torch.split(filled, n_rows)]
         return torch.cat(scores)[: len(X)].numpy()
 
     def predictions(self, X: NDArray[Any]) -> NDArray[np.float64]:
@@ -409,6 +426,25 @@ class ClosedForm(ContinualEstimator):
         """What features are computed with, and the moments."""
         yield "weights", self.fixed_tensors()
         yield from super().carried()
+
+
+def _check_extremes(X: NDArray[Any]) -> None:
+    """Raise where some rows are so large that products of the others are lost in rounding beside theirs."""
+    sizes = np.abs(X).max(axis=1)
+    everything, half = X.astype(np.float64), X[sizes <= np.median(sizes)].astype(np.float64)
+    mean = half.mean(axis=0)
+    noise = len(half) * np.square(np.finfo(X.dtype).eps * mean)
+    some, squares = (np.square(rows - mean).sum(axis=0) for rows in (half, everything))
+    _refuse_drowning(some, squares, 100 * noise)
+
+
+def _refuse_drowning(some: NDArray[np.float64], everything: NDArray[np.float64], noise: NDArray[np.float64]) -> None:
+    """Raise where the squares of some rows, if more than noise, are nothing beside those of all."""
+    if ((some > noise) & (some < _EPS * everything)).any():
+        raise FloatingPointError(
+            "X has rows so large that what is learned from all others would be lost in rounding. The estimator is as "
+            "it was before this call; leave these rows out, or scale or clip the inputs."
+        )
 
 
 def _tensor(array: NDArray[Any]) -> torch.Tensor:

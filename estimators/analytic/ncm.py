@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -14,7 +15,8 @@ class NCMClassifier(ClosedForm, ContinualClassifier):
     r"""Nearest class mean: a row belongs to the class whose mean is closest.
 
     Scores are :math:`-\|x-\mu_c\|^2` up to a constant that is the same for all classes, :math:`2 x^\top \mu_c -
-    \mu_c^\top \mu_c`, where x are the features and :math:`\mu_c` the running class means. Means are exact sums over the
+    \mu_c^\top \mu_c`, where x are the features and :math:`\mu_c` the running class means, both less one of the
+    means, in double precision: values far from zero, such as Unix time, lose nothing. Means are exact sums over the
     data, so any order and any chunking gives the same model; :meth:`unlearn` and :meth:`merge` are exact, too.
 
     Parameters
@@ -49,8 +51,9 @@ class NCMClassifier(ClosedForm, ContinualClassifier):
     """
 
     source = "Mensink et al. 2013"
-    input_dtype = (np.float32, np.float64)
+    input_dtype = (np.float64, np.float32)
     needs_scatter = False
+    product_dtype = torch.float64
 
     def __init__(self, features: nn.Module | None = None) -> None:
         self.features = features
@@ -61,6 +64,8 @@ class NCMClassifier(ClosedForm, ContinualClassifier):
         return self.moments_[0].means[self.class_outputs_]
 
     def solve(self) -> dict[str, Any]:
-        """Scores are 2 xᵀμ − μᵀμ."""
-        means = self.moments_[0].means
-        return {"weights": 2 * means.T, "bias": -np.square(means).sum(axis=1)}
+        """Scores are 2 xᵀμ − μᵀμ, of x and μ less the mean nearest to zero: one class far off spoils no other."""
+        seen, means = self.moments_[0].counts > 0, self.moments_[0].means
+        centre = means[seen][np.abs(means[seen]).max(axis=1).argmin()]
+        means = np.where(seen[:, None], means - centre, 0.0)
+        return {"weights": 2 * means.T, "bias": -np.square(means).sum(axis=1), "centre": centre}

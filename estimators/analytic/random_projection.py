@@ -35,7 +35,7 @@ class RandomProjection(ClosedForm):
     """
 
     source = "RanPAC: McDonnell et al. 2023; RanDumb: Prabhu et al. 2024"
-    input_dtype = (np.float32,)
+    input_dtype = (np.float64, np.float32)
     fixed_parameters = ("n_features",)
     parameter_constraints = {
         "n_features": [at_least(1, Integral)],
@@ -80,13 +80,17 @@ class RandomProjection(ClosedForm):
     def features_of(self, x: torch.Tensor) -> torch.Tensor:
         """max(0, [x, 1] R)."""
         x = super().features_of(x)
-        return torch.addmm(self.projection_[-1], x, self.projection_[:-1]).relu_()
+        R = self.projection_.to(x.dtype)
+        return torch.addmm(R[-1], x, R[:-1]).relu_()
 
     def parts_of(self, X: NDArray[Any]) -> Sequence[Which]:
         """Rows to learn from, and rows held out: by the row's content, so whatever the order and the chunks."""
         if not self.holds_out_:
             return [slice(None)]
-        held_out = (X + np.float32(0)).view(np.uint32) @ self.hash_ < 2**32 // _HOLD_OUT
+        rounded = X.astype(np.float32)
+        rest = (X - rounded).astype(np.float32)
+        bits = (rounded + np.float32(0)).view(np.uint32) + rest.view(np.uint32)
+        held_out = bits @ self.hash_ < 2**32 // _HOLD_OUT
         return [~held_out, held_out]
 
     def equations(self, moments: Moments) -> Equations:
@@ -110,7 +114,7 @@ class RandomProjection(ClosedForm):
         weights = _ridge(gram, cross, ridge)
         if weights is None:
             raise ValueError(f"ridge={ridge} is too small for these data; use a larger one, or 'auto'.")
-        return {"weights": weights, "bias": target - mean @ weights, "ridge": float(ridge)}
+        return {"weights": weights, "bias": target, "centre": mean, "ridge": float(ridge)}
 
     def _choose(self, learned: Equations, held_out: Equations) -> float:
         """The largest ridge after which the squared error on held-out rows rises, in units of the mean eigenvalue.
@@ -168,7 +172,8 @@ class RandomProjectionClassifier(RandomProjection, ContinualClassifier):
     single precision, of centred rows, and sums in double. ``predict_proba`` is the softmax of the scores; its order is
     meaningful, its values are not calibrated.
 
-    Inputs should have the order of magnitude of 1, so that the 1 beside them has some weight.
+    Inputs should have the order of magnitude of 1, so that the 1 beside them has some weight. Features of float64 (and
+    integers) are computed in double precision, those of float32 in single.
 
     Parameters
     ----------

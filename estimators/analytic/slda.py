@@ -12,6 +12,9 @@ from ..base import ContinualClassifier
 from ..parameters import between
 from .moments import ClosedForm, symmetric
 
+# Least variance of a direction, where columns have the variance 1: what LinearDiscriminantAnalysis takes for none.
+_LEAST_VARIANCE = 1e-8
+
 
 class SLDAClassifier(ClosedForm, ContinualClassifier):
     r"""Streaming linear discriminant analysis: running class means and one covariance within classes.
@@ -22,7 +25,10 @@ class SLDAClassifier(ClosedForm, ContinualClassifier):
     :math:`(1-s)\Sigma + s \frac{\operatorname{tr}\Sigma}{p} I`. All are exact sums over the data, so any order and any
     chunking of the data give the model of one fit on everything, the one that
     ``LinearDiscriminantAnalysis(solver="lsqr")`` finds; :meth:`unlearn` and :meth:`merge` are exact, too. Products are
-    in double precision, since a covariance that nothing shrinks may be nearly singular.
+    in double precision, since a covariance that nothing shrinks may be nearly singular. Scores are those of x and
+    :math:`\mu_c` less the mean of all rows, which is the same for all classes, so that values far from zero lose
+    nothing; directions in which columns, scaled to variance 1, have a variance below 1e-8 (collinear columns) are left
+    out, as by ``LinearDiscriminantAnalysis(solver="svd")``.
 
     Parameters
     ----------
@@ -82,13 +88,21 @@ class SLDAClassifier(ClosedForm, ContinualClassifier):
         return symmetric(self.moments_[0].upper_scatter()) / n_rows
 
     def solve(self) -> dict[str, Any]:
-        """W = Σ⁻¹ M and b = −½ μᵀ Σ⁻¹ μ + log π."""
+        """W = Σ⁻¹ M and b = −½ μᵀ Σ⁻¹ μ + log π, of means less the mean of all rows."""
         counts, means, covariance = self.moments_[0].counts, self.moments_[0].means, self.covariance_
         seen = counts > 0
+        centre = counts @ means / counts.sum()
+        means = np.where(seen[:, None], means - centre, 0.0)
         mean_variance = np.trace(covariance) / len(covariance)
         covariance *= 1 - self.shrinkage
         covariance.flat[:: len(covariance) + 1] += self.shrinkage * mean_variance
-        weights = np.zeros_like(means)
-        weights[seen] = linalg.lstsq(covariance, means[seen].T)[0].T
+        # In units of each column's deviation, so that no scale is favoured; directions without variance drop out.
+        deviations = np.sqrt(np.maximum(covariance.diagonal(), 0))
+        deviations = np.where(deviations > 0, deviations, 1.0)
+        variances, directions = linalg.eigh(covariance / deviations / deviations[:, None])
+        kept = variances > _LEAST_VARIANCE
+        whitened = directions[:, kept] / np.sqrt(variances[kept]) / deviations[:, None]
+        weights = (means @ whitened) @ whitened.T
         log_priors = np.log(np.where(seen, counts, 1) / counts.sum())
-        return {"weights": weights.T, "bias": log_priors - 0.5 * (means * weights).sum(axis=1)}
+        bias = log_priors - 0.5 * (means * weights).sum(axis=1)
+        return {"weights": weights.T, "bias": bias, "centre": centre}

@@ -196,6 +196,10 @@ class ReplayMemory:
         """Bytes of what is stored."""
         return tensor_bytes(*self.rows.tensors()) + self.keys.nbytes + self.pools.nbytes
 
+    def is_finite(self) -> bool:
+        """Whether no row has an infinite number."""
+        return self.rows.is_finite()
+
     def snapshot(self) -> Callable[[], None]:
         """Note the contents; returns a function that brings them back."""
         rows, keys, pools = self.rows.map(torch.clone), self.keys, self.pools

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import nn
 from torch.func import functional_call
@@ -282,6 +283,27 @@ def twin_of(module: nn.Module) -> nn.Module:
     """A copy of a module's structure that shares its parameters and buffers; hooks on it are nobody else's."""
     tensors = [*module.parameters(), *module.buffers()]
     return copy.deepcopy(module, {id(t): t for t in tensors})
+
+
+def is_finite(thing: Any) -> bool:
+    """Whether all numbers of what an estimator keeps are finite: of tensors, arrays, modules, and containers of them.
+
+    Whatever else has ``is_finite()`` says it itself; anything else counts as finite.
+    """
+    if torch.is_tensor(thing):
+        return not thing.is_floating_point() or bool(thing.isfinite().all())
+    if isinstance(thing, np.ndarray):
+        return thing.dtype.kind != "f" or bool(np.isfinite(thing).all())
+    if isinstance(thing, nn.Module):
+        return all(map(is_finite, (*thing.parameters(), *thing.buffers())))
+    if isinstance(thing, torch.optim.Optimizer):
+        return all(map(is_finite, thing.state.values()))
+    if isinstance(thing, dict):
+        return all(map(is_finite, thing.values()))
+    if isinstance(thing, list | tuple):
+        return all(map(is_finite, thing))
+    says = getattr(thing, "is_finite", None)
+    return True if says is None or isinstance(thing, type) else bool(says())
 
 
 def frozen_copy(module: nn.Module) -> nn.Module:

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from .call import Call
 from .equality import same
 from .loop import PlainLearning, train
-from .modules import bytes_of, head_of
+from .modules import bytes_of, head_of, is_finite
 from .rows import Rows
 
 
@@ -281,6 +281,10 @@ class FastLoop(NeuralNet):
     def nbytes(self) -> int:
         """Bytes of the weights, buffers included, and of the optimiser's state."""
         return bytes_of(self.module_) + bytes_of(self.optimizer_)
+
+    def is_finite(self) -> bool:
+        """Whether all weights, buffers included, and the optimiser's state are finite."""
+        return is_finite([self.module_, self.optimizer_])
 
     # --- undoing ------------------------------------------------------------------------------------------------
 

@@ -68,6 +68,10 @@ class Rows:
         """Bytes of all tensors."""
         return sum(t.numel() * t.element_size() for t in self.tensors())
 
+    def is_finite(self) -> bool:
+        """Whether no tensor has an infinite number; NaN stands where nothing was stored."""
+        return not any(bool(t.isinf().any()) for t in self.tensors())
+
     def shape(self) -> tuple[Any, ...]:
         """What must be equal for two batches to be the same work: names, shapes, types, and those of `memory`."""
         own = tuple((name, t.shape, t.dtype) for name, t in vars(self).items() if torch.is_tensor(t))

@@ -8,12 +8,15 @@ import copy
 import inspect
 import io
 import pickle
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from scipy.sparse import csr_array
 from sklearn.base import clone, is_regressor
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -633,3 +636,120 @@ def changed_parameters_take_effect_or_are_refused(subject):
         except ValueError as error:
             refusal = str(error)
         assert name.removeprefix("net__") in refusal or not np.array_equal(changed, unchanged), (name, value, refusal)
+
+
+# --- at the door ------------------------------------------------------------------------------------------------------
+
+
+@check()
+def score_checks_what_it_compares(subject):
+    X, y = DIGITS.X_train[:60], subject.targets(DIGITS.y_train[:60])
+    estimator = subject.small().fit(X, y)
+    expected = estimator.score(X, y)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        estimator.score(X, y[:1])
+    with pytest.raises(ValueError, match=r"inconsistent numbers of samples|sample_weight"):
+        estimator.score(X, y, sample_weight=np.ones(1))
+    assert estimator.score(X, y, sample_weight=np.full(60, 2.0)) == pytest.approx(expected)
+    if not subject.is_regressor:
+        assert estimator.score(X, y[:, None]) == expected
+        with pytest.raises(ValueError, match="Mix of label input types"):
+            estimator.score(X, y.astype(str))
+
+
+TASK_IDS = {
+    "tensor": lambda n_rows: torch.tensor(3),
+    "array without dimensions": lambda n_rows: np.array(3),
+    "number of NumPy": lambda n_rows: np.int64(3),
+    "array of rows": lambda n_rows: np.full(n_rows, 3),
+    "tensor of rows": lambda n_rows: torch.full((n_rows, 1), 3),
+    "Series of rows": lambda n_rows: pd.Series([3] * n_rows, index=range(7, 7 + n_rows)),
+    "list of rows": lambda n_rows: [3] * n_rows,
+}
+
+
+@check(make=TASK_IDS)
+def equal_task_ids_are_one_task(subject, make):
+    X, y = DIGITS.X_train[:60], subject.targets(DIGITS.y_train[:60])
+    estimator = subject.small().partial_fit(X, y, task_id=make(60)).partial_fit(X[:50], y[:50], task_id=make(50))
+    assert estimator.n_experiences_ == 1
+    assert [(type(task), task) for task in estimator.tasks_] == [(int, 3)]
+    for twin in (estimator, pickle.loads(pickle.dumps(estimator))):
+        answer = twin.predict(X, task_id=3)
+        assert np.array_equal(twin.predict(X, task_id=make(60)), answer)
+        assert twin.score(X, y, task_id=make(60)) == twin.score(X, y, task_id=3)
+        if not subject.is_regressor:
+            assert np.array_equal(twin.predict_proba(X, task_id=make(60)), twin.predict_proba(X, task_id=3))
+            assert np.array_equal(twin.decision_function(X, task_id=make(60)), twin.decision_function(X, task_id=3))
+
+
+@check()
+def task_ids_that_are_none_are_refused(subject):
+    X, y = DIGITS.X_train[:60], subject.targets(DIGITS.y_train[:60])
+    estimator = subject.small()
+    for task_id, message in (
+        (np.arange(60) % 2, "split the rows"),
+        (np.zeros(59), "shape"),
+        (float("nan"), "missing"),
+        (pd.NA, "missing"),
+        (np.full(60, np.nan), "several values|missing"),
+        ({}, "give a number"),
+    ):
+        with pytest.raises(ValueError, match=f"task_id.*({message})"):
+            estimator.partial_fit(X, y, task_id=task_id)
+    assert not hasattr(estimator, "tasks_")
+
+
+@check(value={"1e19": 1e19, "1e30": 1e30, "3e38": 3e38})
+def no_accepted_row_spoils_what_is_learned(subject, value):
+    X, y = DIGITS.X_train[:300], subject.targets(DIGITS.y_train[:300])
+    good = subject.small().fit(X, y).score(DIGITS.X_test, subject.targets(DIGITS.y_test))
+    for n_spoiled, n_before in ((1, 0), (1, 1), (300, 1)):
+        estimator, spoiled = subject.small(), X.copy()
+        spoiled[7 : 7 + n_spoiled] = value
+        if n_before:
+            estimator.fit(X, y)
+        twin = copy.deepcopy(estimator)
+        with suppress(FloatingPointError):
+            estimator.partial_fit(spoiled, y)
+        if n_before and estimator.n_experiences_ == twin.n_experiences_:
+            assert np.array_equal(subject.bits(estimator), subject.bits(twin))
+        estimator.partial_fit(X, y)
+        assert np.isfinite(subject.bits(estimator)).all()
+        if n_spoiled == 1:
+            assert estimator.score(DIGITS.X_test, subject.targets(DIGITS.y_test)) > good - 0.2
+
+
+@check()
+def rows_that_cannot_be_learned_are_refused_with_what_to_do(subject):
+    X, y = DIGITS.X_train[:60], subject.targets(DIGITS.y_train[:60])
+    table = pd.DataFrame(X[:, :4], columns=list("abcd"))
+    missing = table.convert_dtypes()
+    missing.iloc[0, 0] = pd.NA
+    for rows, message in (
+        (X.reshape(60, 1, 8, 8), r"reshape\(len\(X\), -1\)"),
+        (csr_array(X), "toarray"),
+        (table.assign(when=pd.Timestamp("2024-01-01")), "'when' has dates.*numbers"),
+        (np.full(X.shape, "2024-01-01", dtype="datetime64[D]"), "dates.*numbers"),
+        (missing, "NaN|missing"),
+        (X.astype(str).astype(object) + "x", "could not convert"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=message):
+            subject.small().partial_fit(rows, y)
+
+
+@check(classifies)
+def labels_of_tables_are_labels(subject):
+    X, y = DIGITS.X_train[:60], DIGITS.y_train[:60] % 2
+    plain = subject.small().fit(X, y).predict(X)
+    for labels, classes in (
+        (pd.Series(y, dtype="Int64"), pd.Series([0, 1], dtype="Int64")),
+        (pd.Series(y == 1, dtype="boolean"), pd.Series([False, True], dtype="boolean")),
+        (pd.Series(np.array(["a", "b"])[y], dtype="string"), pd.Series(["a", "b"], dtype="string")),
+        (pd.Series(np.array(["a", "b"])[y], dtype="category"), pd.Categorical(["a", "b"])),
+    ):
+        clf = subject.small().partial_fit(X, labels, classes=classes)
+        assert np.array_equal(clf.predict(X) == clf.classes_[1], plain == 1)
+        assert clf.score(X, labels) == np.mean(plain == y)
+        with pytest.raises(ValueError, match="NaN"):
+            subject.small().partial_fit(X, labels.mask(y == 0))

@@ -1,0 +1,156 @@
+"""What comes in at the door: task ids as values, and errors that say what to do about rows that cannot be learned."""
+
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils import check_array
+
+# The fourth power of larger values overflows float32: squared gradients of squared outputs, as in Adam and Fisher.
+_LARGEST = float(np.finfo(np.float32).max) ** 0.25
+
+
+def as_task(task_id: Any, n_rows: int) -> Hashable:
+    """A task id as a value that can be compared, hashed and pickled.
+
+    Parameters
+    ----------
+    task_id : object
+        None, a hashable value, a number or text of NumPy or torch, or an array, a tensor, a Series or a list that has
+        the same one for each row.
+    n_rows : int
+
+    Returns
+    -------
+    hashable
+
+    Raises
+    ------
+    ValueError
+        If it is missing (NaN), differs from row to row, is not one for each row, or cannot be hashed.
+
+    Examples
+    --------
+    >>> as_task(torch.tensor(3), 5), as_task(np.array(["a", "a"]), 2)
+    (3, 'a')
+    """
+    if torch.is_tensor(task_id):
+        task_id = task_id.detach().cpu().numpy()
+    if isinstance(task_id, list) or (hasattr(task_id, "__array__") and not isinstance(task_id, type)):
+        ids = np.asarray(task_id)
+        if ids.ndim:
+            if ids.shape not in ((n_rows,), (n_rows, 1)):
+                raise ValueError(
+                    f"task_id has the shape {ids.shape} for {n_rows} rows; give one value, or the same value for each "
+                    "row."
+                )
+            values = list(dict.fromkeys(ids.ravel().tolist()))
+            if len(values) > 1:
+                raise ValueError(
+                    f"task_id has several values, {values[0]!r} and {values[1]!r} among them, but a call is of one "
+                    "task; split the rows by task, and make a call for each: X[task_id == t] with task_id=t."
+                )
+            task_id = values[0]
+        else:
+            task_id = ids.item()
+    try:
+        hash(task_id)
+    except TypeError:
+        raise ValueError(f"task_id is a {type(task_id).__name__}; give a number, text or a tuple of them.") from None
+    if _is_missing(task_id):
+        raise ValueError(f"task_id is {task_id!r}, which is missing; give a value, or None where there are no tasks.")
+    return cast(Hashable, task_id)
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a value is one that does not equal itself: NaN, NaT, pandas' NA."""
+    if value is None or isinstance(value, str):
+        return False
+    try:
+        return not bool(value == value)
+    except TypeError:  # pandas' NA has no truth value
+        return True
+
+
+@contextmanager
+def explained(X: Any) -> Iterator[None]:
+    """Errors of the checks inside say what to do about these rows, where that is known."""
+    try:
+        # Conversions that overflow end in the error about infinity.
+        with np.errstate(over="ignore"):
+            _refuse_dates(X)
+            yield
+    except (ValueError, TypeError) as error:
+        shape = np.shape(X) if hasattr(X, "shape") else ()
+        if len(shape) > 2 and "dim" in str(error):
+            raise ValueError(
+                f"Found array with dim {len(shape)}: X has the shape {tuple(shape)}, but a row is one sample, flat; "
+                "give X.reshape(len(X), -1). Networks such as ConvNet fold rows into images themselves "
+                "(module__image_shape)."
+            ) from error
+        if "infinity" in str(error) and (found := _beyond_float32(X)):
+            raise ValueError(
+                f"Input X contains infinity or a value too large for dtype('float32'): {found}, which float32 cannot "
+                "hold; scale the inputs, or leave the rows out."
+            ) from error
+        if "NAType" in str(error):
+            raise ValueError("Input X contains NaN: values are missing (pandas.NA); fill or drop them.") from error
+        if "NA is ambiguous" in str(error):
+            raise ValueError("Input y contains NaN: labels are missing (pandas.NA); drop these rows.") from error
+        raise
+
+
+def check_magnitude(rows: NDArray[Any], X: Any) -> None:
+    """Raise FloatingPointError where values are so large that training in float32 would overflow.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, n_features)
+        The rows, checked.
+    X : array-like
+        The same as they were given, with the columns' names if there are any.
+    """
+    if max(rows.max(), -rows.min()) > _LARGEST:
+        row, column = np.argwhere(np.abs(rows) > _LARGEST)[0]
+        raise FloatingPointError(
+            f"X has the value {rows[row, column]:g} in {_named(X, column)}; squares of gradients would overflow "
+            f"float32, in which networks compute, beyond {_LARGEST:.1g}, whatever the learning rate (net__lr). The "
+            "estimator is as it was before this call; scale the inputs, or leave such rows out."
+        )
+
+
+def _named(X: Any, column: int) -> str:
+    return f"column {X.columns[column]!r}" if hasattr(X, "columns") else f"column {column}"
+
+
+def _beyond_float32(X: Any) -> str | None:
+    """The first value that is finite in float64 and not in float32, with its place."""
+    try:
+        rows = check_array(X, dtype=np.float64, ensure_all_finite=False)
+    except (ValueError, TypeError):
+        return None
+    too_large = np.isfinite(rows) & (np.abs(rows) > np.finfo(np.float32).max)
+    if not too_large.any():
+        return None
+    row, column = np.argwhere(too_large)[0]
+    return f"{rows[row, column]:g} in {_named(X, column)}"
+
+
+def _refuse_dates(X: Any) -> None:
+    """Raise where columns are dates or durations, whose numbers depend on a unit that is not said."""
+    if hasattr(X, "dtypes") and hasattr(X, "columns"):
+        dates = [repr(name) for name, dtype in zip(X.columns, X.dtypes, strict=True) if _is_date(dtype)]
+    else:
+        dates = ["X"] if _is_date(getattr(X, "dtype", None)) else []
+    if dates:
+        raise ValueError(
+            f"{', '.join(dates)} has dates or durations; give numbers instead, such as the days since a first date: "
+            "(column - start) / pandas.Timedelta(days=1)."
+        )
+
+
+def _is_date(dtype: Any) -> bool:
+    return getattr(dtype, "kind", "") in ("M", "m")

@@ -1,0 +1,61 @@
+"""Numbers at the door: float64 where float32 would merge or overflow, and columns that depend on each other."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+from forgetless.datasets import Dataset
+from forgetless.estimators import (
+    NaiveClassifier,
+    NCMClassifier,
+    RandomProjectionClassifier,
+    SLDAClassifier,
+)
+
+CLOSED_FORMS = [NCMClassifier(), SLDAClassifier(), RandomProjectionClassifier(200, random_state=0)]
+
+
+@pytest.mark.parametrize("offset", [1.7e9, 2.0**40, -1e11])
+@pytest.mark.parametrize("dtype", [np.float64, np.int64])
+@pytest.mark.parametrize("clf", CLOSED_FORMS, ids=lambda clf: type(clf).__name__)
+def test_closed_forms_learn_columns_far_from_zero(clf, dtype, offset):
+    rng = np.random.default_rng(0)
+    y = np.arange(400) % 2
+    X = rng.normal(size=(400, 2))
+    X[:, 0] += 4 * y
+    X = (100 * X + offset).astype(dtype)
+    theirs = LinearDiscriminantAnalysis().fit(X, y).score(X, y)
+    clf.fit(X[:200], y[:200]).partial_fit(X[200:], y[200:])
+    assert clf.score(X, y) > theirs - 0.02
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("scale", [1.0, 1e-6, 1e6])
+def test_slda_stands_columns_that_add_up(dtype, scale):
+    """Rounded sums of columns have a variance of nothing but rounding, whose inverse would drown the others."""
+    rng = np.random.default_rng(0)
+    y = np.arange(3000) % 3
+    columns = rng.normal(size=(3000, 6)) + 1.5 * np.eye(6)[y] + 10
+    X = np.column_stack([columns, columns @ rng.normal(size=(6, 4))]).astype(dtype)
+    X[:, 1] *= scale
+    exact = X.astype(np.float64)
+    theirs = LinearDiscriminantAnalysis(tol=1e-4).fit(exact, y)
+    least = LinearDiscriminantAnalysis().fit(columns, y).score(columns, y)
+    clf = SLDAClassifier()
+    for part in np.array_split(np.arange(3000), 7):
+        clf.partial_fit(X[part], y[part])
+    assert clf.score(X, y) > least - 0.01
+    assert np.mean(clf.predict(X) == theirs.predict(exact)) > 0.99
+
+
+def test_values_beyond_float32_are_named():
+    table = pd.DataFrame({"a": [0.0, 1.0], "b": [1.0, 1e39]})
+    with pytest.raises(ValueError, match=r"1e\+39 in column 'b'"):
+        NaiveClassifier().fit(table, [0, 1])
+    with pytest.raises(FloatingPointError, match=r"1e\+19 in column 1"):
+        NaiveClassifier().fit([[0.0, 1.0], [1.0, 1e19]], [0, 1])
+    with pytest.raises(ValueError, match=r"X_train has the value 1e\+39 in column 0"):
+        Dataset("big", [[1e39], [1.0]], [0, 1], [[1.0]], [1])
+    with pytest.raises(ValueError, match="flatten images"):
+        Dataset("images", np.zeros((2, 1, 3, 3)), [0, 1], np.zeros((2, 1, 3, 3)), [0, 1])
