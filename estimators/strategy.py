@@ -16,10 +16,10 @@ from torch.nn.utils import parameters_to_vector
 
 from .base import ContinualClassifier, ContinualEstimator, ContinualRegressor
 from .engine.call import Call
-from .engine.loop import Descend, idle, train
+from .engine.loop import Descend, check_unchanged, idle, train
 from .engine.modules import MLP, Features, fixed_statistics
 from .engine.net import ContinualNet, ContinualRegressionNet, FastLoop
-from .engine.objective import Classification, Objective, Regression, as_logits
+from .engine.objective import Classification, Objective, Regression, as_logits, criterion_for_outputs
 from .engine.passes import Passes, passes_of
 from .engine.rows import Rows
 from .parameters import one_of
@@ -76,6 +76,8 @@ class NetworkStrategy(ContinualEstimator):
     random_state: Any
     net_: FastLoop
     output_groups_: dict[Hashable, NDArray[np.int64] | None]
+    # Where the classes of this estimator are the outputs of another one that it serves: the labels of these.
+    labels_: NDArray[Any] | None = None
 
     # --- hooks ---------------------------------------------------------------------------------------------------
 
@@ -135,19 +137,23 @@ class NetworkStrategy(ContinualEstimator):
         self.ready_network(call)
         call.objective = self.new_objective(call)
         call.rows = self.device_rows(call)
+        self.net_.open_outputs(call.objective.inactive_outputs)
         with call.seeded("begin"):
             self.before_training(call)
+            params = self.net_.trainable()
             self.net_.notify("on_train_begin", X=call.rows.x, y=call.rows.y)
+            check_unchanged(self.net_, params)
 
     def train(self, call: Call) -> None:
         """The loop."""
-        with call.seeded("training"):
+        with call.seeded("training"), call.seeded_numpy("training"):
             train(self.net_, self, call, call.torch_generator("order"))
 
     def finish_training(self, call: Call) -> None:
         """What comes after the loop."""
         with call.seeded("end"):
             self.net_.notify("on_train_end", X=call.rows.x, y=call.rows.y)
+            self.net_.open_outputs(None)
             self.after_training(call)
 
     def ready_network(self, call: Call) -> None:
@@ -195,7 +201,17 @@ class NetworkStrategy(ContinualEstimator):
         for row, group_outputs in zip(active, self.output_groups_.values(), strict=True):
             row[everything if group_outputs is None else group_outputs] = True
         inactive = None if active.all() else self.on_device(~active)
-        return Classification(self.net_.criterion_, list(self.output_groups_).index(key), inactive)
+        criterion = self.criterion_for(np.arange(len(self.classes_)))
+        return Classification(criterion, list(self.output_groups_).index(key), inactive)
+
+    def criterion_for(self, outputs: NDArray[np.int64]) -> nn.Module:
+        """The net's criterion for the classes of these outputs; what it has for each class is in their order."""
+        classifier = cast(ContinualClassifier, self)
+        known = classifier.classes_
+        labels = classifier.labels_of_outputs()[outputs]
+        if self.labels_ is not None:
+            known, labels = np.sort(self.labels_), self.labels_[labels]
+        return criterion_for_outputs(self.net_.criterion_, known, np.searchsorted(known, labels))
 
     def device_rows(self, call: Call) -> Rows:
         """The rows of a call on the network's device."""

@@ -90,6 +90,16 @@ class Call:
                 torch.cuda.manual_seed_all(seed)
             yield
 
+    @contextmanager
+    def seeded_numpy(self, purpose: str) -> Iterator[None]:
+        """NumPy's global generator drawn from this call's seed inside, and as before outside."""
+        before = np.random.get_state()  # noqa: NPY002 - it is what others draw from
+        np.random.seed(self._seed(purpose))  # noqa: NPY002
+        try:
+            yield
+        finally:
+            np.random.set_state(before)  # noqa: NPY002
+
     def _new_rng(self, purpose: str) -> np.random.Generator:
         return np.random.default_rng([*self.entropy, *purpose.encode()])
 
