@@ -24,6 +24,8 @@ class Objective(Protocol):
     All work on the last two dimensions, rows and outputs, and keep dimensions before them, where stacked networks are.
     """
 
+    module: nn.Module
+
     def loss(self, outputs: torch.Tensor, y: torch.Tensor, groups: torch.Tensor | int | None = None) -> torch.Tensor:
         """The net's criterion, a mean over rows; `groups` None: all rows are of this call."""
 
@@ -170,7 +172,7 @@ class Classification:
             def row_loss(row: torch.Tensor, label: torch.Tensor, part: _Alike = part) -> torch.Tensor:
                 return part.criterion(row[None], label[None])
 
-            losses[part.rows] = vmap(row_loss)(part.logits, part.y)
+            losses[part.rows] = _for_each(row_loss, part.criterion)(part.logits, part.y)
         return losses
 
     def logits(self, outputs: torch.Tensor) -> torch.Tensor:
@@ -371,13 +373,20 @@ def _row_by_row(objective: Objective, *rows: torch.Tensor) -> torch.Tensor:
         outputs, y, groups = (t[None] for t in row)
         return objective.loss(outputs, y, groups)
 
-    return vmap(row_loss)(*rows)
+    return _for_each(row_loss, objective.module)(*rows)
+
+
+def _for_each(function: Callable[..., torch.Tensor], criterion: nn.Module) -> Callable[..., torch.Tensor]:
+    """A function of a criterion for each of what is stacked; one of the user's own may do what vmap cannot."""
+    if type(criterion).__module__ == nn.modules.loss.__name__:
+        return vmap(function)
+    return lambda *stacks: torch.stack([function(*each) for each in zip(*stacks, strict=True)])
 
 
 def stacked_criterion(criterion: nn.Module) -> Criterion:
     """The criterion of each network of a stack, as a function of stacked outputs and targets."""
     if type(criterion) is not nn.CrossEntropyLoss or criterion.reduction != "mean" or criterion.weight is not None:
-        return vmap(criterion)
+        return _for_each(criterion, criterion)
 
     def cross_entropy(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         smoothing = criterion.label_smoothing
