@@ -305,7 +305,13 @@ class NetworkStrategy(ContinualEstimator):
             kind, plain = ContinualRegressionNet, NeuralNetRegressor
         if self.net is None:
             return kind(MLP, lr=0.01, max_epochs=20)
-        net = clone(self.net)
+        try:
+            net = clone(self.net)
+        except TypeError as error:
+            raise TypeError(
+                f"net cannot be copied: {error}. Perhaps a callback holds an open file or a connection; make it in the "
+                "callback's initialize(), which is called after the copy."
+            ) from error
         if isinstance(net, kind):
             return net
         if type(net) is plain:
