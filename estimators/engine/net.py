@@ -357,16 +357,27 @@ class FastLoop(NeuralNet):
         return restore
 
     def __getstate__(self) -> dict[str, Any]:
-        # Views of one vector would each be pickled with the whole vector.
+        # Views of one vector would each be pickled with the whole vector, so here they are copies for a moment. They
+        # come back, since training may be under way.
+        params: list[nn.Parameter] = []
+        entries: list[dict[str, Any]] = []
         if self.__dict__.get("initialized_"):
-            for p in self.trainable():
-                p.data = p.data.clone()
-                state = self.optimizer_.state[p]
-                state.update({key: t.clone() for key, t in state.items() if torch.is_tensor(t)})
+            params = self.trainable()
+            entries = [self.optimizer_.state[p] for p in params if p in self.optimizer_.state]
         elif isinstance(self.module, nn.Module):  # brought along, perhaps from another net
-            for p in self.module.parameters():
+            params = list(self.module.parameters())
+        data, states = [p.data for p in params], [entry.copy() for entry in entries]
+        try:
+            for p in params:
                 p.data = p.data.clone()
-        return super().__getstate__()
+            for entry in entries:
+                entry.update({key: t.clone() for key, t in entry.items() if torch.is_tensor(t)})
+            return super().__getstate__()
+        finally:
+            for p, view in zip(params, data, strict=True):
+                p.data = view
+            for entry, state in zip(entries, states, strict=True):
+                entry.update(state)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
