@@ -33,6 +33,8 @@ class _PrintLog(PrintLog):
 class LossScoring(PassthroughScoring):
     """The loss of an epoch, and whether it is the best of the call; the fast loop has recorded the first."""
 
+    best_score_: float
+
     def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Each call has rows of its own: the losses of another one are no measure."""
         self.initialize()

@@ -127,8 +127,8 @@ class Classification:
         if _sees_label_only(self.module):
             return self._criterion_of(logits, y)
         if type(self.module) is nn.CrossEntropyLoss:
-            losses, weights = _smoothed(self.module, logits, y)
-            return losses.sum(-1) if self.module.reduction == "sum" else losses.sum(-1) / weights.sum(-1)
+            of_rows, weights = _smoothed(self.module, logits, y)
+            return of_rows.sum(-1) if self.module.reduction == "sum" else of_rows.sum(-1) / weights.sum(-1)
         if logits.ndim > 2:  # stacked networks
             return torch.stack([self.loss_of_logits(*one) for one in zip(logits, y, strict=True)])
         parts = list(self._alike(logits, y))
@@ -158,12 +158,11 @@ class Classification:
     def row_losses(self, outputs: torch.Tensor, y: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
         """The loss of each row by itself."""
         criterion, logits = self.module, self.active_logits(outputs, groups)
-        is_cross_entropy = type(criterion) is nn.CrossEntropyLoss
         if self.inactive is None or _sees_label_only(criterion):
-            if is_cross_entropy and criterion.weight is None and criterion.reduction == "mean":
+            if type(criterion) is nn.CrossEntropyLoss and criterion.weight is None and criterion.reduction == "mean":
                 return F.cross_entropy(logits, y, reduction="none", label_smoothing=criterion.label_smoothing)
             return _row_by_row(self, outputs, y, groups)
-        if is_cross_entropy:
+        if type(criterion) is nn.CrossEntropyLoss:
             losses, weights = _smoothed(criterion, logits, y)
             return losses if criterion.reduction == "sum" else losses / weights
         losses = torch.empty_like(logits[:, 0])
