@@ -760,6 +760,13 @@ and what was learned stays.
 """
 
 
+OPTIMISERS = {
+    "LBFGS": "What it knows of the curvature is about one set of parameters: it begins anew where the head grows.",
+    "Muon": "For modules whose parameters are all matrices, as torch has it: no biases.",
+    "SparseAdam": "It needs sparse gradients. Use Adam.",
+}
+
+
 def table() -> str:
     lines = [HEAD]
     for kind, title in (("Callback", "Callbacks"), ("Split", "`train_split`")):
@@ -768,7 +775,19 @@ def table() -> str:
             if part.kind == kind:
                 lines.append(f"| `{part.name}` | {'works' if part.works else '**refused**'} | {part.note} |")
         lines.append("")
-    return "\n".join(lines)
+    lines += [
+        "## Optimisers\n",
+        "State outlasts pickles, failed calls, grown heads and frozen layers; the tests are in",
+    ]
+    lines += ["`tests/estimators/engine/test_optimizers.py`.\n", "| part | fares | note |", "| --- | --- | --- |"]
+    for name in sorted(name for name, kind in vars(torch.optim).items() if is_optimiser(kind)):
+        fares = "**refused**" if name == "SparseAdam" else "works"
+        lines.append(f"| `{name}` | {fares} | {OPTIMISERS.get(name, '')} |")
+    return "\n".join([*lines, ""])
+
+
+def is_optimiser(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and kind is not torch.optim.Optimizer
 
 
 def test_docs_have_the_table():
