@@ -352,6 +352,10 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
             order = np.argsort(classes)
             self.classes_, self.class_outputs_ = classes[order], outputs[order]
 
+    def labels_of_outputs(self) -> NDArray[Any]:
+        """The label of each output, in their order."""
+        return self.classes_[np.argsort(self.class_outputs_)]
+
     def known_rows(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Rows like those that were learned, checked, and the outputs of their labels, which must be known."""
         rows, labels = self.checked(X, y, reset=False)

@@ -17,10 +17,10 @@ from torch.nn.utils import parameters_to_vector
 
 from .base import ContinualClassifier, ContinualEstimator, ContinualRegressor
 from .engine.call import Call
-from .engine.loop import Descend, idle, train
+from .engine.loop import Descend, check_unchanged, idle, train
 from .engine.modules import MLP, Features, fixed_statistics
 from .engine.net import ContinualNet, ContinualRegressionNet, FastLoop, settings_of
-from .engine.objective import Classification, Objective, Regression, as_logits
+from .engine.objective import Classification, Objective, Regression, as_logits, criterion_for_outputs
 from .engine.passes import Passes, passes_of
 from .engine.randomness import may_draw
 from .engine.rows import Rows
@@ -78,6 +78,8 @@ class NetworkStrategy(ContinualEstimator):
     random_state: Any
     net_: FastLoop
     output_groups_: dict[Hashable, NDArray[np.int64] | None]
+    # Where the classes of this estimator are the outputs of another one that it serves: the labels of these.
+    labels_: NDArray[Any] | None = None
 
     # --- hooks ---------------------------------------------------------------------------------------------------
 
@@ -138,9 +140,12 @@ class NetworkStrategy(ContinualEstimator):
         self.ready_network(call)
         call.objective = self.new_objective(call)
         call.rows = self.device_rows(call)
+        self.net_.open_outputs(call.objective.inactive_outputs)
         with self._drawing(call, "begin"):
             self.before_training(call)
+            params = self.net_.trainable()
             self.net_.notify("on_train_begin", X=call.rows.x, y=call.rows.y)
+            check_unchanged(self.net_, params)
 
     def train(self, call: Call) -> None:
         """The loop."""
@@ -151,6 +156,7 @@ class NetworkStrategy(ContinualEstimator):
         """What comes after the loop."""
         with self._drawing(call, "end"):
             self.net_.notify("on_train_end", X=call.rows.x, y=call.rows.y)
+            self.net_.open_outputs(None)
             self.after_training(call)
 
     def _drawing(self, call: Call, purpose: str) -> AbstractContextManager[None]:
@@ -213,7 +219,17 @@ class NetworkStrategy(ContinualEstimator):
         for row, group_outputs in zip(active, self.output_groups_.values(), strict=True):
             row[everything if group_outputs is None else group_outputs] = True
         inactive = None if active.all() else self.on_device(~active)
-        return Classification(self.net_.criterion_, list(self.output_groups_).index(key), inactive)
+        criterion = self.criterion_for(np.arange(len(self.classes_)))
+        return Classification(criterion, list(self.output_groups_).index(key), inactive)
+
+    def criterion_for(self, outputs: NDArray[np.int64]) -> nn.Module:
+        """The net's criterion for the classes of these outputs; what it has for each class is in their order."""
+        classifier = cast(ContinualClassifier, self)
+        known = classifier.classes_
+        labels = classifier.labels_of_outputs()[outputs]
+        if self.labels_ is not None:
+            known, labels = np.sort(self.labels_), self.labels_[labels]
+        return criterion_for_outputs(self.net_.criterion_, known, np.searchsorted(known, labels))
 
     def device_rows(self, call: Call) -> Rows:
         """The rows of a call on the network's device."""
@@ -307,7 +323,13 @@ class NetworkStrategy(ContinualEstimator):
             kind, plain = ContinualRegressionNet, NeuralNetRegressor
         if self.net is None:
             return kind(MLP, lr=0.01, max_epochs=20)
-        net = clone(self.net)
+        try:
+            net = clone(self.net)
+        except TypeError as error:
+            raise TypeError(
+                f"net cannot be copied: {error}. Perhaps a callback holds an open file or a connection; make it in the "
+                "callback's initialize(), which is called after the copy."
+            ) from error
         if isinstance(net, kind):
             return net
         if type(net) is plain:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+import dis
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+import numpy as np
 import torch
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, Checkpoint, PassthroughScoring, TrainEndCheckpoint
+from skorch.dataset import ValidSplit
 from torch import nn
+from torch.utils.data import Subset
 
 from .call import Call
 from .graph import Pinned, Recorded, recorded
 from .memory import Drawn
-from .modules import batch_norm_layers, fixed_statistics, is_frozen
+from .modules import batch_norm_layers, fixed_statistics, is_frozen, lone_rows
 from .optimizer import stepper
 from .passes import Passes, passes_of
 from .rows import Rows
@@ -187,59 +192,178 @@ def train(net: FastLoop, learner: Learner, call: Call, order: torch.Generator, e
     FloatingPointError
         If the loss or a weight is no longer a finite number.
     RuntimeError
-        If a callback freezes or unfreezes parameters.
+        If a callback freezes or unfreezes parameters, or replaces the optimiser.
+    ValueError
+        If `train_split` gives rows that are not of the call.
     """
     rows, valid = call.rows, None
-    data, held_out = net.get_split_datasets(rows.x, rows.y)
+    data, held_out = _split(net, call)
     if held_out is not None:
-        rows, valid = (call.rows.take(torch.as_tensor(part.indices).to(rows.x.device)) for part in (data, held_out))
+        rows, valid = (call.rows.take(_places(part, rows.x).to(rows.x.device)) for part in (data, held_out))
     norms = batch_norm_layers(net.module_)
     batches = Batches(rows, net.batch_size, order, min_last=2 if norms else 1)
-    announces = _has_batch_listeners(net)
-    step = Step(net, learner, call, announces)
+    loop = _Loop(net, learner, call)
+    step, datasets = loop.step, {"dataset_train": data, "dataset_valid": held_out}
     net.module_.train()
     for layer in norms:  # one row has no variance: use the statistics so far
         if batches.n_rows == 1 or learner.fixes_statistics or is_frozen(layer):
             layer.eval()
-    for epoch, n_batches in enumerate(n_batches_of_epochs(net, len(batches), epochs)):
-        call.epoch, call.n_batches = epoch, n_batches
-        net.notify("on_epoch_begin", dataset_train=data, dataset_valid=held_out)
-        step.check_parameters()
-        total, n_rows = torch.zeros((), device=step.theta.device), 0
-        for index, batch in enumerate(batches.epoch(n_batches)):
-            call.batch_index, n = index, len(batch)
-            if announces:
-                net.notify("on_batch_begin", batch=(batch.x, batch.y), training=True)
-            loss = learner.learn_batch(call, step.theta, batch, step.descend).detach()
-            total.add_(loss, alpha=n)
-            n_rows += n
-            if announces:
-                net.history.record_batch("train_loss", loss.item())
-                net.history.record_batch("train_batch_size", n)
-                net.notify("on_batch_end", batch=(batch.x, batch.y), training=True, loss=loss, y_pred=None)
-        # The only number that is read back from the device.
-        mean = float(total) / n_rows
-        check_finite(mean, "the loss")
-        net.history.record("train_loss", mean)
-        net.history.record("train_batch_count", n_batches)
-        if valid is not None:
-            with fixed_statistics(net.module_) as module, torch.no_grad():
-                net.history.record("valid_loss", learner.validation_loss(call, module, valid).item())
-        try:
-            net.notify("on_epoch_end", dataset_train=data, dataset_valid=held_out)
-        except KeyboardInterrupt:  # skorch's way of saying "enough" (EarlyStopping)
-            break
-    step.steps.finish()
+    try:
+        for epoch, n_batches in enumerate(n_batches_of_epochs(net, len(batches), epochs)):
+            call.epoch, call.n_batches = epoch, n_batches
+            net.notify("on_epoch_begin", **datasets)
+            step.check_parameters()
+            total, n_rows = torch.zeros((), device=step.theta.device), 0
+            with lone_rows(norms):
+                for index, batch in enumerate(batches.epoch(n_batches)):
+                    call.batch_index, n = index, len(batch)
+                    if loop.announces:
+                        loss = loop.learn_announced(batch)
+                    else:
+                        loss = learner.learn_batch(call, step.theta, batch, step.descend).detach()
+                    total.add_(loss, alpha=n)
+                    n_rows += n
+            # The only number that is read back from the device.
+            mean = float(total) / n_rows
+            check_finite(mean, "the loss")
+            net.history.record("train_loss", mean)
+            net.history.record("train_batch_count", n_batches)
+            if valid is not None:
+                net.history.record("valid_loss", loop.validated(valid))
+            step.steps.finish()  # a callback may save the optimiser
+            net.notify("on_epoch_end", **datasets)
+    except KeyboardInterrupt as interrupt:
+        if not _says_enough(interrupt):
+            raise
+    finally:
+        step.steps.finish()
     net.module_.eval()  # as it stays: whoever asks for answers, in whatever thread, changes nothing
     check_finite(float(step.theta.abs().max()), "a weight")
 
 
+class _Loop:
+    """What one net does beside its steps: callbacks hear of batches, and held-out rows are looked at."""
+
+    def __init__(self, net: FastLoop, learner: Learner, call: Call) -> None:
+        self.net, self.learner, self.call = net, learner, call
+        self.announces = _has_batch_listeners(net)
+        self.step = Step(net, learner, call, self.announces)
+        self.parts = nn.ModuleList(part for part in (net.module_, net.criterion_) if isinstance(part, nn.Module))
+
+    def learn_announced(self, batch: Rows) -> torch.Tensor:
+        """Learn from a batch, of which callbacks hear; returns the loss."""
+        net, call, step = self.net, self.call, self.step
+        announced, n = (batch.x, batch.y), len(batch)
+        net.notify("on_batch_begin", batch=announced, training=True)
+        loss = self.learner.learn_batch(call, step.theta, batch, step.descend).detach()
+        if call.step == 0:
+            _check_own_steps(net, self.learner)
+        outputs = batch.outputs
+        if outputs is None:  # a method that makes its own steps
+            with fixed_statistics(net.module_) as module, torch.no_grad():
+                outputs = module(batch.x)
+        net.history.record_batch("train_loss", loss.item())
+        net.history.record_batch("train_batch_size", n)
+        y_pred = net.answers(outputs[:n].detach())
+        net.notify("on_batch_end", batch=announced, training=True, loss=loss, y_pred=y_pred)
+        return loss
+
+    def validated(self, rows: Rows) -> float:
+        """The loss of held-out rows."""
+        with fixed_statistics(self.parts), torch.no_grad():
+            return self._validation_loss(rows)
+
+    def _validation_loss(self, rows: Rows) -> float:
+        net, module = self.net, self.net.module_
+        if not self.announces:
+            return self.learner.validation_loss(self.call, module, rows).item()
+        total, n_batches = 0.0, 0
+        for batch in Batches(rows, net.batch_size, None):
+            announced = (batch.x, batch.y)
+            net.notify("on_batch_begin", batch=announced, training=False)
+            loss = self.learner.validation_loss(self.call, module, batch)
+            net.history.record_batch("valid_loss", loss.item())
+            net.history.record_batch("valid_batch_size", len(batch))
+            y_pred = net.answers(module(batch.x))
+            net.notify("on_batch_end", batch=announced, training=False, loss=loss, y_pred=y_pred)
+            total += loss.item() * len(batch)
+            n_batches += 1
+        net.history.record("valid_batch_count", n_batches)
+        return total / len(rows)
+
+
+def _split(net: FastLoop, call: Call) -> tuple[Any, Any]:
+    """The datasets that the net's `train_split` makes; a random one is drawn from the call's seed."""
+    split = net.train_split
+    if isinstance(split, ValidSplit) and isinstance(split.cv, float) and split.random_state is None:
+        seeded = copy.copy(split)
+        seeded.random_state = int(call.rng("split").integers(2**31))
+        net.train_split = seeded
+    try:
+        train_rows, held_out = net.get_split_datasets(call.rows.x, call.rows.y)
+        return train_rows, held_out
+    finally:
+        net.train_split = split
+
+
+def _places(part: Any, x: torch.Tensor) -> torch.Tensor:
+    """Which of the rows `x` are in a part of them that the net's `train_split` has made."""
+    chain = []
+    while isinstance(part, Subset):
+        chain.append(torch.as_tensor(np.asarray(part.indices, dtype=np.int64)))
+        part = part.dataset
+    if getattr(part, "X", None) is not x:
+        raise ValueError(
+            "train_split must hold out rows of the call, since rows of its own may have classes that are not known "
+            "yet (predefined_split is such a one); use skorch.dataset.ValidSplit, with a splitter of scikit-learn as "
+            "its cv if the parts should be chosen, or a function that returns two torch.utils.data.Subset."
+        )
+    places = torch.arange(len(x))
+    while chain:
+        places = places[chain.pop()]
+    return places
+
+
+def _says_enough(interrupt: KeyboardInterrupt) -> bool:
+    """Whether a callback has raised it, skorch's way of ending training (EarlyStopping); else it is the user's Ctrl-C.
+
+    That one is raised wherever the program happens to be, or by a handler of signals; so what counts is that the last
+    frame is a callback's, and stands at a ``raise``.
+    """
+    trace = interrupt.__traceback__
+    if trace is None:
+        return False
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    is_raise = dis.opname[trace.tb_frame.f_code.co_code[trace.tb_lasti]] == "RAISE_VARARGS"
+    return is_raise and isinstance(trace.tb_frame.f_locals.get("self"), Callback)
+
+
+def _listens(callback: Callback, event: str) -> bool:
+    """Whether a callback overrides an event."""
+    return getattr(type(callback), event) is not getattr(Callback, event)
+
+
+def _check_own_steps(net: FastLoop, learner: Learner) -> None:
+    """Raise if a callback waits for gradients of a method that makes its own steps."""
+    for name, callback in net.callbacks_:
+        if _listens(callback, "on_grad_computed"):
+            raise ValueError(
+                f"The callback {name}, a {type(callback).__name__}, would never hear of a gradient, since "
+                f"{type(learner).__name__} makes its own steps; leave it out, and use the method's own parameters "
+                "(clip_norm, for example)."
+            )
+
+
+# They read of batches what the loop records for those who hear of them.
+_READS_BATCHES = (PassthroughScoring, Checkpoint, TrainEndCheckpoint)
+
+
 def _has_batch_listeners(net: FastLoop) -> bool:
-    """Whether a callback overrides a batch event; usually none does, and then no batch is announced."""
+    """Whether a callback hears or reads of batches; usually none does, and then no batch is announced."""
     return any(
-        getattr(type(callback), event) is not getattr(Callback, event)
+        type(callback) in _READS_BATCHES or any(_listens(callback, event) for event in _BATCH_EVENTS)
         for _, callback in net.callbacks_
-        for event in _BATCH_EVENTS
     )
 
 
@@ -249,6 +373,23 @@ def check_finite(value: float, what: str) -> None:
         raise FloatingPointError(
             f"Training diverged: {what} is no longer a finite number. The estimator is as it was before this call; "
             "lower the learning rate (net__lr) or the strength of the penalty, or scale the inputs."
+        )
+
+
+def check_unchanged(
+    net: FastLoop, params: Sequence[nn.Parameter], optimizer: torch.optim.Optimizer | None = None
+) -> None:
+    """Raise RuntimeError if `params` are not those that the net trains any more, or `optimizer` not its optimiser."""
+    if list(map(id, net.trainable())) != list(map(id, params)):
+        raise RuntimeError(
+            "A callback has frozen, unfrozen or replaced parameters (skorch's Freezer, perhaps, or InputShapeSetter), "
+            "which a strategy against forgetting cannot follow; give the net a module whose parameters have "
+            "requires_grad=False, and which takes its number of inputs as n_inputs."
+        )
+    if optimizer is not None and net.optimizer_ is not optimizer:
+        raise RuntimeError(
+            "A callback has replaced the optimiser during training; change lr or another of its settings instead, "
+            "net.set_params(lr=...)."
         )
 
 
@@ -268,6 +409,7 @@ class Step:
         self.net, self.learner, self.call, self.announces = net, learner, call, announces
         self.theta: torch.Tensor = net.flatten()
         self.params = net.trainable()
+        self.optimizer = net.optimizer_
         self.gradient = torch.empty_like(self.theta)
         self.passes = passes_of(net, self.gradient, call.rows.x)
         self.steps = stepper([net.optimizer_], [self.params], self.theta)
@@ -283,11 +425,7 @@ class Step:
 
     def check_parameters(self) -> None:
         """Raise if a callback has changed which parameters are trained: what a strategy remembers is about these."""
-        if list(map(id, self.net.trainable())) != list(map(id, self.params)):
-            raise RuntimeError(
-                "A callback has frozen, unfrozen or replaced parameters (skorch's Freezer, perhaps), which a strategy "
-                "against forgetting cannot follow; give the net a module whose parameters have requires_grad=False."
-            )
+        check_unchanged(self.net, self.params, self.optimizer)
 
     def descend(self, batch: Rows) -> torch.Tensor:
         """One step of the optimiser down the loss of a batch; returns the loss."""
@@ -332,7 +470,13 @@ class Step:
         return loss.detach(), first[0].detach() if first else None
 
     def _announce_gradient(self, batch: Rows) -> None:
-        for p, view in zip(self.params, self.net.unflatten(self.gradient), strict=True):
+        views = self.net.unflatten(self.gradient)
+        for p, view in zip(self.params, views, strict=True):
             p.grad = view
-        named = self.net.get_all_learnable_params()
+        named = list(self.net.get_all_learnable_params())  # each callback goes through them
         self.net.notify("on_grad_computed", named_parameters=named, batch=(batch.x, batch.y), training=True)
+        for p, view in zip(self.params, views, strict=True):
+            if p.grad is None:
+                view.zero_()
+            elif p.grad is not view:
+                view.copy_(p.grad)

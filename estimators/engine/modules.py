@@ -184,6 +184,40 @@ class fixed_statistics:
             attributes["training"] = True
 
 
+class lone_rows:
+    """Context in which batch normalisation uses its statistics so far where it sees one value of each channel only.
+
+    One value has no variance, so torch refuses to learn from it; one row of a module without convolutions is the case.
+
+    Parameters
+    ----------
+    layers : list of torch.nn.Module
+        Layers of batch normalisation.
+    """
+
+    def __init__(self, layers: Sequence[nn.Module]) -> None:
+        self.layers = layers
+
+    def __enter__(self) -> None:
+        self.hooks = [layer.register_forward_pre_hook(_before_lone_row) for layer in self.layers]
+        self.hooks += [layer.register_forward_hook(_after_lone_row, always_call=True) for layer in self.layers]
+
+    def __exit__(self, *exc_info: object) -> None:
+        for hook in self.hooks:
+            hook.remove()
+
+
+# Functions of the module, so that a layer can be pickled while it has them.
+def _before_lone_row(layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    if layer.training and inputs[0].numel() == inputs[0].shape[1]:
+        layer.training, layer.is_lone = False, True  # type: ignore[assignment]
+
+
+def _after_lone_row(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+    if vars(layer).pop("is_lone", False):
+        layer.training = True
+
+
 def features_and_outputs(
     module: nn.Module | Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, head: nn.Linear | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:

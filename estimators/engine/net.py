@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
+import numpy as np
 import torch
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
-from skorch.callbacks import EpochTimer, PassthroughScoring, PrintLog
+from skorch.callbacks import EpochTimer, Initializer, LoadInitState, PassthroughScoring, PrintLog
+from skorch.dataset import ValidSplit
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -16,6 +19,7 @@ from .call import Call
 from .equality import same
 from .loop import PlainLearning, train
 from .modules import bytes_of, head_of, is_finite
+from .optimizer import meet_parameters, resized_state
 from .rows import Rows
 
 
@@ -32,16 +36,50 @@ def settings_of(net: NeuralNet) -> dict[str, Any]:
     return {name: value for name, value in net.get_params(deep=False).items() if not name.startswith("_")}
 
 
+class LossScoring(PassthroughScoring):
+    """The loss of an epoch, and whether it is the best of the call; the fast loop has recorded the first."""
+
+    best_score_: float
+
+    def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Each call has rows of its own: the losses of another one are no measure."""
+        self.initialize()
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Note the loss, if batches have losses, and whether it is the best."""
+        try:
+            net.history[-1, "batches", :, self.name]
+        except KeyError:
+            if self.name in net.history[-1]:
+                loss = net.history[-1, self.name]
+                net.history.record(f"{self.name}_best", bool(loss < self.best_score_))
+                self.best_score_ = min(loss, self.best_score_)
+        else:
+            super().on_epoch_end(net, **kwargs)
+
+
+# Callbacks that would undo what was learned, and what to do instead.
+_REFUSED = {
+    Initializer: "would initialise the weights anew in each experience; initialise them where the module is made",
+    LoadInitState: (
+        "would load the weights anew in each experience, without what the method remembers of the others; pickle the "
+        "estimator to go on later, or give the net a module that has the weights"
+    ),
+}
+
+
 class FastLoop(NeuralNet):
     """What makes a skorch net the net of a strategy: a fast loop over data in memory, and a head that grows.
 
-    Everything that skorch offers goes on working (callbacks, ``device``, ``optimizer__*``, ``module__*``,
-    ``set_params``); what differs are the defaults and the loop: tensors instead of a ``DataLoader``, fused optimisers,
-    no synchronisation per batch, and no batch callbacks unless a callback has them. A ``torch.utils.data.Dataset``
-    given as `X` takes skorch's own loop.
+    What differs from skorch are the defaults and the loop: tensors instead of a ``DataLoader``, fused optimisers, no
+    synchronisation per batch, and no batch callbacks unless a callback has them. A table of skorch's callbacks, splits
+    and optimisers, and how each fares here, is in ``docs/skorch.md``. A ``torch.utils.data.Dataset`` given as `X` takes
+    skorch's own loop.
     """
 
     device: str
+    # While a strategy trains: which outputs are no answers, a mask; None: all are answers.
+    inactive_outputs_: torch.Tensor | None = None
 
     def __init__(
         self,
@@ -75,11 +113,10 @@ class FastLoop(NeuralNet):
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Any]]:
-        # The fast loop records losses itself, once an epoch; PassthroughScoring serves skorch's own loop.
         return [
             ("epoch_timer", EpochTimer()),
-            ("train_loss", PassthroughScoring("train_loss", on_train=True)),
-            ("valid_loss", PassthroughScoring("valid_loss")),
+            ("train_loss", LossScoring("train_loss", on_train=True)),
+            ("valid_loss", LossScoring("valid_loss")),
             ("print_log", _PrintLog()),
         ]
 
@@ -103,7 +140,8 @@ class FastLoop(NeuralNet):
         Raises
         ------
         ValueError
-            If the module is an instance and parameters for making one are given, too.
+            If the module is an instance and parameters for making one are given, too; or if a strategy cannot work with
+            a callback, the criterion or the optimiser.
         """
         if isinstance(self.module, nn.Module) and (params := self.get_params_for("module")):
             raise ValueError(
@@ -116,6 +154,7 @@ class FastLoop(NeuralNet):
                 if name in signature and not hasattr(self, f"module__{name}"):
                     setattr(self, f"module__{name}", value)
         self.initialize()
+        self._check_parts()
         head = head_of(self.module_)
         if not all(p.requires_grad for p in head.parameters()):
             head.requires_grad_(True)
@@ -160,6 +199,45 @@ class FastLoop(NeuralNet):
                 group["lr"] = self.lr
                 group.pop("initial_lr", None)
 
+    def _check_parts(self) -> None:
+        """Raise where a strategy cannot work with what was given."""
+        for name, callback in self.callbacks_:
+            for kind, reason in _REFUSED.items():
+                if isinstance(callback, kind):
+                    raise ValueError(f"The callback {name}, a {type(callback).__name__}, {reason}.")
+        criterion = self.criterion_
+        if isinstance(criterion, nn.Module) and any(p.requires_grad for p in criterion.parameters()):
+            raise ValueError(
+                f"The criterion, a {type(criterion).__name__}, has weights that are trained, which strategies against "
+                "forgetting do not know of; make them part of the module."
+            )
+        if getattr(criterion, "reduction", None) == "none":
+            raise ValueError("criterion__reduction='none' gives no loss to descend; use 'mean'.")
+        if isinstance(self.optimizer_, torch.optim.SparseAdam):
+            raise ValueError("SparseAdam needs sparse gradients, and these are dense; use torch.optim.Adam.")
+
+    def open_outputs(self, inactive: torch.Tensor | None) -> None:
+        """Note for the callbacks of a call what the classes are, and which outputs are no answers; None: all are."""
+        self.inactive_outputs_ = inactive
+        self.classes_inferred_ = np.arange(head_of(self.module_).out_features)
+
+    def answers(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Outputs of the module as predictions see them: those that are no answers have no probability."""
+        if self.inactive_outputs_ is None:
+            return outputs
+        inactive = self.inactive_outputs_.to(outputs.device)
+        if isinstance(self.criterion_, nn.NLLLoss):
+            outputs = outputs.masked_fill(inactive, 0.0)
+            return outputs / outputs.sum(-1, keepdim=True)
+        return outputs.masked_fill(inactive, -torch.inf)
+
+    def forward_iter(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """Outputs for the batches of `X`, as predictions see them."""
+        for outputs in super().forward_iter(*args, **kwargs):
+            yield (
+                outputs if self.inactive_outputs_ is None else self.answers(outputs.to(self.device)).to(outputs.device)
+            )
+
     def freeze_features(self) -> None:
         """From now on, train the head only."""
         head = set(head_of(self.module_).parameters())
@@ -173,6 +251,7 @@ class FastLoop(NeuralNet):
         """Leave parameters that are not trained out of the optimiser."""
         for group in self.optimizer_.param_groups:
             group["params"] = [p for p in group["params"] if p.requires_grad]
+        meet_parameters(self.optimizer_)
 
     def initialize_optimizer(self, triggered_directly: bool | None = None) -> Self:
         """Build the optimiser, fused where torch has it and the user has not chosen otherwise."""
@@ -238,17 +317,14 @@ class FastLoop(NeuralNet):
             self.module__n_outputs = n_outputs
 
     def _swap_in_optimizer(self, old: nn.Parameter, new: nn.Parameter) -> None:
-        for group in self.optimizer_.param_groups:
+        optimizer = self.optimizer_
+        groups = [group for group in optimizer.param_groups if any(p is old for p in group["params"])]
+        for group in groups:
             group["params"] = [new if p is old else p for p in group["params"]]
-        state = self.optimizer_.state.pop(old, {})
-        for key, value in state.items():
-            if torch.is_tensor(value) and value.shape == old.shape:
-                grown = torch.zeros_like(new)
-                n_kept = min(len(old), len(new))
-                grown[:n_kept] = value[:n_kept]
-                state[key] = grown
-        if state:
-            self.optimizer_.state[new] = state
+        state = optimizer.state.pop(old, {})
+        if state and groups:
+            optimizer.state[new] = resized_state(state, groups[0], old, new)
+        meet_parameters(optimizer)
 
     # --- parameters as one vector -------------------------------------------------------------------------------
 
@@ -297,15 +373,18 @@ class FastLoop(NeuralNet):
             Called without arguments, it brings that state back.
         """
         attributes = vars(self).copy()
+        parts = [part for part in (self.module_, self.criterion_) if isinstance(part, nn.Module)]
         layers = [
             (layer, {**vars(layer), "_parameters": layer._parameters.copy(), "_buffers": layer._buffers.copy()})
-            for layer in self.module_.modules()
+            for part in parts
+            for layer in part.modules()
         ]
-        tensors = [(t, t.detach().clone()) for t in (*self.module_.parameters(), *self.module_.buffers())]
+        tensors = [(t, t.detach().clone()) for part in parts for t in (*part.parameters(), *part.buffers())]
         trained = [(p, p.requires_grad) for p in self.module_.parameters()]
         groups = [group.copy() for group in self.optimizer_.param_groups]
+        of_optimizer = vars(self.optimizer_).copy()
         state = {
-            p: {key: value.clone() if torch.is_tensor(value) else value for key, value in entry.items()}
+            p: {key: value.clone() if torch.is_tensor(value) else copy.deepcopy(value) for key, value in entry.items()}
             for p, entry in self.optimizer_.state.items()
         }
         history = list(self.history_)
@@ -320,6 +399,8 @@ class FastLoop(NeuralNet):
                 tensor.data = value
             for p, is_trained in trained:
                 p.requires_grad_(is_trained)
+            self.optimizer_.__dict__.clear()
+            self.optimizer_.__dict__.update(of_optimizer)
             self.optimizer_.param_groups[:] = groups
             self.optimizer_.state.clear()
             self.optimizer_.state.update(state)
@@ -328,23 +409,40 @@ class FastLoop(NeuralNet):
         return restore
 
     def __getstate__(self) -> dict[str, Any]:
-        # Views of one vector would each be pickled with the whole vector.
+        # Views of one vector would each be pickled with the whole vector, so here they are copies for a moment. They
+        # come back, since training may be under way.
+        params: list[nn.Parameter] = []
+        entries: list[dict[str, Any]] = []
         if self.__dict__.get("initialized_"):
-            for p in self.trainable():
-                p.data = p.data.clone()
-                state = self.optimizer_.state[p]
-                state.update({key: t.clone() for key, t in state.items() if torch.is_tensor(t)})
+            params = self.trainable()
+            entries = [self.optimizer_.state[p] for p in params if p in self.optimizer_.state]
         elif isinstance(self.module, nn.Module):  # brought along, perhaps from another net
-            for p in self.module.parameters():
+            params = list(self.module.parameters())
+        data, states = [p.data for p in params], [entry.copy() for entry in entries]
+        try:
+            for p in params:
                 p.data = p.data.clone()
-        contents: dict[str, Any] = super().__getstate__()
-        return contents
+            for entry in entries:
+                entry.update({key: t.clone() for key, t in entry.items() if torch.is_tensor(t)})
+            contents: dict[str, Any] = super().__getstate__()
+            return contents
+        finally:
+            for p, view in zip(params, data, strict=True):
+                p.data = view
+            for entry, state in zip(entries, states, strict=True):
+                entry.update(state)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self.__dict__.get("initialized_"):
+            meet_parameters(self.optimizer_)
 
     # --- learning -----------------------------------------------------------------------------------------------
 
     def fit_loop(self, X: Any, y: Any = None, epochs: int | None = None, **fit_params: Any) -> Self:
         """Train on `X`, `y`, as skorch does; arrays and tensors take the fast loop."""
-        if isinstance(X, Dataset | dict | list | tuple) or set(fit_params) - {"_routing_method"}:
+        splits_rows = not self.train_split or isinstance(self.train_split, ValidSplit)
+        if isinstance(X, Dataset | dict | list | tuple) or set(fit_params) - {"_routing_method"} or not splits_rows:
             super().fit_loop(X, y, epochs, **fit_params)
             return self
         self.check_data(X, y)
@@ -358,10 +456,10 @@ class FastLoop(NeuralNet):
 class ContinualNet(FastLoop, NeuralNetClassifier):
     """A skorch classifier net with a fast loop over data in memory, and a head that grows.
 
-    It is what a classifier's strategy clones and trains. Everything that skorch offers goes on working (callbacks,
-    ``device``, ``optimizer__*``, ``module__*``, ``set_params``); what differs are the defaults and the loop: tensors
-    instead of a ``DataLoader``, fused optimisers, no synchronisation per batch, and no batch callbacks unless a
-    callback has them. A ``torch.utils.data.Dataset`` given as `X` takes skorch's own loop.
+    It is what a classifier's strategy clones and trains. What differs from skorch are the defaults and the loop:
+    tensors instead of a ``DataLoader``, fused optimisers, no synchronisation per batch, and no batch callbacks unless a
+    callback has them. A table of skorch's callbacks, splits and optimisers, and how each fares here, is in
+    ``docs/skorch.md``. A ``torch.utils.data.Dataset`` given as `X` takes skorch's own loop.
 
     Parameters
     ----------
@@ -369,7 +467,11 @@ class ContinualNet(FastLoop, NeuralNetClassifier):
         The network; outputs are logits. ``n_inputs`` and ``n_outputs`` are filled in where its signature has them. An
         instance brings its weights along, see below.
     criterion : torch criterion class, default=torch.nn.CrossEntropyLoss
-        The loss. With ``torch.nn.NLLLoss`` outputs are taken to be probabilities, as everywhere in skorch.
+        The loss. With ``torch.nn.NLLLoss`` outputs are taken to be probabilities, as everywhere in skorch. A criterion
+        of your own is given the columns of the outputs that are active, and labels that are numbers of these columns.
+        What it has for each class (``criterion__weight``, or any one-dimensional tensor in it) is in the order of
+        ``classes_``, and there must be a number for each class that is known: so announce them in the first call,
+        ``partial_fit(X, y, classes=...)``.
     optimizer : torch optimizer class, default=torch.optim.Adam
     lr : float, default=0.001
     max_epochs : int, default=10

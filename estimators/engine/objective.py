@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from typing import Protocol, Self
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.func import vmap
 from torch.nn import functional as F
@@ -21,6 +23,8 @@ class Objective(Protocol):
 
     All work on the last two dimensions, rows and outputs, and keep dimensions before them, where stacked networks are.
     """
+
+    module: nn.Module
 
     def loss(self, outputs: torch.Tensor, y: torch.Tensor, groups: torch.Tensor | int | None = None) -> torch.Tensor:
         """The net's criterion, a mean over rows; `groups` None: all rows are of this call."""
@@ -46,6 +50,10 @@ class Objective(Protocol):
     def groups_of(self, y: torch.Tensor) -> torch.Tensor:
         """The group of active outputs of this call, for each of its rows; what a memory stores beside them."""
 
+    @property
+    def inactive_outputs(self) -> torch.Tensor | None:
+        """Which outputs are not active for the rows of this call, a mask; None: all are."""
+
     def stacked(self) -> Self:
         """The same for stacked networks: a loss for each."""
 
@@ -62,13 +70,22 @@ def with_groups(objective: Objective, rows: Rows) -> Rows:
     return Rows(x=rows.x, y=rows.y, groups=objective.groups_of(rows.y))
 
 
+class _Alike(NamedTuple):
+    """Rows with the same active outputs: which they are, the criterion for these classes, and what it is given."""
+
+    rows: torch.Tensor
+    criterion: nn.Module
+    logits: torch.Tensor
+    y: torch.Tensor
+
+
 class Classification:
     """Loss over the active outputs.
 
     Parameters
     ----------
     criterion : torch.nn.Module
-        The net's.
+        The net's; what it has for each class is in the order of the outputs, see :func:`criterion_for_outputs`.
     group : int
         The group of outputs that is active for the rows of this call. Groups are numbered, and rows in a memory carry
         the number: there is one group for all rows, or one for each task.
@@ -85,6 +102,9 @@ class Classification:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Classification) or type(other) is not type(self) or self.group != other.group:
             return False
+        own, others = (dict(numbers_of_classes(objective.module)) for objective in (self, other))
+        if own.keys() != others.keys() or not all(torch.equal(t, others[name]) for name, t in own.items()):
+            return False
         if self.inactive is None or other.inactive is None:
             return self.inactive is other.inactive
         return torch.equal(self.inactive, other.inactive)
@@ -93,19 +113,68 @@ class Classification:
 
     def loss(self, outputs: torch.Tensor, y: torch.Tensor, groups: torch.Tensor | int | None = None) -> torch.Tensor:
         """The net's criterion over the active outputs."""
+        if self.inactive is None:
+            return self._criterion_of(self.logits(outputs), y)
         return self.loss_of_logits(self.active_logits(outputs, groups), y)
 
     def loss_of_logits(self, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """The net's criterion over the outputs whose logits are finite."""
-        return self.criterion(logits.log_softmax(-1) if isinstance(self.module, nn.NLLLoss) else logits, y)
+        """The net's criterion over the outputs whose logits are not minus infinity.
+
+        One that sees no more of a row than its label's probability may be given all outputs. Any other is given the
+        columns of the outputs that count, and labels that are numbers of these columns; where rows differ in these,
+        those that are alike are given together, and the result is the mean over all rows.
+        """
+        if _sees_label_only(self.module):
+            return self._criterion_of(logits, y)
+        if type(self.module) is nn.CrossEntropyLoss:
+            of_rows, weights = _smoothed(self.module, logits, y)
+            return of_rows.sum(-1) if self.module.reduction == "sum" else of_rows.sum(-1) / weights.sum(-1)
+        if logits.ndim > 2:  # stacked networks
+            return torch.stack([self.loss_of_logits(*one) for one in zip(logits, y, strict=True)])
+        parts = list(self._alike(logits, y))
+        losses = [part.criterion(part.logits, part.y) for part in parts]
+        if len(parts) > 1 and getattr(self.module, "reduction", "mean") != "sum":
+            losses = [loss * (len(part.y) / len(y)) for loss, part in zip(losses, parts, strict=True)]
+        loss: torch.Tensor = sum(losses[1:], losses[0])
+        return loss
+
+    def _criterion_of(self, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return self.criterion(self._given(logits), y)
+
+    def _given(self, logits: torch.Tensor) -> torch.Tensor:
+        """What the criterion is given for logits."""
+        return logits.log_softmax(-1) if isinstance(self.module, nn.NLLLoss) else logits
+
+    def _alike(self, logits: torch.Tensor, y: torch.Tensor) -> Iterator[_Alike]:
+        """Rows that have the same outputs, and what the criterion is given of them."""
+        # The label's own output counts, even where training has diverged and its logit is minus infinity.
+        active = (logits != -torch.inf).scatter(1, y[:, None], True)
+        patterns, kinds = torch.unique(active, dim=0, return_inverse=True)
+        for k, pattern in enumerate(patterns):
+            rows, columns = torch.nonzero(kinds == k).squeeze(1), torch.nonzero(pattern).squeeze(1)
+            places = pattern.cumsum(0) - 1
+            given = self._given(logits[rows][:, columns])
+            yield _Alike(rows, of_classes(self.module, columns), given, places[y[rows]])
 
     def row_losses(self, outputs: torch.Tensor, y: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
         """The loss of each row by itself."""
-        criterion = self.module
-        if type(criterion) is nn.CrossEntropyLoss and criterion.weight is None and criterion.reduction == "mean":
-            logits = self.active_logits(outputs, groups)
-            return F.cross_entropy(logits, y, reduction="none", label_smoothing=criterion.label_smoothing)
-        return _row_by_row(self, outputs, y, groups)
+        criterion, logits = self.module, self.active_logits(outputs, groups)
+        if self.inactive is None or _sees_label_only(criterion):
+            if type(criterion) is nn.CrossEntropyLoss and criterion.weight is None and criterion.reduction == "mean":
+                return F.cross_entropy(logits, y, reduction="none", label_smoothing=criterion.label_smoothing)
+            return _row_by_row(self, outputs, y, groups)
+        if type(criterion) is nn.CrossEntropyLoss:
+            losses, weights = _smoothed(criterion, logits, y)
+            return losses if criterion.reduction == "sum" else losses / weights
+        losses = torch.empty_like(logits[:, 0])
+        for part in self._alike(logits, y):
+
+            def row_loss(row: torch.Tensor, label: torch.Tensor, part: _Alike = part) -> torch.Tensor:
+                loss: torch.Tensor = part.criterion(row[None], label[None])
+                return loss
+
+            losses[part.rows] = _for_each(row_loss, part.criterion)(part.logits, part.y)
+        return losses
 
     def logits(self, outputs: torch.Tensor) -> torch.Tensor:
         """Outputs as logits, also where the criterion is NLLLoss."""
@@ -137,11 +206,105 @@ class Classification:
         """The group of this call, for each row."""
         return torch.full_like(y, self.group)
 
+    @property
+    def inactive_outputs(self) -> torch.Tensor | None:
+        """Which outputs are not active for the rows of this call, a mask; None: all are."""
+        return None if self.inactive is None else self.inactive[self.group]
+
     def stacked(self) -> Self:
         """The same for stacked networks: a loss for each."""
         twin = copy.copy(self)
         twin.criterion = stacked_criterion(self.module)
         return twin
+
+
+def _sees_label_only(criterion: nn.Module) -> bool:
+    """Whether a criterion sees no more of a row than the probability of its label."""
+    if type(criterion) is nn.CrossEntropyLoss:
+        return criterion.label_smoothing == 0
+    return type(criterion) is nn.NLLLoss
+
+
+def _smoothed(
+    criterion: nn.CrossEntropyLoss, logits: torch.Tensor, y: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cross-entropies whose labels are smoothed over the outputs that count, and weights, both of each row.
+
+    (1 − ε) w_y (−log p_y) + ε/K Σ_k w_k (−log p_k), with k among the K outputs that count; as torch has it for all.
+    """
+    log_p = logits.log_softmax(-1)
+    counts = logits != -torch.inf
+    weight = torch.ones_like(logits) if criterion.weight is None else criterion.weight.expand_as(logits)
+    of_label = weight.gather(-1, y[..., None]).squeeze(-1)
+    label = -log_p.gather(-1, y[..., None]).squeeze(-1)
+    others = -(log_p.masked_fill(~counts, 0.0) * weight).sum(-1) / counts.sum(-1)
+    smoothing = criterion.label_smoothing
+    return (1 - smoothing) * of_label * label + smoothing * others, of_label
+
+
+def numbers_of_classes(criterion: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """What a criterion has for each class, by name: its tensors of one dimension, and those of torch's losses in it.
+
+    Tensors with one element only are numbers for all classes; but the `weight` of torch's losses is for each.
+    """
+    for path, layer in criterion.named_modules():
+        if layer is not criterion and not isinstance(layer, nn.modules.loss._Loss):
+            continue
+        for name, t in {**vars(layer), **layer._buffers, **layer._parameters}.items():
+            if _is_of_classes(layer, name, t):
+                yield f"{path}.{name}" if path else name, t
+
+
+def _is_of_classes(layer: nn.Module, name: str, t: object) -> bool:
+    is_weight = name == "weight" and isinstance(layer, nn.modules.loss._WeightedLoss)
+    return isinstance(t, torch.Tensor) and t.ndim == 1 and (is_weight or len(t) > 1)
+
+
+def of_classes(criterion: nn.Module, places: torch.Tensor, is_whole: bool = True) -> nn.Module:
+    """A criterion like this one, whose numbers for classes are those at `places`; itself, if it has none."""
+    if is_whole and not any(True for _ in numbers_of_classes(criterion)):
+        return criterion
+    twin = copy.copy(criterion)
+    takes_part = is_whole or isinstance(criterion, nn.modules.loss._Loss)
+
+    def chosen(values: dict[str, object]) -> dict[str, object]:
+        return {
+            name: t[places.to(t.device)] if takes_part and _is_of_classes(criterion, name, t) else t  # type: ignore[index,attr-defined]
+            for name, t in values.items()
+        }
+
+    contents = chosen(vars(criterion))
+    contents |= {name: chosen(vars(criterion)[name]) for name in ("_buffers", "_parameters")}
+    contents["_modules"] = {
+        name: child if child is None else of_classes(child, places, is_whole=False)
+        for name, child in criterion._modules.items()
+    }
+    vars(twin).update(contents)
+    return twin
+
+
+def criterion_for_outputs(criterion: nn.Module, classes: NDArray[Any], places: NDArray[np.int64]) -> nn.Module:
+    """The criterion of a network whose outputs are for the classes at `places` among the known ones.
+
+    What a criterion has for each class (``criterion__weight``, or any one-dimensional tensor of a criterion of one's
+    own) is in the order of `classes`, sorted, and there must be a number for each: where another class would stand
+    among those to come, nobody can know.
+
+    Raises
+    ------
+    ValueError
+        If there are more or fewer numbers than classes.
+    """
+    for name, t in numbers_of_classes(criterion):
+        if len(t) != len(classes):
+            raise ValueError(
+                f"criterion__{name.replace('.', '__')} has {len(t)} numbers, but {len(classes)} classes are known: "
+                f"{classes.tolist()!r}. It must have one for each, in the order of classes_; announce all classes in "
+                "the first call, partial_fit(X, y, classes=...), and give a number for each of them."
+            )
+    if np.array_equal(places, np.arange(len(classes))):
+        return criterion
+    return of_classes(criterion, torch.as_tensor(places))
 
 
 class Regression:
@@ -192,6 +355,11 @@ class Regression:
         """Zeros: all rows are of one group."""
         return torch.zeros(y.shape[:-1], dtype=torch.int64, device=y.device)
 
+    @property
+    def inactive_outputs(self) -> None:
+        """None: all are active."""
+        return None
+
     def stacked(self) -> Self:
         """The same for stacked networks: a loss for each."""
         twin = copy.copy(self)
@@ -206,13 +374,20 @@ def _row_by_row(objective: Objective, *rows: torch.Tensor) -> torch.Tensor:
         outputs, y, groups = (t[None] for t in row)
         return objective.loss(outputs, y, groups)
 
-    return vmap(row_loss)(*rows)
+    return _for_each(row_loss, objective.module)(*rows)
+
+
+def _for_each(function: Callable[..., torch.Tensor], criterion: nn.Module) -> Callable[..., torch.Tensor]:
+    """A function of a criterion for each of what is stacked; one of the user's own may do what vmap cannot."""
+    if type(criterion).__module__ == nn.modules.loss.__name__:
+        return vmap(function)
+    return lambda *stacks: torch.stack([function(*each) for each in zip(*stacks, strict=True)])
 
 
 def stacked_criterion(criterion: nn.Module) -> Criterion:
     """The criterion of each network of a stack, as a function of stacked outputs and targets."""
     if type(criterion) is not nn.CrossEntropyLoss or criterion.reduction != "mean" or criterion.weight is not None:
-        return vmap(criterion)
+        return _for_each(criterion, criterion)
 
     def cross_entropy(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         smoothing = criterion.label_smoothing

@@ -56,6 +56,51 @@ def _is_plain(optimizer: torch.optim.Optimizer, params: Params) -> bool:
     return len(steps) == 1 and [id(p) for p in group["params"]] == [id(p) for p in params]
 
 
+# What state begins with, where that is not 0: the name of the setting.
+_FIRST_VALUES = {"step_size": "lr", "sum": "initial_accumulator_value"}
+
+
+def resized_state(state: dict[str, Any], group: dict[str, Any], old: torch.Tensor, new: torch.Tensor) -> dict[str, Any]:
+    """State of a parameter whose number of rows has changed: rows are kept, and new ones begin as the optimiser's do.
+
+    Parameters
+    ----------
+    state : dict
+        The optimiser's, of the parameter as it was.
+    group : dict
+        The settings of the group that the parameter is in.
+    old, new : torch.Tensor
+    """
+    resized = {}
+    for key, value in state.items():
+        # Adafactor has a number for each row and one for each column; the latter stay.
+        if torch.is_tensor(value) and value.shape[:1] == old.shape[:1] and key != "col_var":
+            first = group.get(_FIRST_VALUES.get(key, ""), 0.0)
+            rows = value[: len(new)]
+            fresh = value.new_full((max(len(new) - len(old), 0), *value.shape[1:]), float(first))
+            value = torch.cat([rows, fresh])
+        resized[key] = value
+    return resized
+
+
+def meet_parameters(optimizer: torch.optim.Optimizer) -> None:
+    """Tell an optimiser that notes its parameters when it is built what they are now.
+
+    They change when a head grows and when layers are frozen, and pickles leave them out. LBFGS is such a one; what it
+    knows of the curvature is about the parameters as they were, so where their number changes, it begins anew.
+    """
+    if not isinstance(optimizer, torch.optim.LBFGS):
+        return
+    [group] = optimizer.param_groups
+    optimizer._params, optimizer._numel_cache = group["params"], None
+    size = sum(p.numel() for p in group["params"])
+    state = next((entry for entry in optimizer.state.values() if "prev_flat_grad" in entry), None)
+    known = None if state is None else state["prev_flat_grad"]
+    of_first = optimizer.state.get(group["params"][0], {}) if group["params"] else {}
+    if known is not None and (len(known) != size or of_first is not state):
+        optimizer.state.clear()
+
+
 class OwnSteps:
     """Steps by the optimiser itself, on parameters whose gradients are views of the vector."""
 

@@ -60,6 +60,8 @@ class Independent(ContinualEstimator):
             seed = int(call.rng("learner").integers(2**31))
             learner = self.learner_class(net=None if self.net is None else clone(self.net), random_state=seed)
             learner.pure_steps = True  # it only trains
+        if isinstance(self, ContinualClassifier):
+            learner.labels_ = self.labels_of_outputs()
         learner.partial_fit(call.X, call.y, task_id=key)
         self.learners_ = {**learners, key: learner}
         if self.integration == "gate":

@@ -91,7 +91,7 @@ class PerTaskClassifier(NetworkStrategy, ContinualClassifier):
 
     def new_objective(self, call: Call) -> Objective:
         """The outputs are those of the running task: all are active."""
-        return Classification(self.net_.criterion_)
+        return Classification(self.criterion_for(call.state.outputs))
 
     def device_rows(self, call: Call) -> Rows:
         """Targets are the numbers of the task's outputs."""

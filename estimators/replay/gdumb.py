@@ -122,6 +122,7 @@ class GDumbClassifier(ContinualClassifier):
         if not self._trained_:
             stored = self.memory_.stored()
             learner = self._untrained()
+            learner.labels_ = self.labels_of_outputs()
             learner.partial_fit(stored.x.numpy(), stored.y.numpy(), classes=np.arange(len(self.classes_)))
             learner.net_.optimizer_.state.clear()  # it learns no more
             self._trained_["learner"] = learner

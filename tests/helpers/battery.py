@@ -21,6 +21,8 @@ from sklearn.base import clone, is_regressor
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.utils.estimator_checks import estimator_checks_generator
+from skorch.callbacks import EpochScoring
+from skorch.dataset import ValidSplit
 
 from forgetless.datasets import load_digits, split_stream
 from forgetless.estimators import MLP, Call, ContinualNet, ContinualRegressionNet, partial_fit_together
@@ -392,6 +394,59 @@ def recorded_steps_equal_others(subject, scenario):
         recorded = subject.learned(subject.small(net=net), experiences, n_rows=160)
     assert recording.n_replays > recording.n_made > 0
     torch.testing.assert_close(recorded.net_.flatten(), plain.net_.flatten(), rtol=1e-3, atol=1e-4)
+
+
+# --- what the user hands in -------------------------------------------------------------------------------------------
+
+
+@check(has_net, rows=("in batches", "left by a split", "in calls", "in a last batch"))
+def one_row_is_learned_with_batch_norm(subject, rows):
+    """One row has no variance: normalisation has the statistics so far, in every pass that a method makes."""
+    batch_size = {"in batches": 1, "left by a split": 4, "in calls": 4, "in a last batch": 4}[rows]
+    n_rows = {"in batches": 6, "left by a split": 2, "in calls": 1, "in a last batch": 9}[rows]
+    split = ValidSplit(2) if rows == "left by a split" else None
+    net = subject.net(module__hidden_units=(16,), module__batch_norm=True, max_epochs=2)
+    net.set_params(batch_size=batch_size, train_split=split)
+    small_draws = {name: 1 for name in ("replay_batch_size", "batch_size") if name in subject.parameters}
+    estimator = subject.small(net=net, **small_draws)
+    X, y = DIGITS.X_train[DIGITS.y_train < 2], DIGITS.y_train[DIGITS.y_train < 2]
+    for start in range(0, 3 * n_rows, n_rows):
+        part = slice(start, start + n_rows)
+        estimator.partial_fit(X[part], subject.targets(y[part]))
+    answers = (estimator.predict if subject.is_regressor else estimator.predict_proba)(X)
+    assert np.isfinite(answers).all()
+
+
+@check(lambda subject: subject.is_eager and classifies(subject))
+def labels_may_be_smoothed(subject):
+    first, second = list(stream("task", n_experiences=5))[:2]
+    net = subject.net(module__hidden_units=(16,), lr=0.01, max_epochs=10, criterion__label_smoothing=0.1)
+    clf = subject.learned(subject.small(net=net), [first, second])
+    assert clf.score(second.X_test, second.y_test, task_id=second.task_id) > 0.7
+
+
+@check(lambda subject: subject.is_eager and hasattr(subject.cls, "gradient_on"))
+def callbacks_score_its_answers(subject):
+    """Each epoch's score, of kept outputs and of new ones, is that of the answers."""
+    first, second = list(stream(n_experiences=5))[:2]
+    scoring = "neg_mean_squared_error" if subject.is_regressor else "accuracy"
+    callbacks = [
+        ("kept", EpochScoring(scoring, name="kept", lower_is_better=False)),
+        ("new", EpochScoring(scoring, name="new", lower_is_better=False, use_caching=False)),
+        ("train", EpochScoring(scoring, name="train", lower_is_better=False, on_train=True)),
+    ]
+    net = subject.net(module__hidden_units=(16,), lr=0.01, max_epochs=30)
+    net.set_params(callbacks=callbacks, train_split=ValidSplit(4))
+    estimator = subject.small(net=net)
+    announced = {} if subject.is_regressor else {"classes": np.arange(10)}
+    for e in (first, second):
+        estimator.partial_fit(e.X_train[:80], subject.targets(e.y_train[:80]), **announced)
+        for epoch in estimator.net_.history:
+            np.testing.assert_allclose(epoch["kept"], epoch["new"], rtol=1e-4, atol=0.02)
+        last = estimator.net_.history[-1]
+        assert np.isfinite(last["train"])
+        # In later calls a method may put rows in front that it has kept, and they are what is held out.
+        assert e is second or last["kept"] > (-0.5 if subject.is_regressor else 0.8)
 
 
 # --- failed calls -----------------------------------------------------------------------------------------------------
