@@ -280,7 +280,7 @@ class Store:
         try:
             with self._engine.begin() as connection:
                 yield connection
-        except (SQLAlchemyError, OverflowError) as error:
+        except (SQLAlchemyError, OverflowError, UnicodeError) as error:  # the driver's own words may be damaged
             raise StoreError(f"The store {self.name} cannot be used: {self._reason(error)}.") from None
 
     def _reason(self, error: Exception) -> str:
