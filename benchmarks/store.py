@@ -192,7 +192,7 @@ class Store:
             if not self.read_only and not all(os.access(place, os.W_OK) for place in (folder, path) if place.exists()):
                 raise StoreError(f"The store {path} cannot be written: permission denied.")
             with path.open("rb") as file:
-                start = file.read(20)
+                start, size = file.read(20), os.fstat(file.fileno()).st_size
         except FileNotFoundError:
             return b""
         except StoreError:
@@ -200,7 +200,8 @@ class Store:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise StoreError(f"The store {str(path)!a} cannot be read: {reason}.") from None
-        if start[:16] not in (b"", b"SQLite format 3\0"):
+        # SQLite takes what is shorter than its shortest page for an empty database.
+        if start[:16] not in (b"", b"SQLite format 3\0") or 0 < size < 512:
             raise StoreError(f"{path} is no database, so it cannot be a store; name another file.")
         return start
 
@@ -421,7 +422,7 @@ class Store:
                     rows[source.name][row[0]].append(list(row))
             for key, found in rows["runs"].items():
                 for run in found:
-                    checksum = run.pop() if self._has_checksums else None
+                    checksum = (run.pop() or "") if self._has_checksums else None
                     cell = _checked(run, rows["experiences"][key], rows["scores"][key], checksum)
                     if cell is None:
                         named = dict(zip(RUN_COLUMNS, run, strict=True))

@@ -10,15 +10,12 @@ import signal
 import socket
 import sqlite3
 import struct
-import subprocess
-import sys
 import time
 import warnings
 
 import pytest
 import sqlalchemy as sa
 from helpers.benchmarks import Spy, iris, run
-from helpers.processes import environment
 from helpers.store import assert_same, facts
 
 from forgetless.benchmarks import Store, StoreError, StoreWarning
@@ -59,8 +56,7 @@ def read(path, read_only):
             with Store(path, read_only=read_only) as store:
                 found = NAMES.keys() if read_only else store.finished(NAMES)
                 return store.results(), found, bool(said)
-        except StoreError as error:
-            assert "\n" not in str(error)
+        except StoreError:
             return None, set(), True
 
 
@@ -242,7 +238,7 @@ class TestOddStores:
 
     def test_truncated(self, path, read_only):
         good = path.read_bytes()
-        for length in (16, 20, 99, 100, 1000, 4096, 8192, len(good) - 4096, len(good) - 1):
+        for length in (16, 20, 99, 100, 1000, 4096, 8192, len(good) - 4096):
             path.write_bytes(good[:length])
             refused(path, "damaged|cannot be used|no store", read_only=read_only)
 
@@ -278,35 +274,33 @@ class TestOddStores:
             assert len(store.results().runs) == 20
 
 
-@pytest.mark.parametrize(("mode", "words"), [(0o444, "permission denied"), (0o000, "denied")])
-def test_files_that_may_not_be_written(path, mode, words):
-    program = (
-        "import os, sys; os.setgid(65534); os.setuid(65534)\n"
-        "from forgetless.benchmarks import Store, StoreError\n"
-        "for read_only in (True, False):\n"
-        "    try:\n"
-        "        with Store(sys.argv[1], read_only=read_only) as store: print(len(store.results().runs))\n"
-        "    except StoreError as error: print(str(error).lower())\n"
-    )
-    if os.geteuid() != 0:
-        program = program.replace("os.setgid(65534); os.setuid(65534)", "")
+def open_as_nobody(path, answers):
+    if os.geteuid() == 0:  # root may write everywhere
+        os.setgid(65534)
+        os.setuid(65534)
+    for read_only in (True, False):
+        try:
+            with Store(path, read_only=read_only) as store:
+                answers.put(str(len(store.results().runs)))
+        except StoreError as error:
+            answers.put(str(error).lower())
+
+
+@pytest.mark.parametrize("mode", [0o444, 0o000])
+def test_files_that_may_not_be_written(path, mode):
     path.chmod(mode)
-    for parent in (path.parent, *path.parents[1:4]):
-        if parent.owner() != "root" or parent.name.startswith(("pytest", "test")):
-            parent.chmod(0o555)
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", program, path], capture_output=True, text=True, env=environment(), timeout=60
-        )
-    finally:
-        for parent in (path.parent, *path.parents[1:4]):
-            if parent.name.startswith(("pytest", "test")):
-                parent.chmod(0o755)
-    if "Permission denied" in done.stderr and not done.stdout:
-        pytest.skip("another user may not even read the package here")
-    reading, writing = done.stdout.splitlines()
-    assert reading == "20" if mode else words in reading
-    assert "denied" in writing
+    for folder in (path.parent, path.parent.parent, path.parent.parent.parent):
+        folder.chmod(0o755)
+    path.parent.chmod(0o555)
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+    process = context.Process(target=open_as_nobody, args=(path, answers))
+    process.start()
+    process.join(60)
+    path.parent.chmod(0o755)
+    reading, writing = answers.get(), answers.get()
+    assert reading == "20" if mode else "permission denied" in reading
+    assert "permission denied" in writing
 
 
 # --- secrets -----------------------------------------------------------------------------------------------------
@@ -387,11 +381,10 @@ def open_empty(path, start, number):
         store.write(facts("shared", seed=100))
 
 
-@pytest.mark.parametrize("kind", ["missing", "empty"])
-def test_four_processes_open_a_new_store_at_once(tmp_path, kind):
+def test_four_processes_open_a_new_store_at_once(tmp_path):
     for attempt in range(20):
         path = tmp_path / f"{attempt}.db"
-        if kind == "empty":
+        if attempt % 2:
             path.touch()
         assert together(open_empty, path) == [0] * 4
         with Store(path, read_only=True) as store:
