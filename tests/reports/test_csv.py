@@ -18,7 +18,7 @@ def cell(text):
 @pytest.mark.parametrize("start", ["", " ", "\t", "\r", "\n", "\r\n", "\x0b", "\x00", "\ufeff", "\u200b", "\xa0"])
 @pytest.mark.parametrize(
     "formula",
-    ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "=cmd|' /C calc'!A0", "＝1+1", "＋1+1", "－1+1", "＠x", "-inf", "-nan"],
+    ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "=cmd|' /C calc'!A0", "＝1+1", "＋1", "－1", "＠x", "-inf", "-nan"],
 )
 def test_formulas_are_texts(start, formula):
     text = cell(start + formula)
@@ -47,7 +47,7 @@ def test_numbers_are_written_in_full():
     values = [-0.1, 1 / 3, -1e-300, math.inf, -math.inf, math.nan]
     frame = pd.DataFrame({"a": values, "b": pd.array([-1, None, 2, 3, 4, 5], "Int64"), "c": [True, False] * 3})
     frame["d"] = pd.Series([-0.5, None, "x", "=y", -3, True], dtype=object)
-    back = pd.read_csv(io.StringIO(to_csv(frame)), float_precision="round_trip")
+    back = pd.read_csv(io.StringIO(to_csv(frame)))
     assert back["a"].tolist()[:5] == values[:5]
     assert back["b"].dropna().tolist() == [-1, 2, 3, 4, 5]
     assert back["c"].tolist() == [True, False] * 3
