@@ -123,6 +123,7 @@ class Store:
         self.name = os.fsdecode(path_or_url)
         self.read_only = read_only
         self._secrets: list[str] = []
+        self._has_checksums = True
         scheme = self.name.partition("://")[0]
         try:
             self._engine = self._open()
@@ -230,10 +231,10 @@ class Store:
             return False
         versions = connection.scalars(sa.select(_version.c.schema_version)).all()
         if versions not in ([1], [SCHEMA_VERSION]):
-            found = ", ".join(ascii(version) for version in versions) or "none"
+            there = ", ".join(ascii(version) for version in versions) or "none"
             raise StoreError(
                 f"The store {self.name} was written by another version of forgetless, or is damaged (tables of version "
-                f"{found}, here {SCHEMA_VERSION}); use that version, or name another file."
+                f"{there}, here {SCHEMA_VERSION}); use that version, or name another file."
             )
         self._has_checksums = versions != [1]
         for name, columns in _COLUMNS.items():
@@ -251,7 +252,6 @@ class Store:
             raise StoreError(f"{self.name} is no store: it is empty.")
         _metadata.create_all(connection)
         connection.execute(_version.insert(), {"schema_version": SCHEMA_VERSION})
-        self._has_checksums = True
 
     def _check_pages(self, connection: sa.Connection) -> None:
         """Let SQLite look for damage to its file: it could hide rows. What indexes know can be made again."""
@@ -485,7 +485,8 @@ def _checked(
         return [_row(name, dict(zip(_COLUMNS[name], row, strict=True))) for row in found]
 
     try:
-        cell = _Stored(*rows("runs", [run]), rows("experiences", experiences), rows("scores", scores))
+        [checked] = rows("runs", [run])
+        cell = _Stored(checked, rows("experiences", experiences), rows("scores", scores))
         parts = {"runs": [cell.run], "experiences": cell.experiences}
         for name, values in parts.items():
             for row in values:
