@@ -7,6 +7,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -42,22 +43,27 @@ def program(name):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def folder():
+    """Not in pytest's folder, which is closed to the user that runs the server."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="module")
+def server(folder):
     drivers = [name for name in DRIVERS if importlib.util.find_spec(name)]
     if not drivers:
         pytest.skip(f"no driver of PostgreSQL is installed ({', '.join(DRIVERS)})")
-    user, folder = unprivileged(), tmp_path_factory.mktemp("server")
+    user = unprivileged()
     as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
     if user:
         os.chown(folder, user.pw_uid, user.pw_gid)
-        for parent in (folder.parent, folder.parent.parent):
-            parent.chmod(parent.stat().st_mode | 0o011)
     initdb, pg_ctl = program("initdb"), program("pg_ctl")
 
     def call(*command):
         subprocess.run(command, check=True, capture_output=True, timeout=60, cwd=folder, **as_user)
 
-    (password := folder.with_name("password")).write_text("s3cr3t/@")
+    (password := folder / "password").write_text("s3cr3t/@")
     password.chmod(0o644)
     data = str(folder / "data")
     call(
