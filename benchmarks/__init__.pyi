@@ -10,3 +10,4 @@ from .runs.suites import load_suite as load_suite
 from .runs.suites import suite_names as suite_names
 from .store import Store as Store
 from .store import StoreError as StoreError
+from .store import StoreWarning as StoreWarning

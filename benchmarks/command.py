@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -55,6 +56,7 @@ class Kind(StrEnum):
 
 def main() -> None:
     """Run the command: exit code 0 if all went well, 1 if something failed, 2 for bad input, 130 after Ctrl-C."""
+    warnings.showwarning = lambda message, *_: _say(message)
     try:
         code = typer.main.get_command(app).main(prog_name="forgetless", standalone_mode=False)
     except Exception as error:
@@ -168,7 +170,8 @@ def report(
     """Write a report about everything in a store."""
     with _exit_on(BAD_INPUT, ValueError, OSError):
         _check_report(output, store)
-        _write_report(_stored(store), output, f"forgetless: {Path(store).name}")
+        results, name = _stored(store)
+        _write_report(results, output, f"forgetless: {Path(name).name}")
 
 
 @app.command()
@@ -178,7 +181,7 @@ def leaderboard(
 ) -> None:
     """Print the leaderboard of everything in a store."""
     with _exit_on(BAD_INPUT, ValueError, OSError):
-        results = _stored(store)
+        results, _ = _stored(store)
         from .. import reports
 
         board = reports.leaderboard(results)
@@ -300,14 +303,15 @@ def _write_report(results: Results, path: Path, title: str) -> None:
     print(f"The report is in {path}.")
 
 
-def _stored(store: str) -> Results:
+def _stored(store: str) -> tuple[Results, str]:
+    """Read all results, and the name of the store, without a password."""
     from .store import Store
 
     with Store(store, read_only=True) as kept:
         results = kept.results()
     if results.runs.empty:
         raise ValueError(f"The store {kept.name} has no results yet.")
-    return results
+    return results, kept.name
 
 
 def _strategies() -> Iterator[tuple[str, str]]:

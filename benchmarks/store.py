@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import itertools
 import json
 import os
+import sqlite3
+import warnings
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import pandas as pd
@@ -16,7 +21,13 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from .results import EXPERIENCE_COLUMNS, NAME_COLUMNS, RUN_COLUMNS, SCORE_COLUMNS, Facts, Results, table
 
-SCHEMA_VERSION = 1
+# Version 1 had no checksums.
+SCHEMA_VERSION = 2
+
+_BATCH = 500  # databases limit the number of values in a statement
+_TIMEOUT = 600  # seconds to wait for another process
+_LOCK = 0x666F726765746C65  # of those who write, in PostgreSQL
+_SECRET = ("pass", "pwd", "secret", "token")
 
 _SQL_TYPES = {str: sa.Text, object: sa.Text, int: sa.BigInteger, float: sa.Double, bool: sa.Boolean}
 _metadata = sa.MetaData()
@@ -38,19 +49,55 @@ def _without_names(columns: Mapping[str, type]) -> dict[str, type]:
     return {name: kind for name, kind in columns.items() if name == "cell" or name not in NAME_COLUMNS}
 
 
+_CHECKSUM = "checksum"
+_COLUMNS = {
+    "runs": RUN_COLUMNS,
+    "experiences": _without_names(EXPERIENCE_COLUMNS),
+    "scores": _without_names(SCORE_COLUMNS),
+}
+_JSON = {"params", "stream_definition", "versions", "memory"}
+
 # The only row of the first table is the version of the others; the table marks the database as ours.
 _version = _table("forgetless", {"schema_version": int}, ["schema_version"])
-_runs = _table("runs", RUN_COLUMNS, ["cell"])
-_experiences = _table("experiences", _without_names(EXPERIENCE_COLUMNS), ["cell", "experience"])
-_scores = _table("scores", _without_names(SCORE_COLUMNS), ["cell", "trained_on", "tested_on"])
+_runs = _table("runs", {**RUN_COLUMNS, _CHECKSUM: object}, ["cell"])
+_experiences = _table("experiences", _COLUMNS["experiences"], ["cell", "experience"])
+_scores = _table("scores", _COLUMNS["scores"], ["cell", "trained_on", "tested_on"])
 
 
 class StoreError(OSError):
     """The store cannot be read or written; the message says why."""
 
 
+class StoreWarning(UserWarning):
+    """Something in the store is damaged; the rest can be used."""
+
+
+class _Stored(NamedTuple):
+    """A cell as it is in the tables: values in the order of the columns."""
+
+    run: list[Any]
+    experiences: list[list[Any]]
+    scores: list[list[Any]]
+
+    @property
+    def checksum(self) -> str:
+        return hashlib.sha256(json.dumps(self).encode()).hexdigest()
+
+    @property
+    def status(self) -> str:
+        return str(dict(zip(RUN_COLUMNS, self.run, strict=True))["status"])
+
+    @property
+    def names(self) -> tuple[str, str]:
+        named = dict(zip(RUN_COLUMNS, self.run, strict=True))
+        return named["strategy"], named["stream"]
+
+
 class Store:
     """Cells of benchmarks in a database; a kill or a second process that writes at the same time does no harm.
+
+    A checksum is kept of every cell. Cells that changed since they were written, on a failing disk say, are reported
+    by a :class:`StoreWarning` and treated as not there.
 
     Parameters
     ----------
@@ -63,7 +110,7 @@ class Store:
     Raises
     ------
     StoreError
-        If the place holds something else (which is left untouched), was written by another version, or cannot be used.
+        If the place holds something else (which is left untouched), was written by a later version, or cannot be used.
 
     Examples
     --------
@@ -73,19 +120,26 @@ class Store:
     """
 
     def __init__(self, path_or_url: str | os.PathLike[str] = "results.db", *, read_only: bool = False) -> None:
-        self.name = os.fspath(path_or_url)
+        self.name = os.fsdecode(path_or_url)
         self.read_only = read_only
+        self._secrets: list[str] = []
+        self._has_checksums = True
+        scheme = self.name.partition("://")[0]
         try:
             self._engine = self._open()
         except SQLAlchemyError as error:
-            scheme = self.name.partition("://")[0]
-            raise StoreError(f"No database can be reached by a URL like {scheme}://...: {_reason(error)}.") from None
+            reason = self._reason(error)
+            raise StoreError(f"No database can be reached by a URL like {scheme}://...: {reason}.") from None
         except ModuleNotFoundError as error:
             raise StoreError(f"The store {self.name} needs the package {error.name!r}; install it.") from None
+        except (TypeError, ValueError):  # their messages may have parts of the password
+            raise StoreError(
+                f"No database can be reached by a URL like {scheme}://...: it has parts that cannot be understood; "
+                "write special characters in names and passwords as %XX."
+            ) from None
         try:
             with self._transaction() as connection:
-                if not self._is_store(connection):
-                    self._create(connection)
+                self._prepare(connection)
         except BaseException:
             self.close()
             raise
@@ -93,62 +147,104 @@ class Store:
     def _open(self) -> sa.Engine:
         if "://" in self.name:
             url = sa.make_url(self.name)
-            self.name = url.render_as_string(hide_password=True)
+            hidden = {key: value for key, value in url.query.items() if any(word in key.lower() for word in _SECRET)}
+            self._secrets = [str(each) for each in (url.password, *hidden.values()) if each]
+            self.name = url.set(query={}).render_as_string(hide_password=True)
         else:
             url = sa.URL.create("sqlite", database=self.name)
-        if url.get_backend_name() != "sqlite":
-            return sa.create_engine(url)
-        if not url.database or url.database == ":memory:":
+        backend = url.get_backend_name()
+        if backend not in ("sqlite", "postgresql"):
+            url.get_dialect()  # says if there is no such database
+            raise StoreError(f"A store cannot be kept in {backend}; give an SQLite file or a URL of PostgreSQL.")
+        if backend != "sqlite":
+            return _postgresql(url, self.read_only)
+        if url.query:
+            raise StoreError(
+                f"The URL of the store {self.name} has options, which SQLite files do not take; leave them out."
+            )
+        if url.database in (None, ":memory:"):
             return _sqlite(url, "BEGIN")
-        path = Path(url.database)
-        if self._is_there(path):
-            reader = _sqlite(_read_only_url(path), "BEGIN")
-            if self.read_only:
-                return reader
-            # Opened for writing, another program's database would be changed before anybody could say no.
-            with contextlib.closing(self):
-                self._engine = reader
-                with self._transaction() as connection:
-                    self._is_store(connection)
-        # The driver's own idea of transactions would let two writers read the same state before either writes.
-        return _sqlite(url, "BEGIN IMMEDIATE", "PRAGMA journal_mode=WAL")
+        path = Path(url.database or "")
+        start = self._start_of(path)
+        if not self.read_only:
+            in_wal_mode = start[18:20] == b"\2\2"
+            if in_wal_mode:  # opened for writing, another program's database would be changed before a look into it
+                with contextlib.closing(self):
+                    self._engine = _sqlite(_read_only_url(path, start), "BEGIN")
+                    with self._transaction() as connection:
+                        self._is_store(connection)
+            # The driver's own idea of transactions would let two writers read the same state before either writes.
+            return _sqlite(url, "BEGIN IMMEDIATE", leave_wal_mode=in_wal_mode)
+        return _sqlite(_read_only_url(path, start), "BEGIN")
 
-    def _is_there(self, path: Path) -> bool:
-        """Tell whether there is something to be read, and refuse what cannot be a store."""
-        folder = path.absolute().parent
-        if path.is_dir():
-            raise StoreError(f"The store {path} is a folder; name a file.")
-        if not path.exists():
-            if self.read_only:
-                raise StoreError(f"There is no store {path}; `forgetless run --store {path}` makes one.")
-            if not folder.is_dir():
-                raise StoreError(f"The store {path} cannot be written: there is no folder {folder}.")
-        if not self.read_only and not all(os.access(place, os.W_OK) for place in (folder, path) if place.exists()):
-            raise StoreError(f"The store {path} cannot be written: permission denied.")
+    def _start_of(self, path: Path) -> bytes:
+        """Return the first bytes of a file, none if it is to be made, and refuse what cannot be a store."""
         try:
+            folder = path.absolute().parent
+            if not self.name or path.is_dir():
+                raise StoreError(f"The store {path} is a folder; name a file.")
+            if path.exists() and not path.is_file():
+                raise StoreError(f"The store {path} is neither a file nor a folder; name a file.")
+            if not path.exists():
+                if self.read_only:
+                    raise StoreError(f"There is no store {path}; `forgetless run --store {path}` makes one.")
+                if not folder.is_dir():
+                    raise StoreError(f"The store {path} cannot be written: there is no folder {folder}.")
+            if not self.read_only and not all(os.access(place, os.W_OK) for place in (folder, path) if place.exists()):
+                raise StoreError(f"The store {path} cannot be written: permission denied.")
             with path.open("rb") as file:
-                start = file.read(16)
+                start, size = file.read(20), os.fstat(file.fileno()).st_size
         except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise StoreError(f"The store {path} cannot be read: {error.strerror}.") from None
-        if start not in (b"", b"SQLite format 3\0"):
+            return b""
+        except StoreError:
+            raise
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise StoreError(f"The store {str(path)!a} cannot be read: {reason}.") from None
+        # SQLite takes what is shorter than its shortest page for an empty database.
+        if start[:16] not in (b"", b"SQLite format 3\0") or 0 < size < 512:
             raise StoreError(f"{path} is no database, so it cannot be a store; name another file.")
-        return bool(start) or self.read_only
+        return start
+
+    def _prepare(self, connection: sa.Connection) -> None:
+        """Make the tables if there are none, bring old ones up to date, and look for damage."""
+        if not self._is_store(connection):
+            self._create(connection)
+        if connection.dialect.name == "sqlite":
+            self._check_pages(connection)
+        if self._has_checksums or self.read_only:
+            return
+        connection.execute(sa.text(f"ALTER TABLE {_runs.name} ADD COLUMN {_CHECKSUM} TEXT"))
+        cells, damaged = self._read(connection)
+        self._has_checksums = True
+        for key, cell in cells.items():
+            connection.execute(_runs.update().where(_runs.c.cell == key), {_CHECKSUM: cell.checksum})
+        self._drop(connection, damaged)
+        connection.execute(_version.update(), {"schema_version": SCHEMA_VERSION})
 
     def _is_store(self, connection: sa.Connection) -> bool:
         """Tell our tables from none at all; refuse those of others."""
         names = sa.inspect(connection).get_table_names()
         if _version.name not in names:
             if names:
-                raise StoreError(f"{self.name} is a database of another program (it has a table {names[0]!r}).")
+                raise StoreError(f"{self.name} is a database of another program (it has a table {names[0]!a}).")
             return False
-        version = connection.scalar(sa.select(_version.c.schema_version))
-        if version != SCHEMA_VERSION:
+        versions = connection.scalars(sa.select(_version.c.schema_version)).all()
+        if versions not in ([1], [SCHEMA_VERSION]):
+            there = ", ".join(ascii(version) for version in versions) or "none"
             raise StoreError(
-                f"The store {self.name} was written by another version of forgetless (tables of version {version}, "
-                f"here {SCHEMA_VERSION}); use that version, or name another file."
+                f"The store {self.name} was written by another version of forgetless, or is damaged (tables of version "
+                f"{there}, here {SCHEMA_VERSION}); use that version, or name another file."
             )
+        self._has_checksums = versions != [1]
+        for name, columns in _COLUMNS.items():
+            expected = {*columns, *([_CHECKSUM] if name == _runs.name and self._has_checksums else [])}
+            found = set(connection.execute(sa.text(f"SELECT * FROM {name} LIMIT 0")).keys())
+            if found != expected:
+                raise StoreError(
+                    f"The store {self.name} is damaged: its table {name!r} lacks or has too many columns "
+                    f"({min(found ^ expected)!a}); name another file."
+                )
         return True
 
     def _create(self, connection: sa.Connection) -> None:
@@ -157,13 +253,43 @@ class Store:
         _metadata.create_all(connection)
         connection.execute(_version.insert(), {"schema_version": SCHEMA_VERSION})
 
+    def _check_pages(self, connection: sa.Connection) -> None:
+        """Let SQLite look for damage to its file: it could hide rows. What indexes know can be made again."""
+
+        def problem() -> str:
+            return str(connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar())
+
+        found = problem()
+        if found == "ok":
+            return
+        if self.read_only:
+            raise StoreError(
+                f"The store {self.name} is damaged ({found!a}); `forgetless run` with this store repairs what can "
+                "be repaired."
+            )
+        connection.exec_driver_sql("REINDEX")
+        found = problem()
+        if found != "ok":
+            raise StoreError(f"The store {self.name} is damaged ({found!a}); name another file.")
+        self._drop(connection, self._read(connection)[1])
+        for source in (_experiences, _scores):
+            connection.execute(source.delete().where(source.c.cell.not_in(sa.select(_runs.c.cell))))
+        warnings.warn(f"The store {self.name} was damaged and has been repaired.", StoreWarning, stacklevel=2)
+
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
         try:
             with self._engine.begin() as connection:
                 yield connection
-        except SQLAlchemyError as error:
-            raise StoreError(f"The store {self.name} cannot be used: {_reason(error)}.") from error
+        except (SQLAlchemyError, OverflowError, UnicodeError) as error:  # the driver's own words may be damaged
+            raise StoreError(f"The store {self.name} cannot be used: {self._reason(error)}.") from None
+
+    def _reason(self, error: Exception) -> str:
+        text = str(error.orig if isinstance(error, DBAPIError) else error).strip().partition("\n")[0]
+        for secret in self._secrets:
+            for written in (secret, quote(secret, safe="")):
+                text = text.replace(written, "***")
+        return text.rstrip(".")
 
     def close(self) -> None:
         """Close the connection to the database."""
@@ -178,7 +304,8 @@ class Store:
     def write(self, facts: Facts) -> None:
         """Write a cell, all of it or nothing.
 
-        A cell that failed before is replaced; one that was finished before, perhaps by another process, stays.
+        A cell that failed before or is damaged is replaced; one that was finished before, perhaps by another process,
+        stays.
 
         Parameters
         ----------
@@ -189,14 +316,24 @@ class Store:
         StoreError
         """
         key = facts.run["cell"]
+        named = {"cell": key}
+        cell = _Stored(
+            _row("runs", facts.run),
+            sorted(_row("experiences", named | row) for row in facts.experiences),
+            sorted((_row("scores", named | row) for row in facts.scores), key=lambda row: row[:3]),
+        )
         with self._transaction() as connection:
-            connection.execute(_runs.delete().where(_runs.c.cell == key, _runs.c.status != "ok"))
-            if connection.scalar(sa.select(_runs.c.cell).where(_runs.c.cell == key)):
+            known, _ = self._read(connection, [key])
+            if key in known and known[key].status == "ok":
                 return
-            connection.execute(_runs.insert(), facts.run)
-            for target, rows in ((_experiences, facts.experiences), (_scores, facts.scores)):
+            for source in (_runs, _experiences, _scores):
+                connection.execute(source.delete().where(source.c.cell == key))
+            values = dict(zip(RUN_COLUMNS, cell.run, strict=True)) | {_CHECKSUM: cell.checksum}
+            connection.execute(_runs.insert(), values)
+            for target, rows in ((_experiences, cell.experiences), (_scores, cell.scores)):
                 if rows:
-                    connection.execute(target.insert(), [{"cell": key, **row} for row in rows])
+                    columns = _COLUMNS[target.name]
+                    connection.execute(target.insert(), [dict(zip(columns, row, strict=True)) for row in rows])
 
     def finished(self, names: Mapping[str, tuple[str, str]]) -> set[str]:
         """Find the cells that need not run again, and give them the names they go by now.
@@ -209,18 +346,25 @@ class Store:
         Returns
         -------
         set of str
-            Keys of those that are stored and did not fail.
+            Keys of those that are stored, undamaged, and did not fail.
+
+        Warns
+        -----
+        StoreWarning
+            If some are damaged.
         """
-        query = sa.select(_runs.c.cell, _runs.c.strategy, _runs.c.stream).where(_runs.c.status == "ok")
         with self._transaction() as connection:
-            stored = {cell: (strategy, stream) for cell, strategy, stream in connection.execute(query)}
-            found = stored.keys() & names.keys()
-            for cell in found:
-                if stored[cell] != names[cell]:
-                    strategy, stream = names[cell]
-                    connection.execute(
-                        _runs.update().where(_runs.c.cell == cell), {"strategy": strategy, "stream": stream}
-                    )
+            cells, damaged = self._read(connection, names)
+            found = {key for key, cell in cells.items() if cell.status == "ok"}
+            for key in found:
+                wanted = tuple(_text(name) for name in names[key])
+                if cells[key].names != wanted:
+                    renamed = dict(zip(RUN_COLUMNS, cells[key].run, strict=True))
+                    renamed |= {"strategy": wanted[0], "stream": wanted[1]}
+                    checksum = cells[key]._replace(run=list(renamed.values())).checksum
+                    values = {"strategy": wanted[0], "stream": wanted[1], _CHECKSUM: checksum}
+                    connection.execute(_runs.update().where(_runs.c.cell == key), values)
+        self._report(damaged)
         return found
 
     def results(self, cells: Iterable[str] | None = None) -> Results:
@@ -235,22 +379,22 @@ class Store:
         Returns
         -------
         Results
+
+        Warns
+        -----
+        StoreWarning
+            If cells are damaged; they are left out.
         """
-        wanted = None if cells is None else list(cells)
+        wanted = None if cells is None else list(dict.fromkeys(cells))
         with self._transaction() as connection:
-            frames = []
-            for source, columns in ((_runs, RUN_COLUMNS), (_experiences, EXPERIENCE_COLUMNS), (_scores, SCORE_COLUMNS)):
-                query = sa.select(source).order_by(*source.primary_key)
-                if wanted is not None:
-                    query = query.where(source.c.cell.in_(wanted))
-                kinds = columns if source is _runs else _without_names(columns)
-                frames.append(table(connection.execute(query), kinds))
-        runs, experiences, scores = frames
+            found, damaged = self._read(connection, wanted)
+        self._report(damaged)
+        stored = [found[key] for key in (sorted(found) if wanted is None else wanted) if key in found]
+        runs = table((cell.run for cell in stored), RUN_COLUMNS)
+        experiences = table((row for cell in stored for row in cell.experiences), _COLUMNS["experiences"])
+        scores = table((row for cell in stored for row in cell.scores), _COLUMNS["scores"])
         if wanted is None:
             runs = _tell_apart(runs).sort_values(["stream", "strategy", "seed"], ignore_index=True)
-        else:
-            place = {cell: position for position, cell in enumerate(wanted)}
-            runs = runs.sort_values("cell", key=lambda cell: cell.map(place), ignore_index=True)
         names = runs[list(NAME_COLUMNS)]
         return Results(
             runs,
@@ -258,16 +402,115 @@ class Store:
             names.merge(scores, on="cell")[list(SCORE_COLUMNS)],
         )
 
+    def _read(
+        self, connection: sa.Connection, wanted: Iterable[str] | None = None
+    ) -> tuple[dict[str, _Stored], list[tuple[Any, ...]]]:
+        """Read cells, all or those wanted; those that are damaged apart, as key, strategy, stream and seed."""
+        cells: dict[str, _Stored] = {}
+        damaged = []
+        for keys in [None] if wanted is None else _batches(wanted):
+            rows: dict[str, dict[Any, list[list[Any]]]] = {}
+            for source in (_runs, _experiences, _scores):
+                columns = list(_COLUMNS[source.name])
+                with_checksum = [_CHECKSUM] if source is _runs and self._has_checksums else []
+                query = sa.select(*(source.c[name] for name in columns + with_checksum))
+                query = query.order_by(*source.primary_key)
+                if keys is not None:
+                    query = query.where(source.c.cell.in_(keys))
+                rows[source.name] = defaultdict(list)
+                for row in connection.execute(query):
+                    rows[source.name][row[0]].append(list(row))
+            for key, found in rows["runs"].items():
+                for run in found:
+                    checksum = (run.pop() or "") if self._has_checksums else None
+                    cell = _checked(run, rows["experiences"][key], rows["scores"][key], checksum)
+                    if cell is None:
+                        named = dict(zip(RUN_COLUMNS, run, strict=True))
+                        damaged.append(tuple(named[name] for name in NAME_COLUMNS))
+                    else:
+                        cells[key] = cell
+        return cells, damaged
 
-def _sqlite(url: sa.URL, begin: str, *on_connect: str) -> sa.Engine:
+    def _report(self, damaged: Sequence[tuple[Any, ...]]) -> None:
+        if damaged:
+            first = [f"{strategy!a} on {stream!a}, seed {seed!a}" for _, strategy, stream, seed in damaged[:3]]
+            more = f" and {len(damaged) - 3} more" if len(damaged) > 3 else ""
+            warnings.warn(
+                f"{len(damaged)} cells of the store {self.name} are damaged and treated as not there: "
+                f"{'; '.join(first)}{more}; run them again.",
+                StoreWarning,
+                stacklevel=3,
+            )
+
+    def _drop(self, connection: sa.Connection, damaged: Sequence[tuple[Any, ...]]) -> None:
+        """Report damaged cells and delete them."""
+        self._report(damaged)
+        for key, *_ in damaged:
+            same = _runs.c.cell == key
+            if isinstance(key, str) and not key.isascii():  # perhaps no text at all
+                same = _runs.c.cell == sa.cast(sa.literal(key.encode("utf-8", "surrogateescape")), sa.Text)
+            connection.execute(_runs.delete().where(same))
+
+
+def _batches(keys: Iterable[str]) -> Iterator[list[str]]:
+    rest = iter(keys)
+    while batch := list(itertools.islice(rest, _BATCH)):
+        yield batch
+
+
+def _text(value: object) -> str:
+    """Make a text that every database can keep: some have no null character, none has half of a character."""
+    return str(value).replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _value(value: Any, kind: type) -> Any:
+    """Bring a value to the type of its column; -0.0 and NaN to what all databases give back."""
+    if kind is float:
+        return None if value is None or value != value else float(value) + 0.0
+    if kind is object:
+        return None if value is None else _text(value)
+    return _text(value) if kind is str else kind(value)
+
+
+def _row(name: str, values: Mapping[str, Any]) -> list[Any]:
+    return [_value(values[column], kind) for column, kind in _COLUMNS[name].items()]
+
+
+def _checked(
+    run: Sequence[Any], experiences: Iterable[Sequence[Any]], scores: Iterable[Sequence[Any]], checksum: str | None
+) -> _Stored | None:
+    """Return a cell if it is as it was written; without a checksum, if it can be what was written."""
+
+    def rows(name: str, found: Iterable[Sequence[Any]]) -> list[list[Any]]:
+        return [_row(name, dict(zip(_COLUMNS[name], row, strict=True))) for row in found]
+
+    try:
+        [checked] = rows("runs", [run])
+        cell = _Stored(checked, rows("experiences", experiences), rows("scores", scores))
+        parts = {"runs": [cell.run], "experiences": cell.experiences}
+        for name, values in parts.items():
+            for row in values:
+                named = dict(zip(_COLUMNS[name], row, strict=True))
+                if not all(isinstance(json.loads(named[column]), dict) for column in _JSON & named.keys()):
+                    return None
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if cell.status not in ("ok", "failed") or (checksum is not None and checksum != cell.checksum):
+        return None
+    return cell
+
+
+def _sqlite(url: sa.URL, begin: str, leave_wal_mode: bool = False) -> sa.Engine:
     """Make an engine whose transactions begin as told."""
-    engine = sa.create_engine(url, connect_args={"timeout": 60})
+    engine = sa.create_engine(url, connect_args={"timeout": _TIMEOUT})
 
     @sa.event.listens_for(engine, "connect")
     def connect(connection: Any, record: object) -> None:
         connection.isolation_level = None
-        for statement in on_connect:
-            connection.execute(statement)
+        connection.text_factory = lambda text: text.decode("utf-8", "surrogateescape")  # damaged text is no text
+        if leave_wal_mode:  # as versions 0.1 wrote it; read only, such a file cannot be shared
+            with contextlib.suppress(sqlite3.OperationalError):
+                connection.execute("PRAGMA journal_mode=DELETE")
 
     @sa.event.listens_for(engine, "begin")
     def start(connection: sa.Connection) -> None:
@@ -276,15 +519,29 @@ def _sqlite(url: sa.URL, begin: str, *on_connect: str) -> sa.Engine:
     return engine
 
 
-def _read_only_url(path: Path) -> sa.URL:
+def _postgresql(url: sa.URL, read_only: bool) -> sa.Engine:
+    """Make an engine that, as SQLite does, lets one writer begin after the other."""
+    engine = sa.create_engine(url, pool_pre_ping=True)
+    if read_only:
+        return engine.execution_options(postgresql_readonly=True)
+
+    @sa.event.listens_for(engine, "begin")
+    def start(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+
+    return engine
+
+
+def _read_only_url(path: Path, start: bytes) -> sa.URL:
     # Without a log beside it nobody is writing, and SQLite need not leave lock files of its own.
-    alone = {} if path.with_name(f"{path.name}-wal").exists() else {"immutable": "1"}
+    in_wal_mode = start[18:20] == b"\2\2"
+    alone = {"immutable": "1"} if in_wal_mode and not path.with_name(f"{path.name}-wal").exists() else {}
+    # What a killed process left half written must be undone first.
+    broken_off = path.with_name(f"{path.name}-journal").exists() and os.access(path.absolute().parent, os.W_OK)
     database = f"file:{quote(os.fspath(path.absolute()))}"
-    return sa.URL.create("sqlite", database=database, query={"uri": "true", "mode": "ro", **alone})
-
-
-def _reason(error: SQLAlchemyError) -> str:
-    return str(error.orig if isinstance(error, DBAPIError) else error).strip().partition("\n")[0]
+    return sa.URL.create(
+        "sqlite", database=database, query={"uri": "true", "mode": "rw" if broken_off else "ro", **alone}
+    )
 
 
 def _tell_apart(runs: pd.DataFrame) -> pd.DataFrame:
@@ -319,7 +576,9 @@ def _labels(names: Iterable[str], definitions: Iterable[dict[str, Any]]) -> list
 def _values(definition: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Walk through the single values of a definition; lists and random states differ between seeds by design."""
     for key, value in definition.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and "import" in value:
+            yield prefix + key, value["import"].rpartition(".")[2]
+        elif isinstance(value, dict):
             yield from _values(value, prefix if key == "params" else f"{prefix}{key}.")
         elif not isinstance(value, list) and key != "random_state":
             yield prefix + key, str(value).rpartition(".")[2] if key == "class" else str(value)[:12]

@@ -1,7 +1,10 @@
 """The leaderboard as CSV, as Markdown and as a table in the terminal."""
 
+import contextlib
+import math
 import os
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
@@ -30,7 +33,8 @@ def to_csv(frame: pd.DataFrame) -> str:
     Returns
     -------
     str
-        In full precision, with a header and without the index.
+        In full precision, with a header and without the index. Control characters in texts are escaped, and texts that
+        a spreadsheet would take for a formula begin with an apostrophe.
 
     Examples
     --------
@@ -41,7 +45,21 @@ def to_csv(frame: pd.DataFrame) -> str:
     toy,Replay,0.8125
     toy,Naive,0.5625
     """
-    return frame.to_csv(index=False, lineterminator="\n")
+    numeric = pd.api.types.is_numeric_dtype
+    inert = {_inert(name): each if numeric(each) else each.map(_inert) for name, each in frame.items()}
+    return pd.DataFrame(inert, index=frame.index).to_csv(index=False, lineterminator="\n")
+
+
+def _inert(value: Any) -> Any:
+    """Escape what a terminal or a spreadsheet would act on; numbers stay numbers, also where they are texts."""
+    if not isinstance(value, str):
+        return value
+    text = formats.plain(value)
+    with contextlib.suppress(ValueError):
+        if math.isfinite(float(text)):
+            return text
+    first = unicodedata.normalize("NFKC", text[:1])  # there are wide forms of these signs
+    return f"'{text}" if first in ("=", "+", "-", "@") else text
 
 
 @dataclass(frozen=True)

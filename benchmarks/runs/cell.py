@@ -74,9 +74,14 @@ class Cell:
     stacked: bool = False
 
     @functools.cached_property
+    def params(self) -> Any:
+        """What identifies the strategy; a worker process, where modules may be missing, gets it with the cell."""
+        return describe(self.estimator)
+
+    @functools.cached_property
     def key(self) -> str:
         """SHA-256 of what defines the cell: protocol, strategy with all parameters, stream, seed, device, stacking."""
-        parts = [PROTOCOL, describe(self.estimator), self.stream_definition, self.seed, self.device]
+        parts = [PROTOCOL, self.params, self.stream_definition, self.seed, self.device]
         return digest([*parts, "stacked"] if self.stacked else parts)
 
 
@@ -156,7 +161,7 @@ class _Run:
             "error": None,
             "estimator": type(learner).__name__,
             **_strategy_info(learner),
-            "params": json.dumps(describe(cell.estimator)),
+            "params": json.dumps(cell.params),
             "stream_definition": json.dumps(cell.stream_definition),
             "device": cell.device,
             "n_experiences": 0,

@@ -23,6 +23,7 @@ from ...datasets.streams import Stream
 from ..results import Facts, Results
 from ..store import Store
 from .cell import Cell, StreamSource, open_stream, run_stacked
+from .identity import describe_stream
 from .specs import StrategySpec
 
 
@@ -153,8 +154,9 @@ def plan_cells(
     device = _device(device, needed=bool(on_device))
     cells: dict[str, Cell] = {}
     for stream, source in sources.items():
+        fixed = describe_stream(source) if isinstance(source, Stream) else None
         for seed in _seeds(seeds):
-            definition = open_stream(source, seed).definition
+            definition = fixed or describe_stream(open_stream(source, seed))
             for strategy, estimator in estimators.items():
                 used = device if strategy in on_device else "cpu"
                 stacked = stack_seeds and getattr(estimator, "pure_steps", False)
