@@ -24,8 +24,9 @@ class ERACEClassifier(NetworkClassifier):
     times a uniform sample of everything given so far.
 
     The authors' program masks only the classes seen before that are not in the batch: outputs of classes that are
-    announced and have not come yet stay in the softmax of new rows there, and not here. That changes the loss by about
-    0.04 where classes are announced, and nothing where they are not.
+    announced and have not come yet stay in the softmax of new rows there, and not here. Where classes
+    are announced, that makes the loss larger by some hundredths (0.04 in the first experience of split digits); where
+    they are not, it is the same.
 
     Parameters
     ----------
