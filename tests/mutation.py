@@ -114,11 +114,14 @@ def survives(folder: Path, pristine: Path, path: Path, k: int, limit: float) -> 
     """Whether all tests that pass without a mutant pass with it."""
     source = (ROOT / path).read_text("utf-8")
     for arguments in commands(path):
-        known = [argument for name in red_without(tuple(arguments), pristine) for argument in ("--deselect", name)]
+        known = red_without(tuple(arguments), pristine)
         (folder / "forgetless" / path).write_text(mutate(source, k)[0], "utf-8")
         try:
-            if pytest_in(folder, ["-x", *arguments, *known], limit).returncode not in (0, 5):  # 5: no tests
+            code = pytest_in(folder, ["-x", *arguments, *known], limit).returncode
+            if code in (1, 2):  # a test failed, or could not be imported
                 return False
+            if code not in (0, 5):  # 5: no tests
+                raise RuntimeError(f"pytest cannot run {arguments}: exit code {code}.")
         except subprocess.TimeoutExpired:
             return False
         finally:
@@ -128,9 +131,10 @@ def survives(folder: Path, pristine: Path, path: Path, k: int, limit: float) -> 
 
 @cache
 def red_without(arguments: tuple[str, ...], folder: Path) -> list[str]:
-    """Tests that fail without any mutant."""
+    """Options that leave out the tests that fail without any mutant."""
     output = pytest_in(folder, ["-rfE", *arguments], 3600).stdout
-    return [line.split(" ")[1].split(" - ")[0] for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    names = re.findall(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", output, re.MULTILINE)
+    return [f"--deselect={name}" if "::" in name else f"--ignore={name}" for name in names]
 
 
 def main() -> None:
