@@ -16,7 +16,7 @@ from ..engine.call import Call
 from ..engine.modules import Features, frozen_copy
 
 # Bytes of features that are held at once.
-_CHUNK_BYTES = 1 << 28
+CHUNK_BYTES = 1 << 28
 # Rows at once through a module, whose inner layers may be much wider than its features.
 _MODULE_ROWS = 1024
 # BLAS has other kernels for a handful of rows; filled up, a row gets the same bits alone and in company.
@@ -293,7 +293,7 @@ class ClosedForm(ContinualEstimator):
             width = moments.means.shape[1]
             row_bytes = width * (8 if self.product_dtype is torch.float64 else 4)
             # Few rows stay in the processor's caches; enough outweigh what is done once a chunk, with width² numbers.
-            n_chunks = -(-len(X) * row_bytes // min(max(16 * width**2, 1 << 23), _CHUNK_BYTES))
+            n_chunks = -(-len(X) * row_bytes // min(max(16 * width**2, 1 << 23), CHUNK_BYTES))
             for x, t in zip(*(_tensor(a[rows]).tensor_split(n_chunks) for a in (X, y)), strict=True):
                 if len(x):
                     found, groups = self.rows_and_groups(x, t)
@@ -396,7 +396,7 @@ class ClosedForm(ContinualEstimator):
         solution = self.solution()
         weights, bias = torch.from_numpy(solution["weights"]), torch.from_numpy(solution["bias"])
         filled = _tensor(np.pad(X, ((0, max(0, _LEAST_ROWS - len(X))), (0, 0))))
-        n_rows = max(_LEAST_ROWS, _CHUNK_BYTES // (8 * len(weights)))
+        n_rows = max(_LEAST_ROWS, CHUNK_BYTES // (8 * len(weights)))
         scores = [self.features_of(x).double() @ weights + bias for x in torch.split(filled, n_rows)]
         return torch.cat(scores)[: len(X)].numpy()
 

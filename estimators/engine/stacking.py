@@ -13,7 +13,7 @@ import copy
 import io
 import itertools
 import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
@@ -97,7 +97,9 @@ def _check_alike(estimators: Sequence[Any]) -> None:
                 f"{type(other).__name__}; call partial_fit_together for each class by itself."
             )
         own = _compared(other)
-        for name in [*expected, *(set(own) - set(expected))]:
+        # Those that both have first, and among them those of nested estimators: where one differs, so does "steps".
+        common = sorted(expected.keys() & own.keys(), key=lambda name: (-name.count("__"), name))
+        for name in [*common, *sorted(expected.keys() ^ own.keys(), key=lambda name: (name.count("__"), name))]:
             if name not in own or name not in expected or not _same(expected[name], own[name]):
                 values = " and ".join(repr(p[name]) if name in p else "none" for p in (expected, own))
                 raise ValueError(
@@ -107,10 +109,15 @@ def _check_alike(estimators: Sequence[Any]) -> None:
 
 
 def _compared(estimator: Any) -> dict[str, Any]:
-    """Parameters by name, with those of nested estimators instead of these; without random states."""
-    parameters = estimator.get_params(deep=True)
-    nested = {name for name in parameters if any(other.startswith(f"{name}__") for other in parameters)}
-    return {n: v for n, v in parameters.items() if n not in nested and n.rpartition("__")[2] != "random_state"}
+    """Parameters by name, without random states; of nested estimators the classes, beside their own parameters.
+
+    Without names that begin with an underscore, too, by which skorch keeps account of the others.
+    """
+    return {
+        name: type(value) if hasattr(value, "get_params") and not isinstance(value, type) else value
+        for name, value in estimator.get_params(deep=True).items()
+        if not f"__{name}".endswith("__random_state") and "___" not in f"__{name}"
+    }
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -298,8 +305,16 @@ class _Stack:
                 net.notify("on_epoch_end", dataset_train=None, dataset_valid=None)
 
     def _step_of_all(self, batch: Rows) -> torch.Tensor:
+        """One step of each seed: as one, where what they add to their batches has the same shapes."""
         if self.prepares:
-            batch = self._prepared(batch)
+            parts = self._prepared_parts(batch)
+            common = self._as_one(batch, parts)
+            if common is None:
+                losses = torch.stack([self._learn_alone(k, part) for k, part in enumerate(parts)])
+                self.stacked_call.step += 1
+                self.stacked_call.batch_index += 1
+                return losses
+            batch = common
         losses, batch.outputs = self.move(batch)
         for call in (*self.calls, self.stacked_call):
             call.step += 1
@@ -310,11 +325,16 @@ class _Stack:
                 self.pinned.restore()
         return losses
 
-    def _prepared(self, batch: Rows) -> Rows:
-        """The batch with what each seed adds to its part of it."""
+    def _prepared_parts(self, batch: Rows) -> list[Rows]:
+        """The part of each seed, with what it adds."""
         parts = [batch.map(lambda t, k=k: t[k]) for k in range(len(self.nets))]
+        self._bring_vectors(range(len(self.nets)))
         for estimator, call, part in zip(self.estimators, self.calls, parts, strict=True):
             estimator.before_step(call, part)
+        return parts
+
+    def _as_one(self, batch: Rows, parts: Sequence[Rows]) -> Rows | None:
+        """The batch with what was added to its parts; None if they have other shapes, so that it cannot be stacked."""
         draws = [part.memory for part in parts]
         are_drawn = all(isinstance(drawn, Drawn) for drawn in draws)
         if self.memory is not None and are_drawn and len(set(map(len, draws))) == 1:
@@ -329,26 +349,35 @@ class _Stack:
         for part in parts:
             if isinstance(part.memory, Drawn):
                 part.memory = part.memory.rows()
-        return stacked(parts)
+        return stacked(parts) if all(part.shape() == parts[0].shape() for part in parts) else None
 
     def _step_of_one(self, k: int, batch: Rows) -> torch.Tensor:
-        estimator, call = self.estimators[k], self.calls[k]
-        pairs = [(each[k], common) for each, common in self._states()]
-        for own, common in pairs:
-            for name, matrix in self._matrices(common):
-                setattr(own, name, matrix[k])
+        """One step of one seed on a batch of its own."""
+        self._bring_vectors([k])
         if self.prepares:
-            estimator.before_step(call, batch)
+            self.estimators[k].before_step(self.calls[k], batch)
             if isinstance(batch.memory, Drawn):
                 batch.memory = batch.memory.rows()
+        return self._learn_alone(k, batch)
+
+    def _bring_vectors(self, seeds: Iterable[int]) -> None:
+        """Give seeds their rows of the matrices, which hooks may have replaced."""
+        for each, common in self._states():
+            for name, matrix in self._matrices(common):
+                for k in seeds:
+                    setattr(each[k], name, matrix[k])
+
+    def _learn_alone(self, k: int, batch: Rows) -> torch.Tensor:
+        """One step of one seed on a batch that has all it needs."""
+        estimator, call = self.estimators[k], self.calls[k]
         loss, batch.outputs = self._move(estimator, call, self.passes_of_one[k], self.vectors[k], batch, only=k)
         call.step += 1
         call.batch_index += 1
         if self.follows:
             estimator.after_step(call, self.vectors[k][0], batch)
-        for own, common in pairs:
+        for each, common in self._states():
             for name, matrix in self._matrices(common):
-                value = getattr(own, name)
+                value = getattr(each[k], name)
                 if value.data_ptr() != matrix[k].data_ptr():
                     matrix[k].copy_(value)
         return loss

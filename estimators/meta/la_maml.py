@@ -141,23 +141,34 @@ class LaMAMLClassifier(NetworkClassifier):
         rows = new = with_groups(call.objective, batch)
         if len(self.memory_):
             rows = new.joined(self.memory_.sample(self.replay_batch_size or len(batch), call.generator))
-        loss, by_theta, by_alpha = self._meta_gradients(call, theta, new, rows)
+        loss, by_theta, by_alpha = self.meta_gradients(call, theta, self.alpha_, new, rows)
         self.alpha_change_ = self.alpha_change_ - self.alpha_lr * self._clipped(by_alpha)
         theta.sub_(self.alpha_.clamp(min=0) * self._clipped(by_theta))
         if call.epoch == 0:
             self.memory_.add(call.rng("memory"), new)
         return loss
 
-    def _meta_gradients(
-        self, call: Call, theta: torch.Tensor, new: Rows, rows: Rows
+    def meta_gradients(
+        self, call: Call, theta: torch.Tensor, alpha: torch.Tensor, new: Rows, rows: Rows
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """M, the mean over inner steps on parts of `new` of the loss on `rows` after the step, and its gradients."""
+        """M, the mean over inner steps on parts of `new` of the loss on `rows` after the step, and its gradients.
+
+        Parameters
+        ----------
+        call : Call
+        theta, alpha : torch.Tensor of shape (n_parameters,)
+        new, rows : Rows
+
+        Returns
+        -------
+        M, by_theta, by_alpha : torch.Tensor
+        """
         network = function_of(self.net_)
 
         def loss(theta: torch.Tensor, rows: Rows) -> torch.Tensor:
             return call.objective.loss(network(theta, rows.x), rows.y, rows.groups)
 
-        theta, alpha = theta.detach().requires_grad_(), self.alpha_.detach().requires_grad_()
+        theta, alpha = theta.detach().requires_grad_(), alpha.detach().requires_grad_()
         fast, losses = theta, []
         for part in new.split(self._sizes_of_parts(new)):
             # Not torch.func.grad: it cannot run modules that change buffers, as batch normalisation does.

@@ -2,17 +2,17 @@
 
 import pytest
 
-from forgetless.estimators.engine.memory import ReplayMemory
+from forgetless.estimators.engine.memory import Drawn
 
 
 @pytest.fixture
 def draws(monkeypatch):
-    """What is drawn from memories, in the order in which it is drawn."""
-    found, sample = [], ReplayMemory.sample
+    """The rows that are drawn from memories, in the order in which they are drawn."""
+    found, rows = [], Drawn.rows
 
-    def noted(*args, **kwargs):
-        found.append(sample(*args, **kwargs))
+    def noted(drawn):
+        found.append(rows(drawn))
         return found[-1]
 
-    monkeypatch.setattr(ReplayMemory, "sample", noted)
+    monkeypatch.setattr(Drawn, "rows", noted)
     return found

@@ -31,6 +31,7 @@ from forgetless.estimators import (
     NaiveClassifier,
     NaiveRegressor,
     ReplayRegressor,
+    Rows,
     SIRegressor,
     all_estimators,
     make_incremental_pipeline,
@@ -271,57 +272,58 @@ def test_lwf_loss_equals_the_formula():
 
 def test_replay_loss_and_memory(draws):
     reg = learned(ReplayRegressor(make_net(), buffer_size=30, replay_weight=0.3, random_state=0))
-    stored_x, stored_y, _ = reg.memory_.stored()
-    for row, target in zip(stored_x.numpy(), stored_y.numpy(), strict=True):
+    stored = reg.memory_.stored()
+    for row, target in zip(stored.x.numpy(), stored.y.numpy(), strict=True):
         source = np.flatnonzero((row == X).all(axis=1))
         np.testing.assert_allclose(target, Y[source[0]], rtol=1e-6)
     loss, module = loss_of_call(reg, X[:20], Y[:20]), reg.net_.module_
     new = F.mse_loss(module(torch.from_numpy(X[:20])), torch.from_numpy(Y[:20]).float())
-    drawn_x, drawn_y, _ = draws[-1]
-    expected = 0.7 * new + 0.3 * F.mse_loss(module(drawn_x), drawn_y)
+    expected = 0.7 * new + 0.3 * F.mse_loss(module(draws[-1].x), draws[-1].y)
     assert loss == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_most_interfered_rows_are_those_whose_error_rises_most():
     reg = learned(ReplayRegressor(make_net(lr=0.05), buffer_size=60, retrieval="mir", n_candidates=60, random_state=0))
-    reg._generator_ = torch.Generator().manual_seed(0)
-    batch = torch.from_numpy(X[:10]), torch.from_numpy(Y[:10]).float()
-    chosen, *_ = reg._most_interfered(batch)
+    call = reg.open_call(X[:10], Y[:10])
+    reg.start_training(call)
+    batch = Rows(x=torch.from_numpy(X[:10]), y=torch.from_numpy(Y[:10]).float())
+    reg.before_step(call, batch)
     module = copy.deepcopy(reg.net_.module_)
-    stored_x, stored_y, _ = reg.memory_.stored()
-    before = (module(stored_x) - stored_y).square().mean(1)
-    step = gradient(F.mse_loss(module(batch[0]), batch[1]), module)
+    stored = reg.memory_.stored()
+    before = (module(stored.x) - stored.y).square().mean(1)
+    step = gradient(F.mse_loss(module(batch.x), batch.y), module)
     with torch.no_grad():
         for p, g in zip(module.parameters(), step.split([p.numel() for p in module.parameters()]), strict=True):
             p -= 0.05 * g.view_as(p)
-    rise = (module(stored_x) - stored_y).square().mean(1) - before
-    expected = stored_x[rise.argsort(descending=True)[:10]]
-    assert {tuple(row) for row in chosen.tolist()} == {tuple(row) for row in expected.tolist()}
+    rise = (module(stored.x) - stored.y).square().mean(1) - before
+    expected = stored.x[rise.argsort(descending=True)[:10]]
+    assert {tuple(row) for row in batch.memory.x.tolist()} == {tuple(row) for row in expected.tolist()}
 
 
 def test_der_loss_equals_the_formula(draws):
     reg = learned(DERRegressor(make_net(), buffer_size=30, alpha=0.4, beta=0.2, random_state=0))
     loss, module = loss_of_call(reg, X[:20], Y[:20]), reg.net_.module_
-    (x_matched, x_labelled), (_, y_labelled), _, (z, _) = (t.split(20) for t in draws[-1])
+    matched, labelled = draws[-1].split([20, 20])
     expected = (
         F.mse_loss(module(torch.from_numpy(X[:20])), torch.from_numpy(Y[:20]).float())
-        + 0.4 * (module(x_matched) - z).square().sum(1).mean()
-        + 0.2 * F.mse_loss(module(x_labelled), y_labelled)
+        + 0.4 * (module(matched.x) - matched.logits).square().sum(1).mean()
+        + 0.2 * F.mse_loss(module(labelled.x), labelled.y)
     )
     assert loss == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_agem_never_raises_the_memory_loss_to_first_order():
     reg = learned(AGEMRegressor(make_net(), buffer_size=50, memory_batch_size=50, random_state=0))
-    reg._generator_ = torch.Generator().manual_seed(0)
+    call = reg.open_call(X[:20], Y[:20])
+    reg.start_training(call)
     module = reg.net_.module_
-    stored_x, stored_y, _ = reg.memory_.stored()
-    reference = gradient(F.mse_loss(module(stored_x), stored_y), module)
+    stored = reg.memory_.stored()
+    reference = gradient(F.mse_loss(module(stored.x), stored.y), module)
     obtuse = torch.randn(reference.shape, generator=torch.Generator().manual_seed(0)) - 2 * reference
     assert obtuse @ reference < 0
     for g in (obtuse, -obtuse):
         projected = g.clone()
-        reg._change_gradient(theta(reg), projected)
+        reg.after_backward(call, theta(reg), projected)
         expected = g if g @ reference >= 0 else g - (g @ reference) / (reference @ reference) * reference
         torch.testing.assert_close(projected, expected, rtol=1e-4, atol=1e-5)
         assert projected @ reference > -1e-3 * reference @ reference

@@ -355,15 +355,15 @@ def test_cumulative_keeps_the_outputs_of_each_rows_own_task_active():
     *experiences, last = make_stream("task")
     learned(clf, experiences)
     loss = loss_of_call(clf, last.X_train, last.y_train, task_id=last.task_id)
-    x, y, groups = clf.rows_
-    assert len(x) == len(X) and all(int(c) in clf.tasks_[int(g)] for c, g in zip(y, groups, strict=True))
-    outputs = clf.net_.module_(x)
+    rows = clf.rows_
+    assert len(rows) == len(X) and all(int(c) in clf.tasks_[int(g)] for c, g in zip(rows.y, rows.groups, strict=True))
+    outputs = clf.net_.module_(rows.x)
     expected = torch.stack(
         [
             F.cross_entropy(
                 out[clf.tasks_[int(g)]][None], torch.as_tensor(np.flatnonzero(clf.tasks_[int(g)] == int(c)))
             )
-            for out, c, g in zip(outputs, y, groups, strict=True)
+            for out, c, g in zip(outputs, rows.y, rows.groups, strict=True)
         ]
     ).mean()
     assert loss == pytest.approx(expected.item(), rel=1e-4)

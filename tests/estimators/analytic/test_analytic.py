@@ -85,7 +85,7 @@ def test_chunks_within_a_call_do_not_matter(name, monkeypatch):
     expected = learned(name, np.arange(len(X)))
     assert_same_model(expected, expected)
     reference = answers(expected)
-    monkeypatch.setattr(moments, "_CHUNK_BYTES", 4 * 300 * 37)
+    monkeypatch.setattr(moments, "CHUNK_BYTES", 4 * 300 * 37)
     np.testing.assert_allclose(answers(learned(name, np.arange(len(X)))), reference, rtol=1e-4, atol=1e-4)
 
 
@@ -180,7 +180,7 @@ def test_ridge_is_chosen_by_the_error_on_held_out_rows(name):
     model = learned(name, rows, n_chunks=4)
     seen, noisy = features(model, X[rows]), target(name, Y[rows])
     y = noisy if name in REGRESSORS else np.eye(10)[Y[rows]]
-    _, held_out = model._parts(X[rows])
+    _, held_out = model.parts_of(X[rows])
     assert 0.1 < held_out.mean() < 0.3
     centred = seen[~held_out] - seen[~held_out].mean(axis=0)
     unit = np.square(centred).sum() / centred.shape[1]
@@ -395,8 +395,8 @@ def test_models_of_other_inputs_and_unfitted_models_cannot_be_merged():
 @each
 def test_solved_only_when_asked_and_only_after_a_change(name, monkeypatch):
     calls = []
-    solve = type(ALL[name])._solve
-    monkeypatch.setattr(type(ALL[name]), "_solve", lambda self: calls.append(1) or solve(self))
+    solve = type(ALL[name]).solve
+    monkeypatch.setattr(type(ALL[name]), "solve", lambda self: calls.append(1) or solve(self))
     model = learned(name, np.arange(200), n_chunks=4)
     assert len(calls) == 0
     model.predict(X)

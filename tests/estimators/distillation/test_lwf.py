@@ -9,7 +9,7 @@ from helpers.estimators import X, Y, learned, loss_of_call, make_net, make_strea
 from torch.nn import functional as F
 
 from forgetless.estimators import LwFClassifier
-from forgetless.estimators.distillation.lwf import distillation_loss
+from forgetless.estimators.engine.penalties import distillation_loss
 
 OLD, NEW = Y < 6, Y >= 6
 
@@ -67,6 +67,6 @@ def test_lwf_distils_each_old_task_by_itself():
     loss = loss_of_call(clf, x, new.y_train[:30], task_id=new.task_id)
     with torch.no_grad():
         student, taught = clf.net_.module_(torch.as_tensor(x)), teacher(torch.as_tensor(x))
-    columns = [clf.tasks_[e.task_id] for e in old]
-    kls = [divergence(taught[:, own].softmax(1), student[:, own].softmax(1)) for own in columns]
+    outputs = [clf.tasks_[e.task_id] for e in old]
+    kls = [divergence(taught[:, own].softmax(1), student[:, own].softmax(1)) for own in outputs]
     assert loss == pytest.approx(float(sum(kls)) / 4, rel=1e-4)

@@ -1,7 +1,6 @@
-"""Steps recorded as graphs against steps that are not.
+"""Steps recorded as graphs against steps that are not; the battery has this for every class by itself.
 
-Where there is no GPU, a stand-in takes the place of CUDA's recording: it notes the operations of a step and does them
-again, in the same places of memory and without running any Python of the step, as a CUDA graph does.
+Where there is no GPU, a stand-in takes the place of CUDA's recording, see ``helpers.tape``.
 """
 
 import copy
@@ -11,15 +10,17 @@ import numpy as np
 import pytest
 import torch
 from helpers.estimators import DIGITS, STACKABLE, call, learned, make_net, make_stream, seed_streams
+from helpers.tape import tape_for_cuda
 from skorch.callbacks import Callback
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from forgetless.estimators import GenerativeReplayClassifier, NaiveClassifier, PackNetClassifier, partial_fit_together
 from forgetless.estimators.engine import graph as graph_module
 
+# What the battery's own networks do not have.
 RECORDED = {
-    **STACKABLE,
+    "balanced replay": STACKABLE["balanced replay"],
+    "interfered replay": STACKABLE["interfered replay"],
+    "l1": STACKABLE["l1"],
     "generative replay": GenerativeReplayClassifier(hidden_units=(20,), latent_size=5),
     "batch norm": NaiveClassifier(),
     "momentum": NaiveClassifier(),
@@ -30,66 +31,11 @@ NETS = {
 }
 
 
-aten = torch.ops.aten
-# What CUDA cannot record, as the host must wait for it or send what it alone knows.
-NOT_RECORDABLE = {aten._local_scalar_dense, aten.nonzero, aten.masked_select, aten.lift_fresh, aten.equal}
-
-
-class Tape(TorchDispatchMode):
-    """Notes operations while they are done."""
-
-    def __init__(self):
-        super().__init__()
-        self.done = []
-
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        packet = operation.overloadpacket
-        by_mask = packet is aten.index and any(t is not None and t.dtype == torch.bool for t in args[1])
-        if by_mask or packet in NOT_RECORDABLE:
-            raise AssertionError(f"{operation} cannot be recorded")
-        result = operation(*args, **(kwargs or {}))
-        self.done.append((operation, args, kwargs or {}, result))
-        return result
-
-    def replay(self):
-        """Do all again; results go to where they went."""
-        for operation, args, kwargs, result in self.done:
-            again = operation(*args, **kwargs)
-            for place, value in zip(tree_leaves(result), tree_leaves(again), strict=True):
-                if torch.is_tensor(place) and place.data_ptr() != value.data_ptr():
-                    place.copy_(value)
-
-
-class OnTape:
-    """Recording without a GPU. Here the work is done while it is recorded, so the first replay has nothing to do."""
-
-    n_made = n_replays = 0
-
-    def __init__(self, work, inputs):
-        type(self).n_made += 1
-        self.inputs, self.tape, self.is_first = [t.clone() for t in inputs], Tape(), True
-        with self.tape:
-            self.outputs = work(*self.inputs)
-
-    def __call__(self, inputs):
-        type(self).n_replays += 1
-        if not self.is_first:
-            with torch.no_grad():
-                for place, t in zip(self.inputs, inputs, strict=True):
-                    place.copy_(t)
-                self.tape.replay()
-        self.is_first = False
-        return self.outputs
-
-
 @pytest.fixture
-def tape(monkeypatch):
+def tape():
     """Make the CPU a device that has graphs; returns the class that counts recordings."""
-    recording = type("Counted", (OnTape,), {})
-    monkeypatch.setattr(graph_module, "Recording", recording)
-    monkeypatch.setattr(graph_module, "WARM_UP", 2)
-    monkeypatch.setattr(graph_module, "can_record", lambda theta, steps: steps.settings() is not None)
-    return recording
+    with tape_for_cuda() as recording:
+        yield recording
 
 
 def learn(clf, scenario="class", n_experiences=3):
@@ -169,7 +115,7 @@ def test_other_steps_are_not_recorded(clf, tape):
 
 
 def test_what_cannot_be_recorded_is_done_as_it_is(tape, monkeypatch):
-    def refuse(work, inputs):
+    def refuse(work, batch):
         raise RuntimeError("operation not permitted when stream is capturing\nand so on")
 
     clf = NaiveClassifier(make_net(), random_state=0)
@@ -183,10 +129,10 @@ def test_what_cannot_be_recorded_is_done_as_it_is(tape, monkeypatch):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("name", RECORDED)
+@pytest.mark.parametrize("name", STACKABLE | RECORDED)
 def test_on_a_gpu(name, monkeypatch):
     net = make_net(device="cuda", **NETS.get(name, {}))
-    clf = copy.deepcopy(RECORDED[name]).set_params(net=net, random_state=0)
+    clf = copy.deepcopy((STACKABLE | RECORDED)[name]).set_params(net=net, random_state=0)
     twin = copy.deepcopy(clf)
     with warnings.catch_warnings(action="error"):
         learn(clf)

@@ -10,8 +10,8 @@ from helpers.estimators import DIGITS, learned, make_net, make_stream, theta
 from torch import nn
 from torch.nn import functional as F
 
-from forgetless.estimators import MLP, EWCClassifier, NaiveClassifier, ReplayClassifier
-from forgetless.estimators.engine.net import Batches
+from forgetless.estimators import MLP, EWCClassifier, NaiveClassifier, ReplayClassifier, Rows
+from forgetless.estimators.engine.loop import Batches
 
 
 def test_growing_keeps_weights_outputs_and_optimiser_state():
@@ -56,7 +56,7 @@ def test_loop_equals_a_bare_torch_loop():
     module = copy.deepcopy(clf.net_.module_)
     clf = NaiveClassifier(make_net(max_epochs=3), random_state=0).fit(X, y)
     optimizer = torch.optim.Adam(module.parameters(), lr=1e-3)
-    generator = clf._torch_generator("order")
+    generator = NaiveClassifier(random_state=0).open_call(X, y).torch_generator("order")
     for _ in range(3):
         for rows in torch.randperm(len(X), generator=generator).split(32):
             optimizer.zero_grad()
@@ -80,11 +80,11 @@ def test_loop_equals_a_bare_torch_loop():
 @pytest.mark.parametrize("chunk_bytes", [1, 64, 1 << 24])
 def test_batches_cover_every_row_once(n_rows, batch_size, min_last, sizes, chunk_bytes, monkeypatch):
     monkeypatch.setattr(Batches, "chunk_bytes", chunk_bytes)
-    rows = (torch.arange(n_rows), 10 * torch.arange(n_rows))
+    rows = Rows(x=torch.arange(n_rows), y=10 * torch.arange(n_rows))
     batches = Batches(rows, batch_size, torch.Generator().manual_seed(0), min_last)
     found = list(batches)
-    assert [len(x) for x, _ in found] == sizes and len(batches) == len(sizes)
-    x, y = (torch.cat(parts) for parts in zip(*found, strict=True))
+    assert [len(batch) for batch in found] == sizes and len(batches) == len(sizes)
+    x, y = (torch.cat([getattr(batch, name) for batch in found]) for name in ("x", "y"))
     assert x.sort().values.tolist() == list(range(n_rows)) and torch.equal(y, 10 * x)
 
 

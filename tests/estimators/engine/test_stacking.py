@@ -1,114 +1,151 @@
-"""Seeds trained as one stacked network against seeds trained one by one."""
+"""Seeds trained as one stacked network against seeds trained one by one.
+
+The battery proves it for each class as it is; here are parameters of theirs, experiences of different sizes, what
+stays in memories, and what is refused.
+"""
 
 import copy
-from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
-from helpers.estimators import DIGITS, STACKABLE, call, make_net, seed_streams
-from torch.overrides import TorchFunctionMode
+from helpers.estimators import DIGITS, STACKABLE, call, make_net, make_stream, seed_streams
+from sklearn.decomposition import PCA
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from forgetless.estimators import EWCClassifier, NaiveClassifier, SLDAClassifier, partial_fit_together
-from forgetless.estimators.engine import stacking as stacked_module
-from forgetless.estimators.engine.memory import ReplayMemory
+from forgetless.estimators import (
+    MLP,
+    ContinualNet,
+    EWCClassifier,
+    NaiveClassifier,
+    NetworkClassifier,
+    ReplayClassifier,
+    SLDAClassifier,
+    make_incremental_pipeline,
+    partial_fit_together,
+)
+from forgetless.estimators.replay.replay import Replay
 
 N_SEEDS = 3
 ROUNDING_OF_RISE = {"rtol": 1e-2, "atol": 2e-6}  # of a difference of two losses of about 1
 
-
-def count_stacked_steps(monkeypatch):
-    counts = {"all": 0, "one": 0}
-    for kind in counts:
-        original = getattr(stacked_module._Stack, f"_step_of_{kind}")
-
-        def counted(self, *args, original=original, kind=kind):
-            counts[kind] += 1
-            return original(self, *args)
-
-        monkeypatch.setattr(stacked_module._Stack, f"_step_of_{kind}", counted)
-    return counts
+# What the battery does not have, and those whose memories are compared.
+NAMES = ("l1", "replay", "balanced replay", "interfered replay", "er-ace", "der++")
 
 
-class Retrieval(TorchFunctionMode):
+class Retrieval:
     """Stands where retrieval by interference chooses: notes what seeds choose alone, and lets their twins have that.
 
     Of two rows that are interfered with nearly alike, rounding decides, and all that comes later differs by it. So the
     twin's choice is held against the one that was noted as far as rounding allows, and both go on with the same rows.
     """
 
-    def __init__(self, alone, together, monkeypatch):
-        super().__init__()
-        self.alone, self.together, self.memory = alone, together, None
+    def __init__(self, alone, stacked, monkeypatch):
+        self.alone, self.stacked = alone, stacked
         self.noted, self.n_choices, self.n_same = [[] for _ in alone], 0, 0
-        sample = ReplayMemory.sample
+        most_interfered = Replay.most_interfered
 
-        def sample_noting_whose(memory, *args, **kwargs):
-            self.memory = memory
-            return sample(memory, *args, **kwargs)
+        def choose(clf, before, after, n_rows):
+            return self.choice(clf, after - before, most_interfered(clf, before, after, n_rows))
 
-        monkeypatch.setattr(ReplayMemory, "sample", sample_noting_whose)
+        monkeypatch.setattr(Replay, "most_interfered", choose)
 
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        chosen = function(*args, **(kwargs or {}))
-        return self.choice(args[0], chosen) if function is torch.Tensor.topk else chosen
-
-    def choice(self, rise, chosen):
-        for noted, one, twin in zip(self.noted, self.alone, self.together, strict=True):
-            if self.memory is one.memory_:
+    def choice(self, clf, rise, chosen):
+        for noted, one, twin in zip(self.noted, self.alone, self.stacked, strict=True):
+            if clf is one:
                 noted.append((rise, chosen))
                 return chosen
-            if self.memory is twin.memory_:
+            if clf is twin:
                 rise_alone, chosen_alone = noted.pop(0)
                 torch.testing.assert_close(rise, rise_alone, **ROUNDING_OF_RISE)
                 # Rows may change places where they rise alike; no row that rises more is left for one that rises less.
-                torch.testing.assert_close(rise_alone[chosen.indices], chosen_alone.values, **ROUNDING_OF_RISE)
+                torch.testing.assert_close(rise_alone[chosen], rise_alone[chosen_alone], **ROUNDING_OF_RISE)
                 self.n_choices += 1
-                self.n_same += set(chosen.indices.tolist()) == set(chosen_alone.indices.tolist())
+                self.n_same += set(chosen.tolist()) == set(chosen_alone.tolist())
                 return chosen_alone
-        raise AssertionError("rows were chosen from a memory that belongs to nobody")
+        raise AssertionError("rows were chosen by nobody")
 
 
-def learn_both_ways(alone, together, scenario):
-    for experiences in zip(*seed_streams(scenario, N_SEEDS), strict=True):
-        for clf, e in zip(alone, experiences, strict=True):
-            clf.partial_fit(**call(e))
-        partial_fit_together(together, [call(e) for e in experiences])
-
-
-def assert_equal_up_to_rounding(alone, together):
-    for a, b in zip(alone, together, strict=True):
+def assert_equal_up_to_rounding(alone, stacked, n_experiences=5):
+    for a, b in zip(alone, stacked, strict=True):
         torch.testing.assert_close(b.net_.flatten(), a.net_.flatten(), rtol=1e-3, atol=2e-4)
         np.testing.assert_allclose(b.predict_proba(DIGITS.X_test), a.predict_proba(DIGITS.X_test), atol=5e-3)
         assert np.mean(a.predict(DIGITS.X_test) == b.predict(DIGITS.X_test)) > 0.99
         assert a.memory_usage() == b.memory_usage()
-        assert a.n_experiences_ == b.n_experiences_ == 5
+        assert a.n_experiences_ == b.n_experiences_ == n_experiences
         np.testing.assert_allclose(a.net_.history[:, "train_loss"], b.net_.history[:, "train_loss"], rtol=1e-3)
-    assert not torch.equal(together[0].net_.flatten(), together[1].net_.flatten())
+    assert not torch.equal(stacked[0].net_.flatten(), stacked[1].net_.flatten())
 
 
-def assert_same_memories(alone, together):
-    for a, b in zip(alone, together, strict=True):
-        for one, other in zip(a.memory_.stored(), b.memory_.stored(), strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3, equal_nan=True)
+def assert_same_memories(alone, stacked):
+    for a, b in zip(alone, stacked, strict=True):
+        one, other = a.memory_.stored(), b.memory_.stored()
+        assert one.names() == other.names()
+        for mine, yours in zip(one.tensors(), other.tensors(), strict=True):
+            torch.testing.assert_close(mine, yours, rtol=1e-3, atol=1e-3, equal_nan=True)
         np.testing.assert_array_equal(a.memory_.keys, b.memory_.keys)
 
 
 @pytest.mark.parametrize("scenario", ["class", "task", "domain"])
-@pytest.mark.parametrize("name", STACKABLE)
+@pytest.mark.parametrize("name", NAMES)
 def test_stacked_equals_one_by_one_up_to_rounding(name, scenario, monkeypatch):
     alone = [copy.deepcopy(STACKABLE[name]).set_params(net=make_net(), random_state=s) for s in range(N_SEEDS)]
-    together = copy.deepcopy(alone)
-    counts = count_stacked_steps(monkeypatch)
-    with Retrieval(alone, together, monkeypatch) if name == "interfered replay" else nullcontext() as retrieval:
-        learn_both_ways(alone, together, scenario)
-    assert counts["all"] > counts["one"]
-    assert_equal_up_to_rounding(alone, together)
-    if name in ("replay", "balanced replay", "interfered replay", "er-ace", "der++"):
-        assert_same_memories(alone, together)
-    if retrieval:
-        assert not any(retrieval.noted)
+    stacked = copy.deepcopy(alone)
+    retrieval = Retrieval(alone, stacked, monkeypatch)
+    for experiences in zip(*seed_streams(scenario, N_SEEDS), strict=True):
+        for clf, e in zip(alone, experiences, strict=True):
+            clf.partial_fit(**call(e))
+        assert partial_fit_together(stacked, [call(e) for e in experiences])
+    assert_equal_up_to_rounding(alone, stacked)
+    if name != "l1":
+        assert_same_memories(alone, stacked)
+    assert not any(retrieval.noted)
+    if name == "interfered replay":
         assert retrieval.n_same > 0.9 * retrieval.n_choices > 0
+
+
+def test_seeds_that_retrieve_numbers_of_rows_of_their_own():
+    """With fewer rows in memory than a batch has, all are retrieved; here one seed has 20, and the other 25."""
+    make = lambda seed: ReplayClassifier(make_net(), retrieval="mir", random_state=seed)  # noqa: E731
+    alone, stacked = ([make(seed) for seed in range(2)] for _ in range(2))
+    stream, n_rows = make_stream("domain"), [(20, 25), (100, 90)]
+    for e, ends in zip(stream, n_rows, strict=False):
+        calls = [{"X": e.X_train[:end], "y": e.y_train[:end]} for end in ends]
+        for clf, arguments in zip(alone, calls, strict=True):
+            clf.partial_fit(**arguments)
+        assert partial_fit_together(stacked, calls)
+    assert [len(clf.memory_) for clf in stacked] == [120, 115]
+    assert_equal_up_to_rounding(alone, stacked, n_experiences=2)
+    assert_same_memories(alone, stacked)
+
+
+class Following(NetworkClassifier):
+    """Batches are weighted by how far the weights are from a moving average, which is replaced after each step."""
+
+    family, source, pure_steps = "regularization", "made up", True
+    carries = {"average_": "anchors"}
+
+    def before_training(self, call):
+        self.average_ = self.net_.flatten().clone()
+
+    def before_step(self, call, batch):
+        batch.weights = (self.average_ - self.net_.flatten()).norm().expand(len(batch))
+
+    def loss(self, call, forward, batch):
+        return super().loss(call, forward, batch) * (1 + batch.weights.mean(-1))
+
+    def after_step(self, call, theta, batch):
+        self.average_ = torch.lerp(self.average_, theta, 0.01)
+
+
+def test_each_seed_sees_its_vectors_as_they_are_before_a_step():
+    alone, stacked = ([Following(make_net(), random_state=seed) for seed in range(2)] for _ in range(2))
+    calls = [call(stream[0]) for stream in seed_streams("domain", 2)]
+    for clf, arguments in zip(alone, calls, strict=True):
+        clf.partial_fit(**arguments)
+    assert partial_fit_together(stacked, calls)
+    assert_equal_up_to_rounding(alone, stacked, n_experiences=1)
 
 
 def test_stacked_seeds_go_on_alone():
@@ -130,15 +167,16 @@ def test_stacked_seeds_go_on_alone():
     ],
     ids=["no network", "dropout", "batch norm", "another optimiser"],
 )
-def test_what_cannot_be_stacked_learns_one_by_one(estimators, monkeypatch):
-    counts = count_stacked_steps(monkeypatch)
+def test_what_cannot_be_stacked_learns_one_by_one(estimators):
+    assert_learn_one_by_one(estimators, [call(stream[0]) for stream in seed_streams("class", 2)])
+
+
+def assert_learn_one_by_one(estimators, calls):
     alone = copy.deepcopy(estimators)
-    calls = [call(stream[0]) for stream in seed_streams("class", 2)]
-    partial_fit_together(estimators, calls)
+    assert not partial_fit_together(estimators, calls)
     for clf, twin, arguments in zip(estimators, alone, calls, strict=True):
         twin.partial_fit(**arguments)
         assert np.array_equal(clf.predict_proba(DIGITS.X_test), twin.predict_proba(DIGITS.X_test))
-    assert counts == {"all": 0, "one": 0}
 
 
 def test_all_or_none_learn():
@@ -152,3 +190,69 @@ def test_all_or_none_learn():
     for clf, p in zip(seeds, before, strict=True):
         assert clf.n_experiences_ == 1
         assert np.array_equal(clf.predict_proba(DIGITS.X_test), p)
+
+
+# --- estimators that differ in more than their random states ----------------------------------------------------------
+
+
+class Own(ContinualNet):
+    """A net of another class."""
+
+
+class Deep(MLP):
+    """A module of another class."""
+
+
+def pipeline(seed, n_components=8, **params):
+    """Scaler and projection, fitted beforehand, and a classifier."""
+    projection = make_pipeline(StandardScaler(), PCA(n_components, random_state=seed)).fit(DIGITS.X_train)
+    return make_incremental_pipeline(projection, EWCClassifier(make_net(), random_state=seed, **params))
+
+
+def pretrained(weights_seed, seed):
+    """A classifier whose module is an instance, with weights of a seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(weights_seed)
+        module = MLP(64, 10, hidden_units=(30,))
+    return NaiveClassifier(ContinualNet(module, max_epochs=2), random_state=seed)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "name"),
+    [
+        (EWCClassifier(make_net()), EWCClassifier(make_net(), ewc_lambda=7.0), "ewc_lambda"),
+        (EWCClassifier(make_net()), EWCClassifier(make_net(lr=0.5)), "net__lr"),
+        (EWCClassifier(make_net()), EWCClassifier(make_net(module__hidden_units=(9,))), "net__module__hidden_units"),
+        (EWCClassifier(make_net()), EWCClassifier(make_net(optimizer__betas=(0.5, 0.9))), "net__optimizer__betas"),
+        (EWCClassifier(make_net(optimizer__betas=(0.5, 0.9))), EWCClassifier(make_net()), "net__optimizer__betas"),
+        (EWCClassifier(make_net()), EWCClassifier(), "net"),
+        (EWCClassifier(make_net()), EWCClassifier(make_net(Own)), "net"),
+        (EWCClassifier(make_net()), EWCClassifier(make_net().set_params(module=Deep)), "net__module"),
+        (ReplayClassifier(make_net()), ReplayClassifier(make_net(), buffer_size=7), "buffer_size"),
+        (SLDAClassifier(), SLDAClassifier(shrinkage=0.25), "shrinkage"),
+        (EWCClassifier(make_net()), NaiveClassifier(make_net()), "EWCClassifier and NaiveClassifier"),
+        (pipeline(0), pipeline(1, ewc_lambda=7.0), "ewcclassifier__ewc_lambda"),
+        (pipeline(0), pipeline(1, n_components=9), "pipeline__pca__n_components"),
+        (pretrained(0, seed=0), pretrained(1, seed=1), "net__module"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_other_parameters_are_refused_by_name(one, other, name):
+    estimators = [one, copy.deepcopy(one), other]
+    with pytest.raises(ValueError, match=rf"\b{name}\b"):
+        partial_fit_together(estimators, [call(make_stream()[0])] * 3)
+    assert not any(hasattr(estimator, "n_experiences_") for estimator in estimators)
+
+
+def test_pipelines_that_differ_in_their_seeds_learn_one_by_one():
+    calls = [{"X": e.X_train, "y": e.y_train} for e in list(make_stream())[:2]]
+    assert_learn_one_by_one([pipeline(seed) for seed in range(2)], calls)
+
+
+def test_modules_with_equal_weights_are_stacked():
+    alone, stacked = ([pretrained(0, seed) for seed in range(2)] for _ in range(2))
+    calls = [call(stream[0]) for stream in seed_streams("domain", 2)]
+    for clf, arguments in zip(alone, calls, strict=True):
+        clf.partial_fit(**arguments)
+    assert partial_fit_together(stacked, calls)
+    assert_equal_up_to_rounding(alone, stacked, n_experiences=1)

@@ -172,8 +172,8 @@ def test_lateral_links_by_hand():
         links = column.head.weight.split(20, dim=1)
         logits = sum(features[j] @ w.T for j, w in zip(order, links, strict=True)) + column.head.bias
         found = clf.decision_function(DIGITS.X_test, task_id=k)
-        classes = clf.parts_[k]["columns"]
-        np.testing.assert_allclose(found[:, classes], logits.log_softmax(1).detach(), atol=1e-5)
+        outputs = clf.parts_[k]["outputs"]
+        np.testing.assert_allclose(found[:, outputs], logits.log_softmax(1).detach(), atol=1e-5)
     # The links are trained, not only there.
     assert (features[0] @ links[1].T).std().item() > 0.05
 
@@ -236,16 +236,23 @@ def test_packnet_keeps_the_largest_weights_of_the_first_phase():
 
 
 @pytest.mark.parametrize(("max_epochs", "n_before"), [(3, 18), (1, 6)])
-def test_packnet_prunes_after_its_share_of_the_steps(max_epochs, n_before, monkeypatch):
+def test_packnet_prunes_after_its_share_of_the_steps(max_epochs, n_before):
+    owners = []  # of the weights, before and after each step; who prunes puts others in their place
+
+    class Watched(PackNetClassifier):
+        def after_step(self, call, theta, batch):
+            before = self.owners_
+            super().after_step(call, theta, batch)
+            owners.append((before, self.owners_))
+
     e = stream()[0]
-    X, y = e.X_train[:280], e.y_train[:280]
-    clf = PackNetClassifier(make_net(max_epochs=max_epochs), retrain_fraction=1 / 3, random_state=0)
-    events = []
-    prune, change = clf._prune, clf._change_gradient
-    monkeypatch.setattr(clf, "_prune", lambda theta: (events.append("prune"), prune(theta)))
-    monkeypatch.setattr(clf, "_change_gradient", lambda *args: (events.append("step"), change(*args)))
-    clf.partial_fit(X, y)
-    assert events == ["step"] * n_before + ["prune"] + ["step"] * (9 * max_epochs - n_before)
+    clf = Watched(make_net(max_epochs=max_epochs), retrain_fraction=1 / 3, random_state=0)
+    clf.partial_fit(e.X_train[:280], e.y_train[:280])
+    pruned = [after is not before for before, after in owners]
+    assert pruned == [False] * (n_before - 1) + [True] + [False] * (9 * max_epochs - n_before)
+    (first, _), (_, last) = owners[0], owners[-1]
+    assert clf.owners_ is last
+    assert not any(owner.any() for owner in first.values()) and all(owner.any() for owner in last.values())
 
 
 def test_packnet_later_tasks_use_earlier_weights():
@@ -262,7 +269,7 @@ def test_packnet_later_tasks_use_earlier_weights():
             h = (h @ (state[f"{layer}.weight"] * mask).T + state[f"{layer}.bias"]).relu()
         weight, bias = clf.parts_[k - 1]["head"]
         expected = (h @ weight.T + bias).softmax(1)
-        found = clf.predict_proba(DIGITS.X_test, task_id=e.task_id)[:, clf.parts_[k - 1]["columns"]]
+        found = clf.predict_proba(DIGITS.X_test, task_id=e.task_id)[:, clf.parts_[k - 1]["outputs"]]
         np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
 
 
@@ -306,30 +313,25 @@ def test_hat_refuses_a_module_with_branches():
     learned(ProgressiveClassifier(ContinualNet(Branches), random_state=0), stream(n_experiences=2))
 
 
-def one_step(clf, e, monkeypatch):
-    """Parameters before and after one call, which is one step, and the batch of that step."""
-    batches, before = [], {}
-    mix, begin = clf._mix, clf._begin
-    monkeypatch.setattr(clf, "_mix", lambda batch: (batches.append(batch), mix(batch))[1])
-
-    def noted(X, y):
-        before.update({n: p.detach().clone() for n, p in clf.net_.module_.named_parameters()})
-        return begin(X, y)
-
-    monkeypatch.setattr(clf, "_begin", noted)
-    clf.partial_fit(e.X_train, e.y_train, task_id=e.task_id)
-    assert len(batches) == 1
-    return before, dict(clf.net_.module_.named_parameters()), batches[0]
+def one_step(clf, e):
+    """Parameters before and after one call, which is one step on all its rows, and these rows."""
+    call = clf.open_call(e.X_train, e.y_train, task_id=e.task_id)
+    clf.start_training(call)
+    before = {n: p.detach().clone() for n, p in clf.net_.module_.named_parameters()}
+    clf.train(call)
+    clf.finish_training(call)
+    assert call.step == 1
+    return before, dict(clf.net_.module_.named_parameters()), call.rows
 
 
 @pytest.mark.parametrize("s_max", [400.0, 3.0])
-def test_hat_steps_are_masked_where_earlier_tasks_have_units(s_max, monkeypatch):
+def test_hat_steps_are_masked_where_earlier_tasks_have_units(s_max):
     """With SGD the step is −lr (1 − min(Aᵢ, Aⱼ)) ∂L/∂w, the paper's masked gradient."""
     experiences = stream()
     net = make_net(optimizer=torch.optim.SGD, lr=0.1, max_epochs=3)
     clf = learned(HATClassifier(net, s_max=s_max, random_state=0), experiences[:2])
     clf.net_.set_params(max_epochs=1, batch_size=-1)
-    before, after, (x, y) = one_step(clf, experiences[2], monkeypatch)
+    before, after, rows = one_step(clf, experiences[2])
     used = torch.maximum(gates(clf, 0), gates(clf, 1)).split([20, 20])
     keep = {
         "module.hidden.0.weight": (1 - used[0])[:, None].expand(20, 64),
@@ -342,9 +344,9 @@ def test_hat_steps_are_masked_where_earlier_tasks_have_units(s_max, monkeypatch)
     leaves = {name: p.clone().requires_grad_() for name, p in before.items()}
     a, b = torch.sigmoid(s_max * leaves["embedding"]).split([20, 20])
     w = {name.removeprefix("module."): p for name, p in leaves.items()}
-    h = (x @ w["hidden.0.weight"].T + w["hidden.0.bias"]).relu() * a
+    h = (rows.x @ w["hidden.0.weight"].T + w["hidden.0.bias"]).relu() * a
     h = (h @ w["hidden.2.weight"].T + w["hidden.2.bias"]).relu() * b
-    loss = F.cross_entropy(h @ w["head.weight"].T + w["head.bias"], y)
+    loss = F.cross_entropy(h @ w["head.weight"].T + w["head.bias"], rows.y)
     gradients = dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
     for name, share in keep.items():
         torch.testing.assert_close(
@@ -362,16 +364,16 @@ def test_hat_gradient_of_the_embedding_by_hand(s):
     """Compensated, the gradient by e is s_max σ'(e) (∂L/∂a + c (1 − A) / Σ (1 − A)), whatever s was."""
     experiences = stream()
     clf = learned(HATClassifier(make_net(), s_max=30.0, sparsity=0.6, random_state=0), experiences[:2])
-    clf._task_ = 2  # as a third task would see it
-    X, y = torch.from_numpy(experiences[0].X_train), torch.from_numpy(experiences[0].y_train)
-    clf._begin(X, y)
-    module = clf.net_.module_
+    third = experiences[2]
+    call = clf.open_call(third.X_train, third.y_train, task_id=third.task_id)
+    clf.start_training(call)
+    rows, module = call.rows, clf.net_.module_
     module.s = s
     theta = clf.net_.flatten()
     gradient = torch.empty_like(theta)
-    passes = passes_of(clf.net_, gradient, X)
-    passes.backward(clf._loss(passes, (X, y)))
-    clf._change_gradient(theta, gradient)
+    passes = passes_of(clf.net_, gradient, rows.x)
+    passes.backward(clf.loss(call, passes, rows))
+    clf.after_backward(call, theta, gradient)
     parameters = clf.net_.trainable()
     position = [p is module.embedding for p in parameters].index(True)
     found = gradient.split([p.numel() for p in parameters])[position]
@@ -380,20 +382,24 @@ def test_hat_gradient_of_the_embedding_by_hand(s):
     a = torch.sigmoid(s * e).requires_grad_()
     lower, upper = a.split([20, 20])
     mlp = module.module
-    h = mlp.hidden[0](X).relu() * lower
+    h = mlp.hidden[0](rows.x).relu() * lower
     h = mlp.hidden[2](h).relu() * upper
-    (by_gate,) = torch.autograd.grad(F.cross_entropy(mlp.head(h), y), a)
+    (by_gate,) = torch.autograd.grad(F.cross_entropy(mlp.head(h), rows.y), a)
     free = 1 - torch.maximum(gates(clf, 0), gates(clf, 1))
     slope = torch.sigmoid(e) * (1 - torch.sigmoid(e))
     expected = 30.0 * slope * (by_gate + 0.6 * free / free.sum())
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
 
 
-def test_hat_anneals_s_in_every_epoch(monkeypatch):
-    clf = HATClassifier(make_net(batch_size=20, max_epochs=2), s_max=100.0, random_state=0)
+def test_hat_anneals_s_in_every_epoch():
     seen = []
-    loss = clf._loss
-    monkeypatch.setattr(clf, "_loss", lambda *args: (seen.append(clf.net_.module_.s), loss(*args))[1])
+
+    class Watched(HATClassifier):
+        def loss(self, call, forward, batch):
+            seen.append(self.net_.module_.s)
+            return super().loss(call, forward, batch)
+
+    clf = Watched(make_net(batch_size=20, max_epochs=2), s_max=100.0, random_state=0)
     clf.partial_fit(DIGITS.X_train[:100], DIGITS.y_train[:100])
     np.testing.assert_allclose(seen, [0.01 + (100 - 0.01) * b / 4 for b in range(5)] * 2)
     assert clf.net_.module_.s == 100.0

@@ -7,7 +7,15 @@ from helpers.estimators import accuracy, learned, make_stream
 from torch import nn
 from torch.nn import functional as F
 
-from forgetless.estimators import MLP, ContinualNet, LaMAMLClassifier, MERClassifier, ReplayClassifier
+from forgetless.estimators import (
+    MLP,
+    ContinualNet,
+    LaMAMLClassifier,
+    MERClassifier,
+    ReplayClassifier,
+    Rows,
+    with_groups,
+)
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(8, 3)).astype(np.float32), np.array([0, 1, 2, 0, 1, 2, 0, 1])
@@ -42,23 +50,10 @@ def gradient(W, x, y):
     return (p - np.eye(len(W))[y]).T @ inputs / len(x)
 
 
-def drawn(clf, monkeypatch):
-    """All rows that a classifier draws from its memory, as they are drawn."""
-    seen = []
-    draw = clf._drawn
-
-    def noted(batch):
-        seen.append([t.numpy().copy() for t in draw(batch)])
-        return tuple(torch.from_numpy(t) for t in seen[-1])
-
-    monkeypatch.setattr(clf, "_drawn", noted)
-    return seen
-
-
 # --- MER ---------------------------------------------------------------------------------------------------------
 
 
-def test_reptile_by_hand(monkeypatch):
+def test_reptile_by_hand(draws):
     """Two sequences of three steps of SGD on softmax regression, pulled back within and across."""
     beta, gamma, lr = 0.3, 0.6, 0.1
     clf = MERClassifier(
@@ -74,17 +69,16 @@ def test_reptile_by_hand(monkeypatch):
     W = start + gamma * (W - start)
     np.testing.assert_allclose(weights(clf), W, atol=1e-6)
 
-    seen = drawn(clf, monkeypatch)
     clf.partial_fit(X2, Y2)
-    assert len(seen) == 2 * 2
-    memory = iter(seen)
+    assert len(draws) == 2 * 2
+    memory = iter(draws)
     start = W
     for _ in range(2):
         within = W
         W = W - lr * gradient(W, X2, Y2)
         for _ in range(2):
-            x, y, _groups = next(memory)
-            W = W - lr * gradient(W, x, y)
+            rows = next(memory)
+            W = W - lr * gradient(W, rows.x.numpy(), rows.y.numpy())
         W = within + beta * (W - within)
     W = start + gamma * (W - start)
     np.testing.assert_allclose(weights(clf), W, atol=1e-6)
@@ -106,7 +100,7 @@ def test_reptile_that_never_pulls_back_is_sgd_and_that_always_does_stands_still(
 def test_rows_are_offered_to_the_memory_once(cls):
     clf = cls(linear_net(max_epochs=3, batch_size=2), buffer_size=100, random_state=0)
     clf.partial_fit(X, Y).partial_fit(X2, Y2)
-    kept = clf.memory_.rows[0][: len(clf.memory_)].numpy()
+    kept = clf.memory_.stored().x.numpy()
     everything = np.vstack([X, X2])
     assert len(kept) == len(everything)
     assert np.array_equal(kept[np.lexsort(kept.T)], everything[np.lexsort(everything.T)])
@@ -118,7 +112,7 @@ def test_the_memory_is_a_uniform_sample_of_the_stream(cls):
     clf.fit(np.zeros((1000, 3)), np.arange(1000) % 2)
     for _ in range(3):
         clf.partial_fit(np.ones((1000, 3)), np.arange(1000) % 2)
-    share = float(clf.memory_.rows[0].mean())
+    share = float(clf.memory_.stored().x.mean())
     assert abs(share - 0.75) < 4 * np.sqrt(0.75 * 0.25 / 500)
 
 
@@ -154,7 +148,7 @@ class Tanh(nn.Module):
 
 
 @pytest.mark.parametrize("first_order", [False, True])
-def test_look_ahead_step_by_hand(monkeypatch, first_order):
+def test_look_ahead_step_by_hand(monkeypatch, draws, first_order):
     """The step sizes move first, and the weights with the new ones."""
     eta, clip = 50.0, 0.1
     clf = LaMAMLClassifier(
@@ -168,13 +162,17 @@ def test_look_ahead_step_by_hand(monkeypatch, first_order):
     )
     clf.partial_fit(X, Y)
     theta, alpha = clf.net_.flatten().clone(), clf.alpha_.clone()
-    seen, batches = drawn(clf, monkeypatch), []
-    parts_of = clf._parts
-    monkeypatch.setattr(clf, "_parts", lambda new: (batches.append(new), parts_of(new))[1])
+    batches, learn_batch = [], clf.learn_batch
+
+    def noting(call, theta, batch, descend):
+        batches.append(batch)
+        return learn_batch(call, theta, batch, descend)
+
+    monkeypatch.setattr(LaMAMLClassifier, "learn_batch", staticmethod(noting))
     clf.partial_fit(X2, Y2)
-    (x, y, _), (x_memory, y_memory, _) = batches[0], seen[0]
-    parts = [(x[k : k + 2], y[k : k + 2]) for k in range(0, 8, 2)]
-    rows = torch.cat([x, torch.from_numpy(x_memory)]), torch.cat([y, torch.from_numpy(y_memory)])
+    [batch], [memory] = batches, draws
+    parts = [(batch.x[k : k + 2], batch.y[k : k + 2]) for k in range(0, 8, 2)]
+    rows = torch.cat([batch.x, memory.x]), torch.cat([batch.y, memory.y])
     _, by_theta, by_alpha = look_ahead(theta, alpha, parts, rows, first_order)
 
     def cut(g):
@@ -192,17 +190,19 @@ def test_exact_gradients_are_those_of_finite_differences():
     """∂M/∂θ and ∂M/∂α go through the inner steps."""
     clf = LaMAMLClassifier(ContinualNet(Tanh, max_epochs=1), n_inner_steps=3, random_state=0).partial_fit(X, Y)
     clf.net_.module_.double()
-    rows = torch.from_numpy(X2).double(), torch.from_numpy(Y2), torch.zeros(8, dtype=torch.int64)
+    call = clf.open_call(X2, Y2)
+    call.objective = clf.new_objective(call)
+    rows = with_groups(call.objective, Rows(x=torch.from_numpy(X2).double(), y=torch.from_numpy(Y2)))
     theta = clf.net_.flatten()
     alpha = torch.linspace(0.1, 1.0, len(theta), dtype=torch.float64)
-    new = tuple(t[:6] for t in rows)
-    _, by_theta, by_alpha = clf._meta_gradients(theta, alpha, new, rows)
+    new = rows.take(torch.arange(6))
+    _, by_theta, by_alpha = clf.meta_gradients(call, theta, alpha, new, rows)
     for vector, found in [(theta, by_theta), (alpha, by_alpha)]:
         for k in range(0, len(theta), 5):
             step = torch.zeros_like(theta)
             step[k] = 1e-5
             low, high = (
-                clf._meta_gradients(*(v + sign * step if v is vector else v for v in (theta, alpha)), new, rows)[0]
+                clf.meta_gradients(call, *(v + sign * step if v is vector else v for v in (theta, alpha)), new, rows)[0]
                 for sign in (-1, 1)
             )
             assert abs((high - low).item() / 2e-5 - found[k].item()) < 1e-7

@@ -13,7 +13,7 @@ from forgetless.estimators import MLP, ContinualNet, MASClassifier
 make_net = partial(make_net, module__hidden_units=(20,), max_epochs=2)
 
 
-def sensitivity_by_finite_differences(clf, x, indices, columns=slice(None), h=1e-6):
+def sensitivity_by_finite_differences(clf, x, indices, outputs=slice(None), h=1e-6):
     """Mean over rows of |∂‖f‖²/∂θᵢ| by central differences in double precision, for some i."""
     module = copy.deepcopy(clf.net_.module_).double().eval()
     x = torch.as_tensor(x).double()
@@ -28,7 +28,7 @@ def sensitivity_by_finite_differences(clf, x, indices, columns=slice(None), h=1e
             norms, entry = [], p.view(-1)
             for step in (h, -2 * h):
                 entry[i] += step
-                norms.append((module(x)[:, columns] ** 2).sum(1))
+                norms.append((module(x)[:, outputs] ** 2).sum(1))
             entry[i] += h
             found.append(((norms[0] - norms[1]) / (2 * h)).abs().mean())
     return torch.stack(found)
@@ -49,11 +49,11 @@ def test_mas_knows_only_the_tasks_outputs():
     clf = MASClassifier(make_net(), random_state=0)
     for e in stream:
         clf.partial_fit(e.X_train, e.y_train, task_id=e.task_id)
-    columns = clf.tasks_[4]
+    own = clf.tasks_[4]
     bias = clf.net_.unflatten(clf.sensitivity_)[-1]
-    assert not bias[np.setdiff1d(np.arange(10), columns)].any() and (bias[columns] > 0).all()
+    assert not bias[np.setdiff1d(np.arange(10), own)].any() and (bias[own] > 0).all()
     indices = list(range(0, 1280, 40))
-    expected = sensitivity_by_finite_differences(clf, stream[4].X_train, indices, columns)
+    expected = sensitivity_by_finite_differences(clf, stream[4].X_train, indices, own)
     torch.testing.assert_close(clf.sensitivity_[indices].double(), expected, rtol=1e-3, atol=1e-4)
 
 

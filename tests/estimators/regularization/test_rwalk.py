@@ -26,9 +26,10 @@ def test_rwalk_equals_a_slow_walk():
     module = copy.deepcopy(clf.net_.module_)
     t, fisher, score, importance, anchor = theta(clf).clone(), None, None, None, None
     for k, part in enumerate([slice(0, 64), slice(64, 144)]):
-        clf.partial_fit(X[part], Y[part])
+        call = clf.open_call(X[part], Y[part])
+        clf.learn(call)
         x, y = torch.as_tensor(X[part]), torch.as_tensor(Y[part])
-        generator = clf._torch_generator("order")
+        generator = call.torch_generator("order")
         batches = [rows for _ in range(n_epochs) for rows in torch.randperm(len(x), generator=generator).split(16)]
         walked, omega, opened = torch.zeros_like(t), torch.zeros_like(t), t
         for step, rows in enumerate(batches):

@@ -27,13 +27,13 @@ def test_der_stores_the_logits_before_the_update():
         F.cross_entropy(module(X), y).backward()
         optimizer.step()
     clf.fit(X.numpy(), y.numpy())
-    x, labels, _, logits = clf.memory_.stored()
-    rows = index_in(X.numpy(), x.numpy())
-    assert torch.equal(labels, y[rows])
-    distances = torch.stack([(o[rows] - logits).norm(dim=1) for o in outputs])
+    stored = clf.memory_.stored()
+    rows = index_in(X.numpy(), stored.x.numpy())
+    assert torch.equal(stored.y, y[rows])
+    distances = torch.stack([(o[rows] - stored.logits).norm(dim=1) for o in outputs])
     assert (distances.min(0).values < 1e-4).all()
     assert set(distances.argmin(0).tolist()) == {0, 1, 2}
-    assert (module(X)[rows] - logits).norm(dim=1).min() > 0.01
+    assert (module(X)[rows] - stored.logits).norm(dim=1).min() > 0.01
 
 
 def test_der_logits_of_a_later_call_are_those_of_the_network_before_it():
@@ -41,16 +41,16 @@ def test_der_logits_of_a_later_call_are_those_of_the_network_before_it():
     clf = DERClassifier(net, buffer_size=100, random_state=0).partial_fit(DIGITS.X_train[:50], np.arange(50) % 10)
     before = copy.deepcopy(clf.net_.module_)
     clf.partial_fit(DIGITS.X_train[50:100], np.arange(50) % 10)
-    x, _, _, logits = (t[50:] for t in clf.memory_.stored())
-    torch.testing.assert_close(before(x).detach(), logits)
-    assert (clf.net_.module_(x) - logits).abs().max() > 0.01
+    _, later = clf.memory_.stored().split([50, 50])
+    torch.testing.assert_close(before(later.x).detach(), later.logits)
+    assert (clf.net_.module_(later.x) - later.logits).abs().max() > 0.01
 
 
-def test_der_compares_only_columns_that_were_stored():
+def test_der_compares_only_outputs_that_were_stored():
     clf = learned(DERClassifier(make_net(), buffer_size=300, random_state=0), make_stream())
-    _, y, _, logits = clf.memory_.stored()
-    experience = y // 2
-    for row, k in zip(logits, experience, strict=True):
+    stored = clf.memory_.stored()
+    experience = stored.y // 2
+    for row, k in zip(stored.logits, experience, strict=True):
         assert not row[: 2 * k + 2].isnan().any() and row[2 * k + 2 :].isnan().all()
     assert set(experience.tolist()) == set(range(5))
 
@@ -59,21 +59,20 @@ def test_der_compares_only_columns_that_were_stored():
 def test_der_loss_equals_the_formula(alpha, beta, draws):
     clf = learned(DERClassifier(make_net(), alpha=alpha, beta=beta, random_state=0), make_stream(n_experiences=3))
     x, y = DIGITS.X_test[:20], np.arange(20) % 6
-    loss, module, memory = loss_of_call(clf, x, y), clf.net_.module_, draws[-1]
+    loss, module = loss_of_call(clf, x, y), clf.net_.module_
+    parts = draws[-1].split([20] * (len(draws[-1]) // 20))
     expected = F.cross_entropy(module(torch.as_tensor(x)), torch.as_tensor(y))
     if alpha:
-        x_memory, _, _, z = (t[:20] for t in memory)
+        matched = next(parts)
         squares = [
             sum((a - b) ** 2 for a, b in zip(f, row, strict=True) if not np.isnan(b))
-            for f, row in zip(module(x_memory).tolist(), z.tolist(), strict=True)
+            for f, row in zip(module(matched.x).tolist(), matched.logits.tolist(), strict=True)
         ]
         expected = expected + alpha * np.mean(squares)
-        memory = tuple(t[20:] for t in memory)
     if beta:
-        x_memory, y_memory = (t[:20] for t in memory[:2])
-        expected = expected + beta * F.cross_entropy(module(x_memory), y_memory)
-        memory = tuple(t[20:] for t in memory)
-    assert not any(len(t) for t in memory)
+        labelled = next(parts)
+        expected = expected + beta * F.cross_entropy(module(labelled.x), labelled.y)
+    assert not list(parts)
     assert loss == pytest.approx(expected.item(), rel=1e-5, abs=1e-5)
     assert torch.isfinite(theta(clf)).all()
 
@@ -81,7 +80,7 @@ def test_der_loss_equals_the_formula(alpha, beta, draws):
 def test_der_plus_plus_draws_two_independent_batches(draws):
     clf = learned(DERClassifier(make_net(), random_state=0), make_stream(n_experiences=3))
     loss_of_call(clf, DIGITS.X_test[:64], DIGITS.y_test[:64])
-    first, second = draws[-1][0].split(64)
+    first, second = draws[-1].x.split(64)
     same = (first[:, None] == second[None]).all(-1)
     # By chance, one pair in about 200 is the same row.
     assert same.diagonal().sum() < 5 and 5 < same.sum() < 60
@@ -95,7 +94,7 @@ def test_der_works_where_outputs_are_probabilities():
     net = ContinualNet(Softmax, criterion=nn.NLLLoss, lr=0.01, max_epochs=5)
     clf = learned(DERClassifier(net, random_state=0), make_stream(n_experiences=2))
     assert accuracy(clf, make_stream(n_experiences=2)) > 0.8
-    assert clf.memory_.stored()[3].nan_to_num().min() < -1  # logarithms, not probabilities
+    assert clf.memory_.stored().logits.nan_to_num().min() < -1  # logarithms, not probabilities
 
 
 def sane_net():

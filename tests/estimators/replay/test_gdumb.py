@@ -30,7 +30,7 @@ def test_gdumb_balances_as_the_paper_does(capacity):
     clf = GDumbClassifier(buffer_size=capacity, random_state=0)
     for part in np.split(np.arange(1200), 5):
         clf.partial_fit(X[part], labels[part])
-    kept = np.bincount(clf.memory_.stored()[1])
+    kept = np.bincount(clf.memory_.stored().y)
     assert kept.tolist() == [paper_counts(labels, capacity)[label] for label in range(10)]
 
 
@@ -64,8 +64,8 @@ def test_gdumb_trains_once_and_from_scratch():
     clf.predict(DIGITS.X_test)
     clf.predict_proba(DIGITS.X_test)
     assert Counting.n_built == 1
-    x, y = (t.numpy() for t in clf.memory_.stored())
-    assert clf.score(x, clf.classes_[y]) == 1.0  # digits come in order, so columns are digits
+    stored = clf.memory_.stored()
+    assert clf.score(stored.x.numpy(), clf.classes_[stored.y]) == 1.0  # digits come in order, so outputs are digits
 
 
 def test_gdumb_that_diverges_says_so_when_asked():

@@ -71,10 +71,10 @@ def spy(cls, steps):
     """The class, noting network, generator and gradient at each change of the gradient."""
 
     class Spy(cls):
-        def _change_gradient(self, theta, gradient):
+        def after_backward(self, call, theta, gradient):
             before, module = gradient.clone(), copy.deepcopy(self.net_.module_)
-            generator = self._generator_.get_state()
-            super()._change_gradient(theta, gradient)
+            generator = call.generator.get_state()
+            super().after_backward(call, theta, gradient)
             steps.append((module, generator, before, gradient.clone()))
 
     return Spy
@@ -96,7 +96,7 @@ def test_gem_steps_do_not_raise_the_loss_of_any_past_experience(memory_strength)
     n_projected = 0
     for module, _, before, after in steps:
         before, after = before.double().numpy(), after.double().numpy()
-        x, y = memory.stored()[:2]
+        x, y = memory.stored().x, memory.stored().y
         past = np.stack([gradient_on(module, x[pools == k], y[pools == k]) for k in (1, 2, 3)])
         if (past @ before).min() >= 0:
             assert np.array_equal(before, after)
@@ -113,7 +113,7 @@ def test_gem_running_experience_is_no_condition():
     clf = GEMClassifier(make_net(), buffer_size=60, random_state=0)
     e = make_stream()[0]
     rows = []
-    clf._change_gradient = lambda theta, gradient: rows.append(len(clf._past_rows_))
+    clf.after_backward = lambda call, theta, gradient: rows.append(len(call.state.past_rows))
     for part in range(3):
         clf.partial_fit(e.X_train[part::3], e.y_train[part::3], task_id="a")
     assert set(rows) == {0}
@@ -127,7 +127,7 @@ def test_agem_projects_what_would_raise_the_loss_of_a_fresh_memory_batch():
     clf = spy(AGEMClassifier, steps)(make_net(), memory_batch_size=40, active_outputs="all", random_state=0)
     first, second = make_stream(n_experiences=2)
     clf.partial_fit(first.X_train, first.y_train, classes=np.arange(10))
-    x, y = copy.deepcopy(clf.memory_).stored()[:2]
+    stored = copy.deepcopy(clf.memory_).stored()
     steps.clear()
     clf.partial_fit(second.X_train, second.y_train)
     n_projected, drawn = 0, set()
@@ -136,7 +136,7 @@ def test_agem_projects_what_would_raise_the_loss_of_a_fresh_memory_batch():
         generator.set_state(state)
         batch = torch.randperm(200, generator=generator)[:40]
         drawn.add(tuple(batch.tolist()))
-        reference = gradient_on(module, x[batch], y[batch])
+        reference = gradient_on(module, stored.x[batch], stored.y[batch])
         before, after = before.double().numpy(), after.double().numpy()
         dot = before @ reference
         if dot >= 0:

@@ -10,7 +10,7 @@ from helpers.estimators import DIGITS, X, Y, accuracy, learned, make_net, make_s
 from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.nn import functional as F
 
-from forgetless.estimators import GenerativeReplayClassifier, NaiveClassifier, partial_fit_together
+from forgetless.estimators import GenerativeReplayClassifier, NaiveClassifier, Rows
 from forgetless.estimators.replay.generative import VAE
 
 make_net = partial(make_net, lr=1e-2)
@@ -32,7 +32,7 @@ def autoencoder(bernoulli, n_inputs=6, latent_size=3):
         vae = VAE(n_inputs, (8,), latent_size, bernoulli)
         x = torch.rand(40, n_inputs).round() if bernoulli else 5 + 2 * torch.randn(40, n_inputs)
         noise = torch.randn(40, latent_size)
-    vae.note_scale(x)
+    vae.set_scale(x)
     if not bernoulli:
         vae.log_variance.data += torch.linspace(-1, 1, n_inputs)
     return vae, x, noise
@@ -108,11 +108,12 @@ def test_loss_equals_the_formula(targets, weight):
     clf = make(targets=targets, replay_weight=weight, temperature=3.0)
     clf.partial_fit(X[Y < 6], Y[Y < 6])
     teacher = copy.deepcopy(clf.net_.module_)
-    clf.partial_fit(X[Y >= 6], Y[Y >= 6])
-    clf._generator_ = torch.Generator().manual_seed(0)
+    call = clf.open_call(X[Y >= 6], Y[Y >= 6])
+    clf.learn(call)
     x, y = torch.from_numpy(X[Y >= 6][:20]), torch.from_numpy(Y[Y >= 6][:20])
-    batch = clf._mix((x, y))
-    x_old, module = batch[2], clf.net_.module_
+    batch = Rows(x=x, y=y)
+    clf.before_step(call, batch)
+    x_old, module = batch.memory.x, clf.net_.module_
     assert x_old.shape == x.shape
     with torch.no_grad():
         z = teacher(x_old)
@@ -124,29 +125,32 @@ def test_loss_equals_the_formula(targets, weight):
             replay = 9 * (p * (p.log() - log_q)).sum(1).mean()
         w = 0.5 if weight == "balanced" else 0.3
         expected = (1 - w) * F.cross_entropy(module(x), y) + w * replay
-    torch.testing.assert_close(clf._loss(module, batch).detach(), expected)
+    torch.testing.assert_close(clf.loss(call, module, batch).detach(), expected)
 
 
 @pytest.mark.parametrize("targets", ["hard", "soft"])
 def test_each_old_task_is_replayed_over_its_own_classes(targets):
-    clf = learned(make(targets=targets, temperature=1.0), make_stream("task"))
-    clf._generator_ = torch.Generator().manual_seed(0)
+    *experiences, last = make_stream("task")
+    clf = learned(make(targets=targets, temperature=1.0), experiences)
+    call = clf.open_call(last.X_train, last.y_train, task_id=last.task_id)
+    clf.learn(call)
     old = [clf.tasks_[task] for task in range(4)]
     x, y = torch.from_numpy(X[:30]), torch.from_numpy(np.full(30, clf.tasks_[4][0]))
-    batch = clf._mix((x, y))
+    batch = Rows(x=x, y=y)
+    clf.before_step(call, batch)
     module = clf.net_.module_
     with torch.no_grad():
-        new, student, teacher = module(x), module(batch[2]), clf.teacher_(batch[2])
+        new, student, teacher = module(x), module(batch.memory.x), clf.teacher_(batch.memory.x)
         losses = []
-        for columns in old:
+        for own in old:
             if targets == "hard":
-                losses.append(F.cross_entropy(student[:, columns], teacher[:, columns].argmax(1)))
+                losses.append(F.cross_entropy(student[:, own], teacher[:, own].argmax(1)))
             else:
-                p = teacher[:, columns].softmax(1)
-                losses.append((p * (p.log() - student[:, columns].log_softmax(1))).sum(1).mean())
+                p = teacher[:, own].softmax(1)
+                losses.append((p * (p.log() - student[:, own].log_softmax(1))).sum(1).mean())
         expected = 0.2 * F.cross_entropy(new[:, clf.tasks_[4]], torch.zeros(30, dtype=torch.int64))
         expected = expected + 0.8 * sum(losses) / 4
-    torch.testing.assert_close(clf._loss(module, batch).detach(), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(clf.loss(call, module, batch).detach(), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_old_generator_and_teacher_stand_still_within_an_experience():
@@ -190,13 +194,3 @@ def test_against_forgetting():
     clf = learned(make(net=net, generator_epochs=30, hidden_units=(100,), latent_size=10), stream)
     assert accuracy(naive, stream) < 0.3
     assert accuracy(clf, stream) > 0.7
-
-
-def test_stacked_seeds_are_seeds_one_by_one():
-    stacked, single = ([make(random_state=seed, generator_epochs=1) for seed in range(2)] for _ in range(2))
-    for rows in (Y < 5, Y >= 5):
-        partial_fit_together(stacked, [{"X": X[rows], "y": Y[rows]}] * 2)
-        for clf in single:
-            clf.partial_fit(X[rows], Y[rows])
-    for a, b in zip(stacked, single, strict=True):
-        np.testing.assert_allclose(a.decision_function(X), b.decision_function(X), atol=1e-3)
