@@ -16,7 +16,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -113,28 +112,29 @@ def copy_of_package(folder: Path) -> Path:
 def survives(folder: Path, pristine: Path, path: Path, k: int, limit: float) -> bool:
     """Whether all tests that pass without a mutant pass with it."""
     source = (ROOT / path).read_text("utf-8")
-    for arguments in commands(path):
-        known = red_without(tuple(arguments), pristine)
-        (folder / "forgetless" / path).write_text(mutate(source, k)[0], "utf-8")
-        try:
-            code = pytest_in(folder, ["-x", *arguments, *known], limit).returncode
-            if code in (1, 2):  # a test failed, or could not be imported
-                return False
-            if code not in (0, 5):  # 5: no tests
-                raise RuntimeError(f"pytest cannot run {arguments}: exit code {code}.")
-        except subprocess.TimeoutExpired:
+    (folder / "forgetless" / path).write_text(mutate(source, k)[0], "utf-8")
+    try:
+        return not any(kills(folder, pristine, arguments, limit) for arguments in commands(path))
+    except subprocess.TimeoutExpired:
+        return False
+    finally:
+        (folder / "forgetless" / path).write_text(source, "utf-8")
+
+
+def kills(folder: Path, pristine: Path, arguments: list[str], limit: float) -> bool:
+    """Whether one of the tests fails in the folder that passes in the pristine one."""
+    red: list[str] = []  # tests that fail without any mutant, too
+    while True:
+        without = [f"--deselect={name}" if "::" in name else f"--ignore={name}" for name in red]
+        done = pytest_in(folder, ["-x", "-rfE", *arguments, *without], limit)
+        if done.returncode in (0, 5):  # all pass, or there are none
             return False
-        finally:
-            (folder / "forgetless" / path).write_text(source, "utf-8")
-    return True
-
-
-@cache
-def red_without(arguments: tuple[str, ...], folder: Path) -> list[str]:
-    """Options that leave out the tests that fail without any mutant."""
-    output = pytest_in(folder, ["-rfE", *arguments], 3600).stdout
-    names = re.findall(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", output, re.MULTILINE)
-    return [f"--deselect={name}" if "::" in name else f"--ignore={name}" for name in names]
+        failed = re.findall(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
+        if not failed:  # no test could be found, or pytest itself could not start
+            return True
+        if pytest_in(pristine, failed, limit).returncode == 0:
+            return True
+        red += failed
 
 
 def main() -> None:
@@ -152,6 +152,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home, ThreadPoolExecutor(options.n_jobs) as pool:
         free: SimpleQueue[Path] = SimpleQueue()
         pristine = copy_of_package(Path(home, "pristine"))
+        if pytest_in(pristine, ["--collect-only", "tests/estimators"], 3600).returncode:
+            sys.exit("The tests cannot be collected, with no mutant either: run them first.")
         for job in range(options.n_jobs):
             free.put(copy_of_package(Path(home, str(job))))
 
