@@ -15,12 +15,20 @@ KERNELS, THREADS = ("default", "avx2"), (1, 2)
 def main(arguments: list[str]) -> int:
     """Run the tests once for each; the exit code is the number of runs that failed."""
     folder = Path(__file__).parent
-    options = ["--rootdir", folder.parent, "-c", folder.parent / "pyproject.toml", "-m", "not slow", "-n", "2"]
+    options = ["--rootdir", folder.parent, "-c", folder.parent / "pyproject.toml", "-m", "not slow"]
     failed = []
     for kernel, n_threads in itertools.product(KERNELS, THREADS):
         print(f"--- kernels: {kernel}, threads: {n_threads}", flush=True)
         variables = {**os.environ, "ATEN_CPU_CAPABILITY": kernel, "OMP_NUM_THREADS": str(n_threads)}
-        command = [sys.executable, "-m", "pytest", *options, *(arguments or [folder / "estimators"])]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-n",
+            str(2 // n_threads),
+            *options,
+            *(arguments or [folder / "estimators"]),
+        ]
         if subprocess.run(command, env=variables, check=False).returncode:
             failed.append(f"{kernel} kernels with {n_threads} threads")
     print("Failed with", ", ".join(failed) if failed else "none of them", flush=True)
