@@ -19,6 +19,7 @@ def test_domain_rows_that_come_along_take_ten_seeds():
     domain = [claim for claim in load_claims().values() if claim.stream.scenario == "domain"]
     assert len(domain) == 18
     assert {claim.seeds for claim in domain} == {10}
+    assert min(claim.seeds for claim in load_claims().values()) == 3
 
 
 def test_a_row_with_too_few_seeds_is_neither_passed_nor_failed(demanding):
