@@ -77,8 +77,8 @@ standard deviation over runs where the source has one, or the bounds that we pro
 passes: those bounds, or what is no further from the published mean than the tolerance of the source (2 points, say) or,
 if that is larger, the published standard deviation. *Measured* is a mean over seeds with the half-width of its 95 %
 interval (Student's t; wide for few seeds); it is the mean that is judged, where there are as many seeds as the claim
-demands: 3, and 10 in domain-incremental streams, whose accuracy depends much on what is drawn. With fewer the verdict is
-*not enough seeds*. No coefficient was tuned here: they are those of the source, brought to our definitions, as
+demands: 3, and 10 in domain-incremental streams, whose accuracy depends much on what is drawn. With fewer the verdict
+is *not enough seeds*. No coefficient was tuned here: they are those of the source, brought to our definitions, as
 *Settings* says.
 """
 
