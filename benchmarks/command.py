@@ -200,7 +200,7 @@ def verify(
         ),
     ] = None,
     only_list: Annotated[bool, typer.Option("--list", help="List the claims and what they cost; run nothing.")] = False,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds; claims that demand more get more.")] = 3,
     n_jobs: Annotated[int, typer.Option(help="Cells that run in parallel; -1: one per core.")] = -1,
     data_home: Annotated[
         Path | None, typer.Option(help="Folder of downloaded data.  [default: scikit-learn's]")

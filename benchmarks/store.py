@@ -122,13 +122,13 @@ class Store:
     def __init__(self, path_or_url: str | os.PathLike[str] = "results.db", *, read_only: bool = False) -> None:
         self.name = os.fsdecode(path_or_url)
         self.read_only = read_only
-        self._secrets: list[str] = []
+        self.secrets: list[str] = []
         self._has_checksums = True
         scheme = self.name.partition("://")[0]
         try:
             self._engine = self._open()
         except SQLAlchemyError as error:
-            reason = self._reason(error)
+            reason = self.reason(error)
             raise StoreError(f"No database can be reached by a URL like {scheme}://...: {reason}.") from None
         except ModuleNotFoundError as error:
             raise StoreError(f"The store {self.name} needs the package {error.name!r}; install it.") from None
@@ -148,7 +148,7 @@ class Store:
         if "://" in self.name:
             url = sa.make_url(self.name)
             hidden = {key: value for key, value in url.query.items() if any(word in key.lower() for word in _SECRET)}
-            self._secrets = [str(each) for each in (url.password, *hidden.values()) if each]
+            self.secrets = [str(each) for each in (url.password, *hidden.values()) if each]
             self.name = url.set(query={}).render_as_string(hide_password=True)
         else:
             url = sa.URL.create("sqlite", database=self.name)
@@ -282,11 +282,12 @@ class Store:
             with self._engine.begin() as connection:
                 yield connection
         except (SQLAlchemyError, OverflowError, UnicodeError) as error:  # the driver's own words may be damaged
-            raise StoreError(f"The store {self.name} cannot be used: {self._reason(error)}.") from None
+            raise StoreError(f"The store {self.name} cannot be used: {self.reason(error)}.") from None
 
-    def _reason(self, error: Exception) -> str:
+    def reason(self, error: Exception) -> str:
+        """What an error says, without secrets, on one line."""
         text = str(error.orig if isinstance(error, DBAPIError) else error).strip().partition("\n")[0]
-        for secret in self._secrets:
+        for secret in self.secrets:
             for written in (secret, quote(secret, safe="")):
                 text = text.replace(written, "***")
         return text.rstrip(".")

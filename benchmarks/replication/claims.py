@@ -55,11 +55,12 @@ class NetChanges(TomlTable):
 
 
 class ClaimStream(SplitStream):
-    """A stream of :func:`~forgetless.datasets.split_stream`."""
+    """A stream of :func:`~forgetless.datasets.split_stream`; `seeds`: how many runs it takes to judge a number."""
 
     name: Part
     builder: Literal["split"] = "split"
     announce_classes: bool = False
+    seeds: PositiveInt = 1
 
 
 class Number(TomlTable):
@@ -256,9 +257,20 @@ class Claim:
         -------
         StreamSpec
         """
-        [stream] = (each for each in self.source.streams if each.name == self.number.stream)
-        params = stream.model_dump(exclude={"name", "dataset", "builder"}, exclude_none=True)
+        stream = self.stream
+        params = stream.model_dump(exclude={"name", "dataset", "builder", "seeds"}, exclude_none=True)
         return StreamSpec(stream.dataset, stream.builder, params, data_home)
+
+    @property
+    def stream(self) -> ClaimStream:
+        """What is learned."""
+        [stream] = (each for each in self.source.streams if each.name == self.number.stream)
+        return stream
+
+    @property
+    def seeds(self) -> int:
+        """How many runs it takes to judge the number."""
+        return self.stream.seeds
 
     @property
     def note(self) -> str:

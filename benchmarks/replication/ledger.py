@@ -21,14 +21,16 @@ def plan(claims: Iterable[Claim], seeds: int, data_home: str | None = None) -> l
 
     Parameters
     ----------
-    claims, seeds, data_home
+    claims, data_home
         As for :func:`cells_of`.
+    seeds : int
+        How many; a claim that takes more to be judged has more.
 
     Returns
     -------
     list of Cell
     """
-    cells = itertools.chain.from_iterable(cells_of(claims, seeds, data_home).values())
+    cells = [cell for claim in claims for cell in cells_of([claim], max(seeds, claim.seeds), data_home)[claim.name]]
     return sorted({cell.key: cell for cell in cells}.values(), key=lambda cell: cell.seed)
 
 
@@ -97,11 +99,13 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        """One of "pass", "fail", "error" (a run failed) and "not run"."""
+        """One of "pass", "fail", "error" (a run failed), "not enough seeds" (for a verdict) and "not run"."""
         if self.error:
             return "error"
         if not self.n_seeds:
             return "not run"
+        if self.n_seeds < self.claim.seeds:
+            return "not enough seeds"
         low, high = self.claim.bounds
         return "pass" if low <= self.mean <= high else "fail"
 

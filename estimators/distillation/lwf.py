@@ -1,5 +1,6 @@
 """LwF: learning without forgetting, by distilling the old network's answers on the new data."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ class LwF(NetworkStrategy):
         "temperature": [above(0)],
         "scale_by_temperature": ["boolean"],
         "distilled_outputs": [one_of("old", "active")],
+        "distillation_reduction": [one_of("sum", "mean")],
     }
 
     teacher_: nn.Module
@@ -41,6 +43,7 @@ class LwF(NetworkStrategy):
         temperature: float = 2.0,
         scale_by_temperature: bool = True,
         distilled_outputs: str = "old",
+        distillation_reduction: str = "sum",
         active_outputs: str = "auto",
         random_state: Any = None,
     ) -> None:
@@ -49,6 +52,7 @@ class LwF(NetworkStrategy):
         self.temperature = temperature
         self.scale_by_temperature = scale_by_temperature
         self.distilled_outputs = distilled_outputs
+        self.distillation_reduction = distillation_reduction
         self.active_outputs = active_outputs
         self.random_state = random_state
 
@@ -96,11 +100,14 @@ class LwFClassifier(LwF, ContinualClassifier):
     temperature : float, default=2.0
         T.
     scale_by_temperature : bool, default=True
-        Whether the factor T² is there (Hinton et al.) or not (van de Ven et al.).
+        Whether the factor T² is there (Hinton et al.; van de Ven & Tolias 2018) or not (van de Ven et al. 2022).
     distilled_outputs : {"old", "active"}, default="old"
         Outputs that enter the student's softmax in the distillation: of the classes that the teacher had seen, or all
         that are active in L, so that on the new rows the old answers also speak against the new classes (van de Ven et
         al.). With task ids always each old task's own.
+    distillation_reduction : {"sum", "mean"}, default="sum"
+        Over the outputs in the student's softmax: the sum is the divergence of the formula; the mean (van de Ven &
+        Tolias 2018) is the divergence over their number, so that old answers weigh less the more classes there are.
     active_outputs : {"auto", "all", "seen", "task"}, default="auto"
         Outputs that enter the softmax of L, as for :class:`NaiveClassifier`.
     random_state : int, RandomState instance or None, default=None
@@ -151,11 +158,12 @@ class LwFClassifier(LwF, ContinualClassifier):
     def distillation(self, call: Call, outputs: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
         """KL, a mean over old tasks."""
         state, teacher = call.state, call.objective.logits(taught)
+        divergence = partial(distillation_loss, temperature=self.temperature, reduction=self.distillation_reduction)
         if state.against_active:
             [old] = state.old_outputs
-            return distillation_loss(call.objective.active_logits(outputs), teacher[..., old], self.temperature, old)
+            return divergence(call.objective.active_logits(outputs), teacher[..., old], outputs=old)
         student = call.objective.logits(outputs)
-        losses = [distillation_loss(student[..., k], teacher[..., k], self.temperature) for k in state.old_outputs]
+        losses = [divergence(student[..., k], teacher[..., k]) for k in state.old_outputs]
         return sum(losses[1:], losses[0]) / len(losses)
 
 

@@ -41,6 +41,8 @@ class Call:
         The loss of outputs and targets.
     epoch, n_batches, batch_index : int
         The running epoch, its number of batches, and the number of the running batch in it; all from 0.
+    n_epochs : int
+        Number of epochs of the loop.
     step : int
         Steps that the optimiser has made in this call.
     state : types.SimpleNamespace
@@ -58,6 +60,7 @@ class Call:
     epoch: int = 0
     n_batches: int = 0
     batch_index: int = 0
+    n_epochs: int = 0
     step: int = 0
     state: SimpleNamespace = field(default_factory=SimpleNamespace)
     # How rows other than the batch are passed for a gradient of their own; see NetworkStrategy.gradient_on.

@@ -181,7 +181,8 @@ def train(net: FastLoop, learner: Learner, call: Call, order: torch.Generator, e
     learner : Learner
         The hooks.
     call : Call
-        Its `rows` are trained on; `epoch`, `n_batches`, `batch_index` and `step` say where the loop is.
+        Its `rows` are trained on; `epoch`, `n_epochs`, `n_batches`, `batch_index` and `step` say where the loop
+        is.
     order : torch.Generator
         Draws the order of the rows.
     epochs : int, default=None
@@ -208,8 +209,10 @@ def train(net: FastLoop, learner: Learner, call: Call, order: torch.Generator, e
     for layer in norms:  # one row has no variance: use the statistics so far
         if batches.n_rows == 1 or learner.fixes_statistics or is_frozen(layer):
             layer.eval()
+    lengths = n_batches_of_epochs(net, len(batches), epochs)
+    call.n_epochs = len(lengths)
     try:
-        for epoch, n_batches in enumerate(n_batches_of_epochs(net, len(batches), epochs)):
+        for epoch, n_batches in enumerate(lengths):
             call.epoch, call.n_batches = epoch, n_batches
             net.notify("on_epoch_begin", **datasets)
             step.check_parameters()

@@ -41,6 +41,8 @@ class ReplayMemory:
     capacity : int
         Number of rows.
     policy : {"reservoir", "class_balanced", "ring", "herding"}
+    renormalize : bool, default=False
+        Whether herding scales means to length 1, see :func:`herding_order`.
 
     Attributes
     ----------
@@ -65,9 +67,10 @@ class ReplayMemory:
     tensor([0, 0, 1, 1])
     """
 
-    def __init__(self, capacity: int, policy: str = "reservoir") -> None:
+    def __init__(self, capacity: int, policy: str = "reservoir", renormalize: bool = False) -> None:
         self.capacity = capacity
         self.policy = policy
+        self.renormalize = renormalize
         self.rows = Rows()
         self.keys: Floats = np.empty(0)
         self.pools: Ints = np.empty(0, dtype=np.int64)
@@ -149,7 +152,7 @@ class ReplayMemory:
         if self.policy == "herding":
             if features is None:
                 raise ValueError("policy 'herding' orders rows by their features; give `features`.")
-            return herding_keys(features, pools, self.capacity)
+            return herding_keys(features, pools, self.capacity, self.renormalize)
         return rng.random(len(pools))
 
     def stored(self) -> Rows:
@@ -364,7 +367,7 @@ def fair_shares(sizes: Ints, capacity: int) -> Ints:
     return shares
 
 
-def herding_keys(features: torch.Tensor, pools: Ints, capacity: int) -> Floats:
+def herding_keys(features: torch.Tensor, pools: Ints, capacity: int, renormalize: bool = False) -> Floats:
     """Place of each row in the herding order of its pool, as a share of the pool's rows: (place + ½) / rows.
 
     Parameters
@@ -373,6 +376,8 @@ def herding_keys(features: torch.Tensor, pools: Ints, capacity: int) -> Floats:
     pools : ndarray of int, shape (n_rows,)
     capacity : int
         Rows that cannot be among the first of their pool within it are not ordered; they get infinity.
+    renormalize : bool, default=False
+        As for :func:`herding_order`.
 
     Returns
     -------
@@ -384,16 +389,17 @@ def herding_keys(features: torch.Tensor, pools: Ints, capacity: int) -> Floats:
     keys = np.full(len(pools), np.inf)
     for k, (size, depth) in enumerate(zip(sizes, depths, strict=True)):
         members = np.flatnonzero(pool == k)
-        order = herding_order(features[torch.from_numpy(members).to(features.device)], depth)
+        order = herding_order(features[torch.from_numpy(members).to(features.device)], depth, renormalize)
         keys[members[order.cpu().numpy()]] = (np.arange(depth) + 0.5) / size
     return keys
 
 
-def herding_order(features: torch.Tensor, n_rows: int) -> torch.Tensor:
+def herding_order(features: torch.Tensor, n_rows: int, renormalize: bool = False) -> torch.Tensor:
     r"""Order rows so that the mean of the first k stays near the mean of all: iCaRL's herding.
 
     The k-th row is the one, of those not yet taken, with the least
-    :math:`\|\mu - \frac1k (\varphi(x) + \sum_{j<k} \varphi(p_j))\|`.
+    :math:`\|\mu - \frac1k (\varphi(x) + \sum_{j<k} \varphi(p_j))\|`; renormalised, with both means scaled to length 1,
+    so that it is the one with the largest cosine.
 
     Parameters
     ----------
@@ -401,6 +407,8 @@ def herding_order(features: torch.Tensor, n_rows: int) -> torch.Tensor:
         φ.
     n_rows : int
         How many to order.
+    renormalize : bool, default=False
+        Whether the means are scaled to length 1.
 
     Returns
     -------
@@ -416,6 +424,8 @@ def herding_order(features: torch.Tensor, n_rows: int) -> torch.Tensor:
     tensor([2, 1, 3])
     """
     mean = features.mean(0)
+    if renormalize:
+        return _herding_order_by_cosine(features, F.normalize(mean, dim=0), n_rows)
     # ‖kμ − Σφ(p) − φ‖² = ‖φ‖² − 2 φ·(kμ − Σφ(p)) + a term that is the same for all.
     squares, target = features.square().sum(1), mean
     order = []
@@ -424,4 +434,16 @@ def herding_order(features: torch.Tensor, n_rows: int) -> torch.Tensor:
         order.append(chosen)
         squares.index_fill_(0, chosen, torch.inf)
         target = target + mean - features.index_select(0, chosen)[0]
+    return torch.cat(order) if order else torch.empty(0, dtype=torch.int64)
+
+
+def _herding_order_by_cosine(features: torch.Tensor, mean: torch.Tensor, n_rows: int) -> torch.Tensor:
+    """As :func:`herding_order`, renormalised; ‖μ − m‖² = 2 − 2 μ·m for means of length 1."""
+    taken = features.new_zeros(len(features))
+    total, order = torch.zeros_like(mean), []
+    for _ in range(n_rows):
+        chosen = (F.normalize(total + features) @ mean + taken).argmax()[None]
+        order.append(chosen)
+        taken.index_fill_(0, chosen, -torch.inf)
+        total = total + features.index_select(0, chosen)[0]
     return torch.cat(order) if order else torch.empty(0, dtype=torch.int64)

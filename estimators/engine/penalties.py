@@ -32,6 +32,7 @@ def distillation_loss(
     teacher: torch.Tensor,
     temperature: float,
     outputs: torch.Tensor | slice = slice(None),
+    reduction: str = "sum",
 ) -> torch.Tensor:
     """KL(teacher ‖ student) of softmax outputs at a temperature, mean over rows.
 
@@ -42,6 +43,9 @@ def distillation_loss(
     temperature : float
     outputs : index, default=slice(None)
         Which of the student's outputs the teacher's are; of all others the teacher says that they have probability 0.
+    reduction : {"sum", "mean"}, default="sum"
+        Over the outputs in the student's softmax: their sum is the divergence, their mean that over their number.
+        Outputs with the logit minus infinity are not in it.
 
     Returns
     -------
@@ -53,4 +57,7 @@ def distillation_loss(
     """
     log_q = F.log_softmax(student / temperature, dim=-1)[..., outputs]
     log_p = F.log_softmax(teacher / temperature, dim=-1)
-    return (log_p.exp() * (log_p - log_q)).sum(-1).mean(-1)
+    divergence = (log_p.exp() * (log_p - log_q)).sum(-1)
+    if reduction == "mean":
+        divergence = divergence / (student > -torch.inf).sum(-1)
+    return divergence.mean(-1)

@@ -206,6 +206,8 @@ class _Stack:
         lengths = [n_batches_of_epochs(net, len(b)) for net, b in zip(self.nets, batches, strict=True)]
         for net in self.nets:
             net.module_.train()
+        for call, length in zip([*self.calls, self.stacked_call], [*lengths, max(lengths, key=len)], strict=True):
+            call.n_epochs = len(length)
         for epoch, counts in enumerate(itertools.zip_longest(*lengths, fillvalue=0)):
             for call, count in zip([*self.calls, self.stacked_call], [*counts, max(counts)], strict=True):
                 call.epoch, call.n_batches, call.batch_index = epoch, count, 0

@@ -102,8 +102,8 @@ class HATClassifier(PerTaskClassifier):
 
     Unit i has in task t the gate :math:`a^t_i = \sigma(s\, e^t_i)` on its activation, with an embedding :math:`e^t`
     learned by gradient descent. In each epoch s grows linearly from :math:`1/s_{\max}` in the first batch to
-    :math:`s_{\max}` in the last, so that gates end up as 0 or 1; predictions use :math:`s_{\max}`. With
-    :math:`A = \max_{\tau \ne t} a^\tau` what other tasks use,
+    :math:`s_{\max}` in the last, so that gates end up as 0 or 1; where an epoch is one batch, s grows over the epochs
+    of the call. Predictions use :math:`s_{\max}`. With :math:`A = \max_{\tau \ne t} a^\tau` what other tasks use,
 
     - the loss is :math:`L + c\, R`, with :math:`R = \sum_i a^t_i (1 - A_i) / \sum_i (1 - A_i)`: a task pays for units
       that no other one uses;
@@ -250,9 +250,11 @@ class HATClassifier(PerTaskClassifier):
         return torch.cat([freedom[p].flatten() for p in self.net_.trainable()]).detach()
 
     def before_step(self, call: Call, batch: Rows) -> None:
-        """Anneal s: from 1/s_max in the first batch of an epoch to s_max in the last."""
-        last = call.n_batches - 1
-        progress = min(call.batch_index / last, 1.0) if last else 1.0
+        """Anneal s: from 1/s_max in the first batch of an epoch (or in the first of epochs of one batch) to s_max."""
+        done, last = call.batch_index, call.n_batches - 1
+        if not last:
+            done, last = call.epoch, call.n_epochs - 1
+        progress = min(done / last, 1.0) if last else 1.0
         self.net_.module_.s = 1 / self.s_max + (self.s_max - 1 / self.s_max) * progress
 
     def after_backward(self, call: Call, theta: torch.Tensor, gradient: torch.Tensor) -> None:

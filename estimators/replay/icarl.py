@@ -15,7 +15,7 @@ from ..engine.modules import Features, frozen_copy
 from ..engine.objective import Classification, with_groups
 from ..engine.passes import Passes
 from ..engine.rows import Rows
-from ..parameters import Integral, at_least
+from ..parameters import Integral, above, at_least
 from ..strategy import NetworkClassifier
 
 
@@ -93,6 +93,10 @@ class ICaRLClassifier(NetworkClassifier):
         Unfitted prototype, as for :class:`NaiveClassifier`; its criterion is not used.
     buffer_size : int, default=200
         Exemplars of all classes together. A class that gets none is answered only if no other can be.
+    temperature : float, default=1.0
+        T: the old network's answers are :math:`\sigma(\text{logit} / T)`. The paper has none; van de Ven et al. have 2.
+    renormalize_herding : bool, default=False
+        Whether in herding, too, means of exemplars are scaled to length 1, see :func:`herding_order`.
     random_state : int, RandomState instance or None, default=None
 
     Attributes
@@ -128,15 +132,29 @@ class ICaRLClassifier(NetworkClassifier):
     pure_steps = True
     carries = {"memory_": "replay", "teacher_": "teacher", "means_": "statistics"}
     fixed_parameters = ("buffer_size",)
-    parameter_constraints = {"buffer_size": [at_least(1, Integral)]}
+    parameter_constraints = {
+        "buffer_size": [at_least(1, Integral)],
+        "temperature": [above(0)],
+        "renormalize_herding": ["boolean"],
+    }
 
     memory_: ReplayMemory
     teacher_: nn.Module
     means_: torch.Tensor
 
-    def __init__(self, net: NeuralNet | None = None, *, buffer_size: int = 200, random_state: Any = None) -> None:
+    def __init__(
+        self,
+        net: NeuralNet | None = None,
+        *,
+        buffer_size: int = 200,
+        temperature: float = 1.0,
+        renormalize_herding: bool = False,
+        random_state: Any = None,
+    ) -> None:
         super().__init__(net, active_outputs="seen", random_state=random_state)
         self.buffer_size = buffer_size
+        self.temperature = temperature
+        self.renormalize_herding = renormalize_herding
 
     def consolidate(self) -> None:
         """The network as it is answers for the classes that it has learned."""
@@ -146,14 +164,14 @@ class ICaRLClassifier(NetworkClassifier):
     def before_training(self, call: Call) -> None:
         """Train on the new rows and the exemplars, with labels or the old network's answers."""
         if not hasattr(self, "memory_"):
-            self.memory_ = ReplayMemory(self.buffer_size, "herding")
+            self.memory_ = ReplayMemory(self.buffer_size, "herding", self.renormalize_herding)
         else:
             call.rows = call.rows.joined(self.memory_.stored())
         call.objective = BinaryClassification(self.net_.criterion_, self.on_device(self.seen_outputs_))
         if hasattr(self, "teacher_"):
             call.state.distilled = self.on_device(np.setdiff1d(self._teacher_outputs_, self.experience_outputs_))
             answers = call.objective.logits(self.network_outputs(call.rows.x, self.teacher_))
-            call.rows.taught = answers[:, call.state.distilled].sigmoid()
+            call.rows.taught = (answers[:, call.state.distilled] / self.temperature).sigmoid()
 
     def loss(self, call: Call, forward: Passes, batch: Rows) -> torch.Tensor:
         """Binary cross-entropy with labels for the experience's classes and the old network's answers for others."""

@@ -25,7 +25,14 @@ from skorch.callbacks import EpochScoring
 from skorch.dataset import ValidSplit
 
 from forgetless.datasets import load_digits, split_stream
-from forgetless.estimators import MLP, Call, ContinualNet, ContinualRegressionNet, partial_fit_together
+from forgetless.estimators import (
+    MLP,
+    Call,
+    ContinualEstimator,
+    ContinualNet,
+    ContinualRegressionNet,
+    partial_fit_together,
+)
 from helpers.tape import tape_for_cuda
 
 DIGITS = load_digits()
@@ -346,7 +353,15 @@ class Searching(pickle.Pickler):
     def persistent_id(self, thing):
         if isinstance(thing, self.unwanted):
             self.found.append(thing)
+        elif isinstance(thing, ContinualEstimator):  # which packs what it has itself
+            self.dump_of(thing)
         return None
+
+    def dump_of(self, estimator):
+        """Look at what an estimator has."""
+        within = Searching(self.unwanted)
+        within.dump(vars(estimator))
+        self.found += within.found
 
 
 @check()
@@ -356,7 +371,7 @@ def nothing_of_a_call_stays_behind(subject):
     attributes = []
     for e in stream("domain"):
         subject.learned(estimator, [e])
-        searching.dump(estimator)
+        searching.dump_of(estimator)
         attributes.append(vars(estimator).keys())
     assert not searching.found
     assert attributes[-1] == attributes[-2]
@@ -527,6 +542,19 @@ def divergence_in_the_third_call_is_an_error_and_changes_nothing(subject):
     twin = copy.deepcopy(estimator)
     with pytest.raises(FloatingPointError, match="net__lr"):
         estimator.partial_fit(third.X_train * 1e38, subject.targets(third.y_train))
+    subject.assert_unchanged(estimator, twin, fourth)
+
+
+@check(is_eager)
+def training_that_diverges_changes_nothing(subject):
+    first, second, third, fourth = list(stream("domain"))[:4]
+    estimator = subject.learned(subject.small(), [first, second])
+    twin, rate = copy.deepcopy(estimator), estimator.net.lr
+    estimator.set_params(net__lr=1e38)
+    with contextlib.suppress(FloatingPointError):
+        subject.learned(estimator, [third])
+        return  # the rate plays no part
+    estimator.set_params(net__lr=rate)
     subject.assert_unchanged(estimator, twin, fourth)
 
 

@@ -185,8 +185,12 @@ def test_all_or_none_learn():
     partial_fit_together(seeds, calls)
     before = [clf.predict_proba(DIGITS.X_test) for clf in seeds]
     bad = [calls[0], {**calls[1], "X": calls[1]["X"] * np.float32(3e38)}]
-    with pytest.raises(FloatingPointError, match="diverged"):
+    with pytest.raises(FloatingPointError, match="float32"):
         partial_fit_together(seeds, bad)
+    for clf in seeds:
+        clf.set_params(net__lr=1e38)
+    with pytest.raises(FloatingPointError, match="diverged"):
+        partial_fit_together(seeds, calls)
     for clf, p in zip(seeds, before, strict=True):
         assert clf.n_experiences_ == 1
         assert np.array_equal(clf.predict_proba(DIGITS.X_test), p)
