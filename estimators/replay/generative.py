@@ -320,7 +320,9 @@ class GenerativeReplayClassifier(NetworkClassifier):
             with call.seeded("begin"):
                 self.generator_ = self._new_generator(call.rows.x)
         else:
-            self.generator_.follow(self._generator_prototype(self.generator_.module_.bernoulli))
+            # The device stays what it was given as, also where the estimator was loaded on another machine.
+            device = self.generator_.given_["device"]
+            self.generator_.follow(self._generator_prototype(self.generator_.module_.bernoulli, device))
             self.generator_.start_call()
             if call.opens_experience:
                 self.generator_.start_experience()
@@ -359,8 +361,8 @@ class GenerativeReplayClassifier(NetworkClassifier):
 
     # --- the generator -------------------------------------------------------------------------------------------
 
-    def _generator_prototype(self, bernoulli: bool) -> FastLoop:
-        schedule = {name: getattr(self.net_, name) for name in ("max_epochs", "max_steps", "batch_size", "device")}
+    def _generator_prototype(self, bernoulli: bool, device: str) -> FastLoop:
+        schedule = {name: getattr(self.net_, name) for name in ("max_epochs", "max_steps", "batch_size")}
         if self.generator_epochs is not None:
             schedule |= {"max_epochs": self.generator_epochs, "max_steps": None}
         return ContinualRegressionNet(
@@ -369,13 +371,14 @@ class GenerativeReplayClassifier(NetworkClassifier):
             module__latent_size=self.latent_size,
             module__bernoulli=bernoulli,
             lr=self.generator_lr,
+            device=device,
             **schedule,
         )
 
     def _new_generator(self, x: torch.Tensor) -> FastLoop:
         bernoulli = self.likelihood == "bernoulli" or (self.likelihood == "auto" and _from_0_to_1(x))
-        net = self._generator_prototype(bernoulli).build(x.shape[1], x.shape[1])
-        net.given_ = settings_of(self._generator_prototype(bernoulli))
+        net = self._generator_prototype(bernoulli, self.net_.device).build(x.shape[1], x.shape[1])
+        net.given_ = settings_of(self._generator_prototype(bernoulli, self.net_.device))
         net.module_.set_scale(x)
         return net
 
