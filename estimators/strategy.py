@@ -24,6 +24,7 @@ from .engine.objective import Classification, Objective, Regression, as_logits, 
 from .engine.passes import Passes, passes_of
 from .engine.randomness import may_draw
 from .engine.rows import Rows
+from .engine.vectors import vectors_of
 from .parameters import one_of
 
 # Rows per forward pass when nothing is learned; bounds memory, and is large enough that the loop costs nothing.
@@ -177,10 +178,8 @@ class NetworkStrategy(ContinualEstimator):
         with call.seeded("weights"):
             self.net_.resize_head(self.n_network_outputs())
         if shapes != self.net_.shapes():
-            length = (sum(shape.numel() for shape in shapes),)
-            for name, value in list(vars(self).items()):
-                if torch.is_tensor(value) and value.shape == length:
-                    setattr(self, name, self.net_.fit_vector(value, shapes))
+            for name, vector in vectors_of(self, (sum(shape.numel() for shape in shapes),)):
+                setattr(self, name, self.net_.fit_vector(vector, shapes))
 
     def new_network(self, call: Call, n_outputs: int) -> FastLoop:
         """An untrained network with so many outputs."""

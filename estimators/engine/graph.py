@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from .rows import Rows
+from .vectors import vectors_of
 
 # So many calls run as they are before one is recorded. Libraries make their plans and workspaces in the first of them;
 # and as recording takes as long as many steps, a short call should not pay for it.
@@ -120,12 +121,7 @@ class Pinned:
     """
 
     def __init__(self, owners: Sequence[object], shape: torch.Size) -> None:
-        self.places = [
-            (owner, name, value)
-            for owner in owners
-            for name, value in vars(owner).items()
-            if torch.is_tensor(value) and value.shape == shape
-        ]
+        self.places = [(owner, name, value) for owner in owners for name, value in vectors_of(owner, shape)]
 
     def restore(self) -> None:
         """Bring each vector back to its place, with the values that it has now."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +28,7 @@ from .memory import Drawn, MemoryStack, ReplayMemory
 from .optimizer import stepper
 from .passes import Passes, passes_of, stacked_passes_of
 from .rows import Rows, stacked
+from .vectors import vectors_of
 
 
 def partial_fit_together(estimators: Sequence[Any], calls: Sequence[Mapping[str, Any]]) -> bool:
@@ -121,22 +122,19 @@ def _can_be_stacked(estimators: Sequence[Any], calls: Sequence[Call]) -> bool:
     shape = net.flatten().shape
 
     def carried(estimator: Any) -> tuple[set[str], bool]:
-        vectors = {name for name, value in vars(estimator).items() if _is_vector(value, shape)}
+        vectors = {name for name, _ in vectors_of(estimator, shape)}
         return vectors, bool(len(getattr(estimator, "memory_", ())))
 
+    vectors_of_call = dict(vectors_of(call.state, shape))
     return all(
         other.net_.shapes() == net.shapes()
         and carried(other) == carried(estimators[0])
         and own.objective == call.objective
         and own.rows.names() == call.rows.names()
         and vars(own.state).keys() == vars(call.state).keys()
-        and all(_is_vector(v, shape) or same(v, vars(own.state)[n]) for n, v in vars(call.state).items())
+        and all(n in vectors_of_call or same(v, vars(own.state)[n]) for n, v in vars(call.state).items())
         for other, own in zip(estimators[1:], calls[1:], strict=True)
     )
-
-
-def _is_vector(value: Any, shape: torch.Size) -> bool:
-    return torch.is_tensor(value) and value.shape == shape
 
 
 class _StackedCall(Call):
@@ -176,7 +174,7 @@ class _Stack:
         if isinstance(getattr(estimators[0], "memory_", None), ReplayMemory):
             self.memory = self.stacked.memory_ = MemoryStack([e.memory_ for e in estimators])
         for each, common in self._states():
-            for name in [name for name, v in vars(each[0]).items() if _is_vector(v, self.theta[0].shape)]:
+            for name, _ in vectors_of(each[0], self.theta[0].shape):
                 matrix = torch.stack([getattr(own, name) for own in each])
                 setattr(common, name, matrix)
                 for own, row in zip(each, matrix, strict=True):
@@ -220,10 +218,9 @@ class _Stack:
     def _hand_back(self) -> None:
         """Give each seed tensors of its own again."""
         for each, common in self._states():
-            for name, value in vars(common).items():
-                if _is_vector(value, self.theta.shape):
-                    for own, row in zip(each, value, strict=True):
-                        setattr(own, name, row.clone())
+            for name, matrix in vectors_of(common, self.theta.shape):
+                for own, row in zip(each, matrix, strict=True):
+                    setattr(own, name, row.clone())
         for net in self.nets:
             net.module_.eval()
             net.flatten()  # nobody keeps the others' weights alive
@@ -317,7 +314,7 @@ class _Stack:
     def _bring_vectors(self, seeds: Iterable[int]) -> None:
         """Give seeds their rows of the matrices, which hooks may have replaced."""
         for each, common in self._states():
-            for name, matrix in self._matrices(common):
+            for name, matrix in vectors_of(common, self.theta.shape):
                 for k in seeds:
                     setattr(each[k], name, matrix[k])
 
@@ -330,14 +327,11 @@ class _Stack:
         if self.follows:
             estimator.after_step(call, self.vectors[k][0], batch)
         for each, common in self._states():
-            for name, matrix in self._matrices(common):
+            for name, matrix in vectors_of(common, self.theta.shape):
                 value = getattr(each[k], name)
                 if value.data_ptr() != matrix[k].data_ptr():
                     matrix[k].copy_(value)
         return loss
-
-    def _matrices(self, common: Any) -> Iterator[tuple[str, torch.Tensor]]:
-        return ((name, value) for name, value in vars(common).items() if _is_vector(value, self.theta.shape))
 
     def _move_all(self, batch: Rows) -> tuple[torch.Tensor, torch.Tensor | None]:
         return self._move(self.stacked, self.stacked_call, self.passes, (self.theta, self.gradient), batch)
