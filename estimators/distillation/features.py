@@ -4,17 +4,13 @@ from typing import Any
 
 import torch
 from skorch import NeuralNet
-from torch import nn
 
-from ..engine.call import Call
-from ..engine.modules import frozen_copy
-from ..engine.passes import Passes
-from ..engine.rows import Rows
+from ..base import ContinualClassifier
 from ..parameters import at_least
-from ..strategy import NetworkClassifier
+from .teacher import FeatureTeacher
 
 
-class FeatureDistillationClassifier(NetworkClassifier):
+class FeatureDistillationClassifier(FeatureTeacher, ContinualClassifier):
     r"""Feature distillation: the features of the new rows stay where the old network had them.
 
     :math:`L + \frac{\lambda}{2} \|h(x; \theta^*) - h(x; \theta)\|_2^2`, a sum over features and a mean over rows. The
@@ -58,13 +54,9 @@ class FeatureDistillationClassifier(NetworkClassifier):
     'nothing'
     """
 
-    family = "distillation"
     source = "Romero et al. 2015 (FitNets); Jung et al. 2016 (LFL)"
     pure_steps = True
-    carries = {"teacher_": "teacher"}
     parameter_constraints = {"strength": [at_least(0)]}
-
-    teacher_: nn.Module
 
     def __init__(
         self,
@@ -74,22 +66,12 @@ class FeatureDistillationClassifier(NetworkClassifier):
         active_outputs: str = "auto",
         random_state: Any = None,
     ) -> None:
-        super().__init__(net, active_outputs=active_outputs, random_state=random_state)
+        self.net = net
         self.strength = strength
+        self.active_outputs = active_outputs
+        self.random_state = random_state
 
-    def consolidate(self) -> None:
-        """The network as it is becomes the teacher."""
-        self.teacher_ = frozen_copy(self.net_.module_)
-
-    def before_training(self, call: Call) -> None:
-        """The teacher's features of the new rows are computed once."""
-        if hasattr(self, "teacher_"):
-            call.rows.taught = self.network_features(call.rows.x, self.teacher_)
-
-    def loss(self, call: Call, forward: Passes, batch: Rows) -> torch.Tensor:
-        """L + ½ λ ‖h(x; θ*) − h(x; θ)‖², a mean over rows."""
-        if "taught" not in batch.names():  # no teacher yet
-            return super().loss(call, forward, batch)
-        features, outputs = forward.features_and_outputs(batch.x)
-        distance: torch.Tensor = (batch.taught - features).square().sum(-1).mean(-1)
-        return call.objective.loss(outputs, batch.y) + self.strength / 2 * distance
+    def feature_loss(self, features: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
+        """½ λ ‖h(x; θ*) − h(x; θ)‖², a mean over rows."""
+        distance: torch.Tensor = (taught - features).square().sum(-1).mean(-1)
+        return self.strength / 2 * distance

@@ -4,21 +4,17 @@ from typing import Any
 
 import torch
 from skorch import NeuralNet
-from torch import nn
 from torch.nn import functional as F
 
-from ..engine.call import Call
-from ..engine.modules import frozen_copy
-from ..engine.passes import Passes
-from ..engine.rows import Rows
+from ..base import ContinualClassifier
 from ..parameters import at_least
-from ..strategy import NetworkClassifier
+from .teacher import FeatureTeacher
 
 # Squared distances below this share of their mean are rounding: such rows coincide, and have no direction.
 _COINCIDE = 1e-6
 
 
-class RelationDistillationClassifier(NetworkClassifier):
+class RelationDistillationClassifier(FeatureTeacher, ContinualClassifier):
     r"""Relational distillation: rows keep the distances and angles that the old network saw between them.
 
     :math:`L + \lambda_D L_D + \lambda_A L_A`, over the pairs and triples of a batch's rows. With the features h, which
@@ -70,12 +66,8 @@ class RelationDistillationClassifier(NetworkClassifier):
     'nothing'
     """
 
-    family = "distillation"
     source = "Park et al. 2019 (RKD)"
-    carries = {"teacher_": "teacher"}
     parameter_constraints = {"distance_weight": [at_least(0)], "angle_weight": [at_least(0)]}
-
-    teacher_: nn.Module
 
     def __init__(
         self,
@@ -86,33 +78,14 @@ class RelationDistillationClassifier(NetworkClassifier):
         active_outputs: str = "auto",
         random_state: Any = None,
     ) -> None:
-        super().__init__(net, active_outputs=active_outputs, random_state=random_state)
+        self.net = net
         self.distance_weight = distance_weight
         self.angle_weight = angle_weight
+        self.active_outputs = active_outputs
+        self.random_state = random_state
 
-    def consolidate(self) -> None:
-        """The network as it is becomes the teacher."""
-        self.teacher_ = frozen_copy(self.net_.module_)
-
-    def before_training(self, call: Call) -> None:
-        """The teacher's features of the new rows are computed once."""
-        if hasattr(self, "teacher_"):
-            call.rows.taught = self.network_features(call.rows.x, self.teacher_)
-
-    def loss(self, call: Call, forward: Passes, batch: Rows) -> torch.Tensor:
-        """L + λ_D L_D + λ_A L_A: the distances between two rows, and the angles among three."""
-        if "taught" not in batch.names():  # no teacher yet
-            return super().loss(call, forward, batch)
-        features, outputs = forward.features_and_outputs(batch.x)
-        return call.objective.loss(outputs, batch.y) + self.relation_loss(features, batch.taught)
-
-    def relation_loss(self, features: torch.Tensor, taught: torch.Tensor) -> torch.Tensor | float:
-        """λ_D L_D + λ_A L_A, of the features of the student and of the teacher.
-
-        Parameters
-        ----------
-        features, taught : torch.Tensor of shape (n_rows, n_features)
-        """
+    def feature_loss(self, features: torch.Tensor, taught: torch.Tensor) -> torch.Tensor | float:
+        """λ_D L_D + λ_A L_A: the distances between two rows, and the angles among three."""
         n = len(features)
         student, teacher = products_and_distances(features), products_and_distances(taught)
         loss: torch.Tensor | float = 0.0

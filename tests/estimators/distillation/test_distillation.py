@@ -152,7 +152,7 @@ def test_relations_equal_a_loop_over_pairs_and_triples(n_rows, n_features, noise
     by_distance, by_angle = relation_losses(student, teacher)
     for weights in [(1.0, 0.0), (0.0, 1.0), (2.5, 0.7)]:
         clf = RelationDistillationClassifier(distance_weight=weights[0], angle_weight=weights[1])
-        loss = clf.relation_loss(torch.as_tensor(student), torch.as_tensor(teacher))
+        loss = clf.feature_loss(torch.as_tensor(student), torch.as_tensor(teacher))
         assert float(loss) == pytest.approx(weights[0] * by_distance + weights[1] * by_angle, rel=1e-9)
     assert by_distance > 0.01 and by_angle > 0.01
 
@@ -163,8 +163,8 @@ def test_relations_ignore_where_features_lie_how_they_are_turned_and_scaled():
     turn = np.linalg.qr(rng.normal(size=(6, 6)))[0]
     clf = RelationDistillationClassifier()
     moved, other = 7 * h @ turn + rng.normal(size=6), rng.normal(size=(12, 6))
-    assert float(clf.relation_loss(torch.as_tensor(moved), torch.as_tensor(h))) < 1e-20
-    assert float(clf.relation_loss(torch.as_tensor(other), torch.as_tensor(h))) > 1
+    assert float(clf.feature_loss(torch.as_tensor(moved), torch.as_tensor(h))) < 1e-20
+    assert float(clf.feature_loss(torch.as_tensor(other), torch.as_tensor(h))) > 1
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_relations_ignore_where_features_lie_how_they_are_turned_and_scaled():
 )
 def test_relations_of_rows_that_coincide_have_a_finite_gradient(h):
     student = (h.clone() * 2).requires_grad_()
-    loss = RelationDistillationClassifier().relation_loss(student, h + torch.tensor([0.0, 1.0, 2.0]))
+    loss = RelationDistillationClassifier().feature_loss(student, h + torch.tensor([0.0, 1.0, 2.0]))
     assert torch.isfinite(loss) and torch.isfinite(torch.autograd.grad(loss, student)[0]).all()
     assert loss.item() == pytest.approx(0, abs=1e-5)
 
@@ -219,7 +219,7 @@ def test_relations_hold_better_with_weight():
         with torch.no_grad():
             student, teacher = clf.net_.module_.hidden(x), taught(clf, x)
         measure = RelationDistillationClassifier(distance_weight=1, angle_weight=2)
-        losses.append(float(measure.relation_loss(student, teacher)))
+        losses.append(float(measure.feature_loss(student, teacher)))
     assert losses == sorted(losses, reverse=True) and losses[-1] < losses[0] / 3
 
 
