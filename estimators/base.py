@@ -22,7 +22,7 @@ from .engine.equality import same
 from .engine.modules import bytes_of, is_finite
 from .engine.pickling import packed
 from .inputs import as_task, check_magnitude, explained
-from .parameters import check_parameters
+from .parameters import check_parameters, declared
 
 
 class ContinualEstimator(BaseEstimator):
@@ -109,8 +109,8 @@ class ContinualEstimator(BaseEstimator):
 
     def carried(self) -> Iterator[tuple[str, Any]]:
         """What is carried from one call to the next: pairs of a kind, as in :meth:`memory_usage`, and an object."""
-        for cls in reversed(type(self).__mro__):
-            for name, kind in cls.__dict__.get("carries", {}).items():
+        for own in declared(type(self), "carries"):
+            for name, kind in own.items():
                 yield kind, getattr(self, name, None)
 
     # --- one call = one transaction ------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ class ContinualEstimator(BaseEstimator):
         )
 
     def _fixed_parameters(self) -> dict[str, Any]:
-        names = {name for cls in type(self).__mro__ for name in cls.__dict__.get("fixed_parameters", ())}
+        names = set().union(*declared(type(self), "fixed_parameters"))
         return {name: value for name, value in self.get_params(deep=False).items() if name in names}
 
     def _check_fixed_parameters(self) -> None:

@@ -30,6 +30,11 @@ def one_of(*options: str) -> StrOptions:
     return StrOptions(set(options))
 
 
+def declared(cls: type, name: str) -> list[Any]:
+    """What a class and its bases declare under a name, bases first; each adds to what its bases say."""
+    return [vars(base)[name] for base in reversed(cls.__mro__) if name in vars(base)]
+
+
 def check_parameters(estimator: BaseEstimator) -> None:
     """Raise ``InvalidParameterError`` (a ValueError) if a parameter breaks the constraints that its class declares.
 
@@ -39,15 +44,13 @@ def check_parameters(estimator: BaseEstimator) -> None:
         Its class and their bases have ``parameter_constraints``: for a parameter's name a list of what it may be, as
         :func:`at_least`, :func:`between` and :func:`one_of` make them, or types, None, "boolean", "random_state".
     """
-    constraints: dict[str, list[Any]] = {
-        name: allowed
-        for cls in reversed(type(estimator).__mro__)
-        for name, allowed in cls.__dict__.get("parameter_constraints", {}).items()
-    }
+    constraints: dict[str, list[Any]] = {}
+    for own in declared(type(estimator), "parameter_constraints"):
+        constraints |= own
     values = estimator.get_params(deep=False)
     validate_parameter_constraints(
         {name: constraints[name] for name in values if name in constraints}, values, type(estimator).__name__
     )
 
 
-__all__ = ["Integral", "Real", "above", "at_least", "between", "check_parameters", "one_of"]
+__all__ = ["Integral", "Real", "above", "at_least", "between", "check_parameters", "declared", "one_of"]

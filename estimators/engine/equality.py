@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 from typing import Any
 
@@ -46,12 +45,6 @@ def same(a: Any, b: Any) -> bool:
         equal = a == b
         if isinstance(equal, bool) and equal:
             return True
-        return _pickled(a) == _pickled(b)
+        return pickle.dumps(a) == pickle.dumps(b)
     except Exception:  # what can neither be compared nor pickled may differ
         return False
-
-
-def _pickled(value: Any) -> bytes:
-    file = io.BytesIO()
-    pickle.Pickler(file).dump(value)
-    return file.getvalue()

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from .modules import tensor_bytes
 from .rows import Rows, stacked
 
 Ints: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
@@ -197,7 +196,7 @@ class ReplayMemory:
 
     def nbytes(self) -> int:
         """Bytes of what is stored."""
-        return tensor_bytes(*self.rows.tensors()) + self.keys.nbytes + self.pools.nbytes
+        return self.rows.nbytes() + self.keys.nbytes + self.pools.nbytes
 
     def is_finite(self) -> bool:
         """Whether no row has an infinite number."""

@@ -289,9 +289,9 @@ class Features(nn.Module):
         return features_and_outputs(self.module, x)[0]
 
 
-def tensor_bytes(*tensors: torch.Tensor | None) -> int:
-    """Bytes of tensors' elements; None counts nothing."""
-    return sum(t.numel() * t.element_size() for t in tensors if t is not None)
+def tensor_bytes(*tensors: torch.Tensor) -> int:
+    """Bytes of tensors' elements."""
+    return sum(t.numel() * t.element_size() for t in tensors)
 
 
 def bytes_of(thing: Any) -> int:

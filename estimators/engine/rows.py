@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .modules import tensor_bytes
+
 
 class Rows:
     """Tensors that have the same number of rows, each under its name: ``rows.x``, ``rows.y``, what a method adds.
@@ -66,7 +68,7 @@ class Rows:
 
     def nbytes(self) -> int:
         """Bytes of all tensors."""
-        return sum(t.numel() * t.element_size() for t in self.tensors())
+        return tensor_bytes(*self.tensors())
 
     def is_finite(self) -> bool:
         """Whether no tensor has an infinite number; NaN stands where nothing was stored."""
