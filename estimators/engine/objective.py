@@ -79,7 +79,21 @@ class _Alike(NamedTuple):
     y: torch.Tensor
 
 
-class Classification:
+class _OfCriterion:
+    """What the net's criterion says, of one network or of stacked ones."""
+
+    def __init__(self, criterion: nn.Module) -> None:
+        self.criterion: Criterion = criterion
+        self.module = criterion
+
+    def stacked(self) -> Self:
+        """The same for stacked networks: a loss for each."""
+        twin = copy.copy(self)
+        twin.criterion = stacked_criterion(self.module)
+        return twin
+
+
+class Classification(_OfCriterion):
     """Loss over the active outputs.
 
     Parameters
@@ -94,8 +108,7 @@ class Classification:
     """
 
     def __init__(self, criterion: nn.Module, group: int = 0, inactive: torch.Tensor | None = None) -> None:
-        self.criterion: Criterion = criterion
-        self.module = criterion
+        super().__init__(criterion)
         self.group = group
         self.inactive = inactive
 
@@ -211,12 +224,6 @@ class Classification:
         """Which outputs are not active for the rows of this call, a mask; None: all are."""
         return None if self.inactive is None else self.inactive[self.group]
 
-    def stacked(self) -> Self:
-        """The same for stacked networks: a loss for each."""
-        twin = copy.copy(self)
-        twin.criterion = stacked_criterion(self.module)
-        return twin
-
 
 def _sees_label_only(criterion: nn.Module) -> bool:
     """Whether a criterion sees no more of a row than the probability of its label."""
@@ -307,7 +314,7 @@ def criterion_for_outputs(criterion: nn.Module, classes: NDArray[Any], places: N
     return of_classes(criterion, torch.as_tensor(places))
 
 
-class Regression:
+class Regression(_OfCriterion):
     """The net's criterion of outputs and targets.
 
     Where a method needs a likelihood, it is that of a Gaussian around the outputs with unit variance.
@@ -317,10 +324,6 @@ class Regression:
     criterion : torch.nn.Module
         The net's.
     """
-
-    def __init__(self, criterion: nn.Module) -> None:
-        self.criterion: Criterion = criterion
-        self.module = criterion
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self)
@@ -359,12 +362,6 @@ class Regression:
     def inactive_outputs(self) -> None:
         """None: all are active."""
         return None
-
-    def stacked(self) -> Self:
-        """The same for stacked networks: a loss for each."""
-        twin = copy.copy(self)
-        twin.criterion = stacked_criterion(self.module)
-        return twin
 
 
 def _row_by_row(objective: Objective, *rows: torch.Tensor) -> torch.Tensor:
