@@ -33,6 +33,7 @@ from forgetless.estimators import (
     ContinualRegressionNet,
     partial_fit_together,
 )
+from forgetless.estimators.parameters import declared
 from helpers.tape import tape_for_cuda
 
 DIGITS = load_digits()
@@ -674,11 +675,9 @@ NET_ALTERNATIVES = {
 def alternatives(subject):
     """Another value for each parameter."""
     estimator = subject.brief()
-    constraints = {
-        name: allowed
-        for cls in reversed(subject.cls.__mro__)
-        for name, allowed in cls.__dict__.get("parameter_constraints", {}).items()
-    }
+    constraints = {}
+    for own in declared(subject.cls, "parameter_constraints"):
+        constraints |= own
     for name, value in estimator.get_params(deep=False).items():
         if name == "net":
             yield from NET_ALTERNATIVES.items()
