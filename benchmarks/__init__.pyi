@@ -1,6 +1,5 @@
 from .results import Results as Results
-from .runs.runner import Interrupted as Interrupted
-from .runs.runner import WorkerDied as WorkerDied
+from .runs.cell import Interrupted as Interrupted
 from .runs.runner import run_benchmark as run_benchmark
 from .runs.specs import StrategySpec as StrategySpec
 from .runs.specs import StreamSpec as StreamSpec

@@ -128,6 +128,7 @@ def run(
     stack_seeds: Annotated[
         bool, typer.Option("--stack-seeds", help="Train all seeds of a strategy as one network where it allows that.")
     ] = False,
+    time_limit: Annotated[float, typer.Option(min=1, max=1e6, help="Seconds that a cell may take.")] = 86_400,
 ) -> None:
     """Run a suite: every strategy learns every stream with every seed; then report.
 
@@ -135,7 +136,7 @@ def run(
     command, also where the store has more.
     """
     with _exit_on(BAD_INPUT, ValueError, OSError):
-        from .runs.runner import WorkerDied, plan_cells, run_cells
+        from .runs.runner import plan_cells, run_cells
         from .runs.suites import load_suite
         from .store import Store, StoreError
 
@@ -151,8 +152,8 @@ def run(
             stack_seeds=stack_seeds,
         )
         kept = Store(store)
-    with kept, _exit_on(FAILED, WorkerDied, StoreError):
-        results = run_cells(cells, kept, n_jobs=n_jobs, progress=True)
+    with kept, _exit_on(FAILED, StoreError):
+        results = run_cells(cells, kept, n_jobs=n_jobs, progress=True, time_limit=time_limit)
     with _exit_on(FAILED, OSError):
         from ..reports import leaderboard, to_terminal
 
@@ -230,7 +231,7 @@ def verify(
             print(to_list(chosen))
             return
         from .replication.ledger import outcomes, plan
-        from .runs.runner import WorkerDied, run_cells
+        from .runs.runner import run_cells
         from .store import Store, StoreError
 
         if n_jobs == 0:
@@ -240,7 +241,7 @@ def verify(
         home = None if data_home is None else str(data_home)
         cells = plan(chosen, seeds, home)
         kept = Store(store)
-    with kept, _exit_on(FAILED, WorkerDied, StoreError):
+    with kept, _exit_on(FAILED, StoreError):
         run_cells(cells, kept, n_jobs=n_jobs, progress=True)
         found = outcomes(claims.values(), kept, home)
     with _exit_on(FAILED, OSError):

@@ -14,7 +14,9 @@ import os
 import pickle
 import platform
 import re
+import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -22,8 +24,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 from sklearn.base import clone
+from sklearn.metrics import accuracy_score
+from sklearn.utils import check_consistent_length, column_or_1d
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from ...datasets.streams import Stream
@@ -35,6 +40,8 @@ from .specs import StreamSpec
 PROTOCOL = 1
 
 StreamSource = Stream | StreamSpec | Callable[[int], Stream]
+
+LONGEST_MESSAGE = 1000
 
 # Test sets are concatenated up to this size, so that one call to predict answers for many experiences.
 BLOCK_BYTES = 2**29
@@ -111,35 +118,72 @@ def open_stream(source: StreamSource, seed: int) -> Stream:
     return stream
 
 
-def run_stacked(cells: Sequence[Cell]) -> list[Facts]:
+class Interrupted(KeyboardInterrupt):
+    """The user stopped a benchmark; the message says how to go on."""
+
+
+class TimeLimit(BaseException):  # what runs may catch every Exception
+    """A cell took longer than it may."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"it ran longer than {seconds:g} seconds, the time limit.")
+
+
+def run_stacked(cells: Sequence[Cell], time_limit: float = math.inf) -> list[Facts]:
     """Run cells that differ in their seeds only, as one stack; with one thread, so that scores are reproducible.
 
     Parameters
     ----------
     cells : sequence of Cell
         One, or several whose estimators can be stacked into one network.
+    time_limit : float, default=inf
+        Seconds that each may take.
 
     Returns
     -------
     list of Facts
-        An exception in the strategy or its data becomes a run with status ``"failed"`` and a one-line error. The
-        seconds of a stack are shared equally.
+        Whatever the strategy or its data raise, an exit or a KeyboardInterrupt of their own included, becomes a run
+        with status ``"failed"`` and a one-line error. The seconds of a stack are shared equally.
+
+    Raises
+    ------
+    Interrupted
+        If the user wants to stop.
     """
     runs = [_Run(cell) for cell in cells]
     try:
         # Hundreds of cells would say the same hundreds of times, across the line of progress.
-        with _one_thread(), warnings.catch_warnings(action="ignore"):
+        with _limited(len(cells) * time_limit), _one_thread(), warnings.catch_warnings(action="ignore"):
             for run in runs:
                 run.open()
             for k in range(max(len(run.stream) for run in runs)):
                 _learn([run for run in runs if k < len(run.stream)], k)
             for run in runs:
                 run.close()
-    except Exception as error:
+    except Interrupted:
+        raise
+    except BaseException as error:
         if len(runs) > 1:  # find out whose error it is
-            return [facts for cell in cells for facts in run_stacked([cell])]
+            return [facts for cell in cells for facts in run_stacked([cell], time_limit)]
         runs[0].fail(error)
     return [run.facts(len(runs)) for run in runs]
+
+
+def failed(cell: Cell, error: BaseException) -> Facts:
+    """Return the facts of a cell that nothing else is known of than its error.
+
+    Parameters
+    ----------
+    cell : Cell
+    error : BaseException
+
+    Returns
+    -------
+    Facts
+    """
+    run = _Run(cell)
+    run.fail(error)
+    return run.facts(1)
 
 
 class _Run:
@@ -191,7 +235,7 @@ class _Run:
         """Return the arguments of ``partial_fit`` in experience `k`."""
         experience = self.stream[k]
         task = {"task_id": experience.task_id} if self.knows_tasks and experience.task_id is not None else {}
-        return {"X": experience.X_train, "y": experience.y_train, **self.announced, **task}
+        return {"X": _read_only(experience.X_train), "y": _read_only(experience.y_train), **self.announced, **task}
 
     def learned(self, k: int, n_train: int, seconds: float, peak: float) -> None:
         """Note what experience `k` cost, and test on every experience."""
@@ -217,9 +261,9 @@ class _Run:
         """Note what is known at the end."""
         self.run["n_parameters"] = _n_parameters(self.estimator)
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """Keep the error, and nothing else."""
-        self.run |= {"status": "failed", "error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+        self.run |= {"status": "failed", "error": _sentence(error)}
         self.experiences, self.scores = [], []
 
     def facts(self, n_stacked: int) -> Facts:
@@ -271,6 +315,29 @@ def _prepare(estimator: Any, seed: int, device: str) -> Any:
 
 
 @contextlib.contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """Raise :class:`TimeLimit` when time is over; signals are heard in the main thread, and where there are any."""
+    if (
+        math.isinf(seconds)
+        or not hasattr(signal, "setitimer")
+        or threading.current_thread() is not threading.main_thread()
+    ):
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise TimeLimit(seconds)
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
     torch = sys.modules.get("torch")  # loaded by now if the strategy needs it
     n_threads = torch.get_num_threads() if torch else 1
@@ -291,18 +358,35 @@ def _untrained(estimator: Any, stream: Stream) -> Any:
     """Return an untrained model that can answer, or None; a clone, for a network built here knows all classes."""
     if not hasattr(estimator, "initialize"):
         return None
-    return clone(estimator).initialize(stream.test_set(0)[0], stream.classes)
+    return clone(estimator).initialize(_read_only(stream.test_set(0)[0]), stream.classes)
+
+
+def _sentence(error: BaseException) -> str:
+    """What an exception says, on one line that can be stored and printed."""
+    try:
+        said = str(error)
+    except BaseException:
+        said = "(its message cannot be read)"
+    line = f"{type(error).__name__}: {' '.join(said[:LONGEST_MESSAGE].split())}".removesuffix(": ")
+    more = "..." if len(said) > LONGEST_MESSAGE else ""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line) + more
 
 
 def _takes(estimator: Any, method: str, parameter: str) -> bool:
     return parameter in inspect.signature(getattr(_learner(estimator), method)).parameters
 
 
+def _read_only(array: np.ndarray) -> np.ndarray:
+    """Protect data that others are tested on, too."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 def _memory_usage(estimator: Any) -> dict[str, int]:
     if not hasattr(estimator, "memory_usage"):
-        return {"weights": len(pickle.dumps(estimator))}
-    carried: dict[str, int] = estimator.memory_usage()
-    return carried
+        return {"weights": len(cloudpickle.dumps(estimator, protocol=pickle.DEFAULT_PROTOCOL))}  # also of a script
+    return {str(kind): int(n_bytes) for kind, n_bytes in estimator.memory_usage().items()}
 
 
 def _n_parameters(estimator: Any) -> float:
@@ -350,7 +434,9 @@ class _Tests:
             clock = _now(self.device)
             answers = model.predict(block.X, **task)
             seconds += _now(self.device) - clock
-            scores |= {j: float(np.mean(answers[rows] == block.y[rows])) for j, rows in block.rows.items()}
+            answers = column_or_1d(answers)
+            check_consistent_length(block.y, answers)
+            scores |= {j: float(accuracy_score(block.y[rows], answers[rows])) for j, rows in block.rows.items()}
         return [{"trained_on": trained_on, "tested_on": j, "score": score} for j, score in scores.items()], seconds
 
     def _blocks(self) -> Iterator[_Block]:
@@ -363,7 +449,7 @@ class _Tests:
                 first = j + 1 - len(waiting)
                 rows = {first + k: slice(start, end) for k, (start, end) in enumerate(itertools.pairwise([0, *ends]))}
                 X, y = (np.concatenate(arrays) for arrays in zip(*waiting, strict=True))
-                yield _Block(X, y, rows)
+                yield _Block(_read_only(X), y, rows)
                 waiting = []
 
 

@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import itertools
-import multiprocessing
 import os
-import signal
 import sys
-import threading
-import time
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from ...datasets.streams import Stream
-from ..results import Facts, Results
+from ..results import Results
 from ..store import Store
-from .cell import Cell, StreamSource, open_stream, run_stacked
+from .cell import Cell, Interrupted, StreamSource, open_stream
 from .identity import describe_stream
 from .specs import StrategySpec
+from .workers import finished, stop_on_ctrl_c
 
-
-class Interrupted(KeyboardInterrupt):
-    """The user stopped a benchmark; the message says how to go on."""
-
-
-class WorkerDied(RuntimeError):
-    """A process that ran cells was killed from outside."""
+TIME_LIMIT = 86_400.0
 
 
 def run_benchmark(
@@ -44,6 +30,7 @@ def run_benchmark(
     device: str = "cpu",
     store: Store | str | os.PathLike[str] | None = None,
     stack_seeds: bool = False,
+    time_limit: float = TIME_LIMIT,
     progress: bool = True,
 ) -> Results:
     """Let every strategy learn every stream with every seed, and measure accuracy, time and memory.
@@ -71,13 +58,17 @@ def run_benchmark(
         Train all seeds of a strategy on a stream as one stacked network, where the strategy allows it: several small
         networks cost little more than one. Scores are those of seeds trained one by one up to rounding, so the cells
         are others; seconds are a seed's share.
+    time_limit : float, default=86400
+        Seconds that a cell may take, at most 1,000,000; after that it has failed. With ``n_jobs=1`` cells run in this
+        process, where code that never comes back to Python cannot be stopped.
     progress : bool, default=True
         Show progress and the time left on the standard error stream.
 
     Returns
     -------
     Results
-        Of the cells asked for, also where the store has more.
+        Of the cells asked for, also where the store has more. Whatever goes wrong within a cell is its ``error``;
+        where its process was killed, it has had a second try.
 
     Raises
     ------
@@ -87,8 +78,6 @@ def run_benchmark(
         If data are missing, or the store cannot be used.
     Interrupted
         On Ctrl-C; finished cells are in the store.
-    WorkerDied
-        If a worker process was killed; finished cells are in the store.
 
     Examples
     --------
@@ -103,11 +92,13 @@ def run_benchmark(
     """
     if n_jobs == 0:
         raise ValueError("n_jobs is 0; give how many cells may run in parallel, or -1 for one per core.")
+    if not 0 < time_limit <= 1e6:
+        raise ValueError(f"time_limit is {time_limit}; give the seconds that a cell may take, at most 1,000,000.")
     cells = plan_cells(strategies, streams, seeds=seeds, device=device, stack_seeds=stack_seeds)
     with contextlib.ExitStack() as stack:
         if not isinstance(store, Store):
             store = stack.enter_context(Store(":memory:" if store is None else store))
-        return run_cells(cells, store, n_jobs=n_jobs, progress=progress)
+        return run_cells(cells, store, n_jobs=n_jobs, progress=progress, time_limit=time_limit)
 
 
 # --- planning ----------------------------------------------------------------------------------------------------
@@ -208,14 +199,16 @@ def _device(device: str, needed: bool) -> str:
 # --- running -----------------------------------------------------------------------------------------------------
 
 
-def run_cells(cells: Sequence[Cell], store: Store, *, n_jobs: int, progress: bool) -> Results:
+def run_cells(
+    cells: Sequence[Cell], store: Store, *, n_jobs: int, progress: bool, time_limit: float = TIME_LIMIT
+) -> Results:
     """Run the cells that the store lacks and return the results of all.
 
     Parameters
     ----------
     cells : sequence of Cell
     store : Store
-    n_jobs, progress
+    n_jobs, progress, time_limit
         As in :func:`run_benchmark`.
 
     Returns
@@ -226,8 +219,6 @@ def run_cells(cells: Sequence[Cell], store: Store, *, n_jobs: int, progress: boo
     ------
     Interrupted
         On Ctrl-C.
-    WorkerDied
-        If a worker process was killed.
     StoreError
         If the store cannot be written.
     """
@@ -238,18 +229,16 @@ def run_cells(cells: Sequence[Cell], store: Store, *, n_jobs: int, progress: boo
     n_failed = 0
     bar = tqdm(total=len(cells), initial=len(done), unit="cell", dynamic_ncols=True, disable=not progress)
     try:
-        with bar, _running(waiting, n_jobs) as finished:
-            for facts in finished:
+        with bar, stop_on_ctrl_c() as asked, finished(waiting, n_jobs, time_limit) as found:
+            for facts in found:
+                if asked.is_set():  # perhaps this cell learned less than it should
+                    raise Interrupted
                 store.write(facts)
                 n_failed += facts.run["status"] == "failed"
                 bar.set_postfix(failed=n_failed, refresh=False)
                 bar.update()
     except KeyboardInterrupt:
         raise Interrupted(f"Stopped. {_kept(store, cells)}") from None
-    except BrokenProcessPool:
-        raise WorkerDied(
-            f"A worker process was killed, perhaps because memory ran out (fewer jobs need less). {_kept(store, cells)}"
-        ) from None
     return store.results([cell.key for cell in cells])
 
 
@@ -258,44 +247,3 @@ def _kept(store: Store, cells: Sequence[Cell]) -> str:
         return "Nothing was kept; name a store to be able to go on after a stop."
     n_stored = len(store.finished({cell.key: (cell.strategy, cell.stream) for cell in cells}))
     return f"{n_stored} of {len(cells)} cells are kept in {store.name}; do the same again to run only the rest."
-
-
-@contextlib.contextmanager
-def _running(cells: Sequence[Cell], n_jobs: int) -> Iterator[Iterator[Facts]]:
-    """Give facts as cells finish; on the way out, stop what still runs."""
-    # A batch would hold finished cells back until its last one, and a kill would lose them.
-    parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
-    groups = parallel(delayed(_job)(group, os.getpid()) for group in _groups(cells))
-    try:
-        yield itertools.chain.from_iterable(groups)
-    finally:
-        with warnings.catch_warnings(action="ignore"):  # joblib's advice for those who leave early
-            groups.close()
-
-
-def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:
-    """Divide cells into jobs: one for each cell, but one for all stacked seeds."""
-    groups: dict[tuple[str, ...], list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault((cell.strategy, cell.stream) if cell.stacked else (cell.key,), []).append(cell)
-    return list(groups.values())
-
-
-def _job(cells: Sequence[Cell], runner: int) -> list[Facts]:
-    parent = multiprocessing.parent_process()
-    if parent is not None and parent.pid == runner:
-        _tie_to(runner)
-    return run_stacked(cells)
-
-
-@functools.cache
-def _tie_to(parent: int) -> None:
-    """Let this worker leave Ctrl-C to the runner, and outlive it by no more than a second."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        signal.raise_signal(signal.SIGKILL)  # an exception would end only this thread
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=watch, daemon=True).start()

@@ -1,4 +1,7 @@
-"""Pickles that load on any machine: tensors travel as arrays, and come back to their device where there is one."""
+"""Pickles that load on any machine: tensors travel as arrays, and come back to their device where there is one.
+
+What a script or a notebook defines travels with what uses it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import io
 import pickle
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import torch
 
@@ -27,10 +31,10 @@ def packed(thing: Any) -> bytes:
     return file.getvalue()
 
 
-class _Pickler(pickle.Pickler):
+class _Pickler(cloudpickle.Pickler):
     def reducer_override(self, thing: Any) -> Any:
         if type(thing) is not torch.Tensor or thing.layout != torch.strided or thing.is_quantized:
-            return NotImplemented
+            return super().reducer_override(thing)
         # Bytes, since NumPy has not all of torch's types.
         array = thing.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
         return unpacked, (array, thing.dtype, tuple(thing.shape), str(thing.device), thing.requires_grad)

@@ -1,4 +1,4 @@
-"""The runner: which cells there are, what is run again and what not, and how a run is stopped."""
+"""The runner: which cells there are, what is run again and what not."""
 
 import json
 
@@ -12,14 +12,12 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from forgetless.benchmarks import Interrupted, Store, StrategySpec, StreamSpec
+from forgetless.benchmarks import Store, StrategySpec, StreamSpec
 from forgetless.datasets import load_iris, permuted_stream
 from forgetless.estimators import (
     NaiveClassifier,
     ReplayClassifier,
 )
-
-# --- which cells -------------------------------------------------------------------------------------------------
 
 
 def test_a_failing_cell_is_recorded_and_the_rest_goes_on(tmp_path, log):
@@ -146,32 +144,3 @@ def test_gpu():
     assert results.runs["error"].tolist() == [None, None]
     assert results.runs["device"].tolist() == ["cuda", "cpu"]
     assert (results.experiences["peak_memory_bytes"].iloc[:3] > 0).all()
-
-
-# --- stopping ----------------------------------------------------------------------------------------------------
-
-
-def test_interrupt_keeps_what_is_done_and_says_how_to_go_on(tmp_path, log, monkeypatch):
-    calls = iter(range(100))
-
-    def stop_at_the_fifth(self, X, y, classes=None):
-        self.classes_ = classes
-        if next(calls) == 4:
-            raise KeyboardInterrupt
-        return self
-
-    monkeypatch.setattr(Spy, "partial_fit", stop_at_the_fifth)
-    with pytest.raises(Interrupted, match=r"1 of 3 cells are kept in .*a\.db; do the same again"):
-        run({"Spy": Spy()}, [iris()], seeds=3, store=tmp_path / "a.db")
-    results = run({"Spy": Spy()}, [iris()], seeds=3, store=tmp_path / "a.db")
-    assert results.runs["status"].tolist() == ["ok"] * 3
-    assert next(calls) == 5 + 6  # three fits in each of the two cells that were missing
-
-
-def test_interrupt_without_a_store_says_so(log, monkeypatch):
-    def stop(self, X, y, classes=None):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Spy, "partial_fit", stop)
-    with pytest.raises(Interrupted, match="Nothing was kept"):
-        run({"Spy": Spy()}, [iris()])
