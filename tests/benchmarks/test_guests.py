@@ -1,4 +1,4 @@
-"""Guests in a cell: their answers are checked, their data protected, and whatever they raise is an error of the cell."""
+"""Guests in a cell: their answers are checked, their data protected, and what they raise is an error of the cell."""
 
 import pytest
 from helpers import guests
