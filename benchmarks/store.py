@@ -27,7 +27,7 @@ SCHEMA_VERSION = 2
 _BATCH = 500  # databases limit the number of values in a statement
 _TIMEOUT = 600  # seconds to wait for another process
 _LOCK = 0x666F726765746C65  # of those who write, in PostgreSQL
-_SECRET = ("pass", "pwd", "secret", "token")
+_SECRET = ("pass", "pwd", "secret", "token", "key")
 
 _SQL_TYPES = {str: sa.Text, object: sa.Text, int: sa.BigInteger, float: sa.Double, bool: sa.Boolean}
 _metadata = sa.MetaData()
@@ -147,8 +147,10 @@ class Store:
     def _open(self) -> sa.Engine:
         if "://" in self.name:
             url = sa.make_url(self.name)
-            hidden = {key: value for key, value in url.query.items() if any(word in key.lower() for word in _SECRET)}
-            self.secrets = [str(each) for each in (url.password, *hidden.values()) if each]
+            self.secrets = [str(url.password)] if url.password else []
+            for key, values in url.normalized_query.items():
+                if any(word in key.lower() for word in _SECRET):
+                    self.secrets += filter(None, values)
             self.name = url.set(query={}).render_as_string(hide_password=True)
         else:
             url = sa.URL.create("sqlite", database=self.name)

@@ -318,6 +318,8 @@ def test_files_that_may_not_be_written(path, mode):
         "postgresql+pg8000://user:s3cr3t@127.0.0.1:1/name",
         "postgresql://127.0.0.1:1/name?user=user&password=s3cr3t",
         "postgresql://127.0.0.1:1/name?sslpassword=s3cr3t&password=s3cr3t",
+        "postgresql://127.0.0.1:1/name?password=s3cr3t&password=s3cr3t2",
+        "postgresql://127.0.0.1:1/name?passfile=/s3cr3t&no_such_option=s3cr3t",
         "postgresql://user:s3cr3t@127.0.0.1:port/name",
         "postgresql://user:s3cr3t/@127.0.0.1:1/name",
         "postgresql://user:a/s3cr3t@127.0.0.1:1/name",
