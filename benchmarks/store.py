@@ -27,7 +27,7 @@ SCHEMA_VERSION = 2
 _BATCH = 500  # databases limit the number of values in a statement
 _TIMEOUT = 600  # seconds to wait for another process
 _LOCK = 0x666F726765746C65  # of those who write, in PostgreSQL
-_SECRET = ("pass", "pwd", "secret", "token")
+_SECRET = ("pass", "pwd", "secret", "token", "key")
 
 _SQL_TYPES = {str: sa.Text, object: sa.Text, int: sa.BigInteger, float: sa.Double, bool: sa.Boolean}
 _metadata = sa.MetaData()
@@ -147,8 +147,10 @@ class Store:
     def _open(self) -> sa.Engine:
         if "://" in self.name:
             url = sa.make_url(self.name)
-            hidden = {key: value for key, value in url.query.items() if any(word in key.lower() for word in _SECRET)}
-            self.secrets = [str(each) for each in (url.password, *hidden.values()) if each]
+            self.secrets = [str(url.password)] if url.password else []
+            for key, values in url.normalized_query.items():
+                if any(word in key.lower() for word in _SECRET):
+                    self.secrets += filter(None, values)
             self.name = url.set(query={}).render_as_string(hide_password=True)
         else:
             url = sa.URL.create("sqlite", database=self.name)
@@ -224,14 +226,20 @@ class Store:
 
     def _is_store(self, connection: sa.Connection) -> bool:
         """Tell our tables from none at all; refuse those of others."""
-        names = sa.inspect(connection).get_table_names()
+        inspector = sa.inspect(connection)
+        names = inspector.get_table_names()
         if _version.name not in names:
-            if names:
-                raise StoreError(f"{self.name} is a database of another program (it has a table {names[0]!a}).")
+            if names := names + inspector.get_view_names():
+                raise StoreError(f"{self.name} is a database of another program (it has a table {_shown(names[0])}).")
             return False
+        if missing := [name for name in _COLUMNS if name not in names]:  # a view may stand for it, which runs code
+            raise StoreError(f"The store {self.name} is damaged: it has no table {missing[0]!r}; name another file.")
+        triggers = "SELECT count(*) FROM sqlite_master WHERE type = 'trigger'"
+        if connection.dialect.name == "sqlite" and connection.exec_driver_sql(triggers).scalar():
+            raise StoreError(f"The store {self.name} runs code of another program (a trigger); name another file.")
         versions = connection.scalars(sa.select(_version.c.schema_version)).all()
         if versions not in ([1], [SCHEMA_VERSION]):
-            there = ", ".join(ascii(version) for version in versions) or "none"
+            there = ", ".join(_shown(version) for version in versions[:3]) or "none"
             raise StoreError(
                 f"The store {self.name} was written by another version of forgetless, or is damaged (tables of version "
                 f"{there}, here {SCHEMA_VERSION}); use that version, or name another file."
@@ -243,7 +251,7 @@ class Store:
             if found != expected:
                 raise StoreError(
                     f"The store {self.name} is damaged: its table {name!r} lacks or has too many columns "
-                    f"({min(found ^ expected)!a}); name another file."
+                    f"({_shown(min(found ^ expected))}); name another file."
                 )
         return True
 
@@ -434,7 +442,8 @@ class Store:
 
     def _report(self, damaged: Sequence[tuple[Any, ...]]) -> None:
         if damaged:
-            first = [f"{strategy!a} on {stream!a}, seed {seed!a}" for _, strategy, stream, seed in damaged[:3]]
+            shown = [tuple(map(_shown, row)) for row in damaged[:3]]
+            first = [f"{strategy} on {stream}, seed {seed}" for _, strategy, stream, seed in shown]
             more = f" and {len(damaged) - 3} more" if len(damaged) > 3 else ""
             warnings.warn(
                 f"{len(damaged)} cells of the store {self.name} are damaged and treated as not there: "
@@ -451,6 +460,12 @@ class Store:
             if isinstance(key, str) and not key.isascii():  # perhaps no text at all
                 same = _runs.c.cell == sa.cast(sa.literal(key.encode("utf-8", "surrogateescape")), sa.Text)
             connection.execute(_runs.delete().where(same))
+
+
+def _shown(value: object) -> str:
+    """Write what was found in a database on a line, cut where it is long."""
+    text = ascii(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _batches(keys: Iterable[str]) -> Iterator[list[str]]:
@@ -494,7 +509,13 @@ def _checked(
                 named = dict(zip(_COLUMNS[name], row, strict=True))
                 if not all(isinstance(json.loads(named[column]), dict) for column in _JSON & named.keys()):
                     return None
-    except (TypeError, ValueError, OverflowError):
+        if cell.status == "ok":  # of each experience, and of no other
+            n_experiences = dict(zip(RUN_COLUMNS, cell.run, strict=True))["n_experiences"]
+            if [row[1] for row in cell.experiences] != list(range(min(n_experiences, len(cell.experiences) + 1))):
+                return None
+            if any(not (-1 <= row[1] < n_experiences and 0 <= row[2] < n_experiences) for row in cell.scores):
+                return None
+    except (TypeError, ValueError, OverflowError, RecursionError):
         return None
     if cell.status not in ("ok", "failed") or (checksum is not None and checksum != cell.checksum):
         return None

@@ -126,12 +126,13 @@ def _axes(width: float, height: float, right: float) -> "tuple[Figure, Axes]":
 
 
 def _percent_axis(axes: "Axes", lowest: float, highest: float) -> None:
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     low, high = math.floor(lowest * 10 - 0.1) / 10, math.ceil(highest * 10 + 0.1) / 10
     low, high = max(low, 0.0), min(high, 1.0)
     pad = 0.02 * (high - low)
     axes.set_ylim(low - pad, high + pad)
+    axes.yaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))  # whole percents, which the labels can say
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
 
 

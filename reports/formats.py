@@ -52,29 +52,8 @@ def percent(value: float) -> str:
     return text.replace("-", "−") if text != "-0.0" else "0.0"
 
 
-def half_width(mean: float, low: float, high: float) -> float:
-    """Half-width of an interval before it was clipped to the bounds of the metric.
-
-    Parameters
-    ----------
-    mean, low, high : float
-        The mean and the limits of its interval; NaN if unknown.
-
-    Returns
-    -------
-    float
-        The longer side of the interval.
-
-    Examples
-    --------
-    >>> half_width(0.75, 0.25, 1.0)
-    0.5
-    """
-    return math.nan if pd.isna(low) else max(mean - low, high - mean)
-
-
 def accuracy(mean: float, low: float, high: float) -> str:
-    """Format an accuracy in percent with the half-width of its interval.
+    """Format an accuracy in percent with its interval.
 
     Parameters
     ----------
@@ -84,15 +63,19 @@ def accuracy(mean: float, low: float, high: float) -> str:
     Returns
     -------
     str
-        Without the half-width if the interval is unknown.
+        With the half-width of the interval, or with both its limits if they were clipped to the bounds of the metric
+        and so are not equally far away; without either if the interval is unknown.
 
     Examples
     --------
-    >>> accuracy(0.5, 0.48, 0.52), accuracy(0.5, float("nan"), float("nan"))
-    ('50.0 ± 2.0', '50.0')
+    >>> accuracy(0.5, 0.48, 0.52), accuracy(0.995, 0.975, 1.0), accuracy(0.5, float("nan"), float("nan"))
+    ('50.0 ± 2.0', '99.5 [97.5, 100.0]', '50.0')
     """
-    half = half_width(mean, low, high)
-    return percent(mean) if math.isnan(half) else f"{percent(mean)} ± {percent(half)}"
+    if pd.isna(low):
+        return percent(mean)
+    if math.isclose(mean - low, high - mean, abs_tol=5e-4):  # half of what one decimal shows
+        return f"{percent(mean)} ± {percent(high - mean)}"
+    return f"{percent(mean)} [{percent(low)}, {percent(high)}]"
 
 
 def seconds(value: float) -> str:

@@ -1,6 +1,7 @@
 """Tables from stored results: metrics of each cell, their means over seeds, the leaderboard."""
 
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -100,14 +101,19 @@ def _inputs(n_experiences: object, scores: Mapping[str, Array], experiences: Map
     known = 0 if pd.isna(n_experiences) else int(n_experiences)  # type: ignore[call-overload]
     size = max([known, *(trained_on + 1), *(tested_on + 1)])
     table = np.full((size + 1, size), np.nan)
-    table[trained_on + 1, tested_on] = scores.get("score", np.empty(0))
+    table[trained_on + 1, tested_on] = _possible(scores.get("score", np.empty(0)), 1.0)
     inputs = {"R": table[1:], "b": table[0]} | {name: np.full(size, np.nan) for name in _MEASURED}
     if experiences:
         position = experiences["experience"].astype(int)
         inside = position < size
         for name in _MEASURED:
-            inputs[name][position[inside]] = experiences[name][inside]
+            inputs[name][position[inside]] = _possible(experiences[name][inside], sys.float_info.max)
     return inputs
+
+
+def _possible(values: Array, highest: float) -> Array:
+    """Take what no accuracy, duration or size can be for unknown."""
+    return np.where((values >= 0) & (values <= highest), values, np.nan)
 
 
 def _cells(results: ResultTables) -> dict[str, _Cell]:

@@ -109,8 +109,8 @@ def to_markdown(board: pd.DataFrame) -> str:
     Returns
     -------
     str
-        Accuracies in percent with the half-width of the 95 % interval, forgetting in percentage points. Names are
-        escaped.
+        Accuracies in percent with their 95 % interval, as its half-width or, where it was clipped, as its limits;
+        forgetting in percentage points. Names are escaped.
 
     Examples
     --------

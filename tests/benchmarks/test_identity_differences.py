@@ -8,9 +8,11 @@ import decimal
 import enum
 import functools
 import math
+import os
 import pathlib
 import random
 import re
+import runpy
 import subprocess
 import sys
 import threading
@@ -21,6 +23,7 @@ import pytest
 import scipy.sparse
 import torch
 from helpers.benchmarks import NET, Spy, iris, run
+from helpers.identities import digests
 from helpers.processes import environment
 from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
@@ -412,36 +415,21 @@ def test_names_of_nested_parameters():
 
 # --- the same in every process -----------------------------------------------------------------------------------
 
-PROGRAM = """
-import collections, torch, numpy as np, pandas as pd, random
-from forgetless.benchmarks.runs.identity import describe, digest
-torch.manual_seed(0)
-module = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
-for _ in range({extra}):  # hooks are numbered through the life of a process
-    torch.nn.Identity().register_forward_hook(max)
-module.register_forward_hook(max)
-things = [module, {{1, "a", (2, 3), None}}, np.random.default_rng(0), random.Random(0), pd.DataFrame({{"a": ["x"]}}),
-          torch.relu, np.add, collections.OrderedDict(a=1), {{1: 2, "1": 3}}, torch.Generator(), range(3), 1j]
-print([digest(describe(thing)) for thing in things])
-"""
-
 
 def test_identities_are_the_same_in_every_process():
-    printed = {
-        subprocess.run(
-            [sys.executable, "-c", PROGRAM.format(extra=seed)],
-            check=True,
-            capture_output=True,
-            text=True,
-            env=environment(PYTHONHASHSEED=str(seed)),
-        ).stdout
-        for seed in range(2)
-    }
-    assert len(printed) == 1
+    program = "from helpers.identities import digests; print(digests(7))"
+    hashes = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=environment(PYTHONHASHSEED=hashes),
+    )
+    assert done.stdout.strip() == str(digests(0))
 
 
 SCRIPT = """
-import sys
 from sklearn.linear_model import SGDClassifier
 from forgetless.benchmarks import run_benchmark
 from forgetless.datasets import load_iris, split_stream
@@ -455,14 +443,14 @@ if __name__ == "__main__":
 """
 
 
-def test_a_class_of_a_script_is_known_by_its_source(tmp_path):
+def test_a_class_of_a_script_is_known_by_its_source(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     printed = []
-    for what in ("super().predict(X) * 0 + 2", "super().predict(X) * 0 + 9", "super().predict(X) * 0 + 2"):
-        (tmp_path / "script.py").write_text(SCRIPT.format(what=what))
-        done = subprocess.run(
-            [sys.executable, "script.py"], cwd=tmp_path, check=True, capture_output=True, text=True, env=environment()
-        )
-        printed.append(done.stdout)
+    for number, what in enumerate(("+ 2", "+ 9", "+ 2")):
+        script = tmp_path / f"script{number}.py"
+        script.write_text(SCRIPT.format(what=f"super().predict(X) * 0 {what}"))
+        runpy.run_path(str(script), run_name="__main__")
+        printed.append(capsys.readouterr().out)
     assert printed[0] == printed[2] != printed[1]
     assert printed[1] == "None 0.0\n"
 

@@ -217,7 +217,7 @@ def test_url_of_a_file(tmp_path):
 
 def write_many(path, prefix):
     with Store(path) as store:
-        for number in range(50):
+        for number in range(8):
             store.write(facts(f"{prefix}{number}", seed=number, strategy=prefix))
             store.write(facts(f"shared{number}", seed=number, strategy="shared"))
 
@@ -233,6 +233,6 @@ def test_several_processes_write_at_once(tmp_path):
     assert [writer.exitcode for writer in writers] == [0] * 4
     with Store(tmp_path / "a.db", read_only=True) as store:
         results = store.results()
-    assert len(results.runs) == 250
+    assert len(results.runs) == 40
     assert (results.scores.groupby("cell").size() == 2).all()
     assert isinstance(results.runs, pd.DataFrame)

@@ -26,12 +26,20 @@ from forgetless.benchmarks import Store, StoreError, StoreWarning
 NAMES = {hashlib.sha256(bytes([seed])).hexdigest(): (f"s{seed % 3}", "toy") for seed in range(20)}
 
 
+@pytest.fixture(scope="module")
+def prepared():
+    """A store of some cells, as bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        with Store(Path(folder) / "a.db") as store:
+            for seed, (cell, (strategy, _)) in enumerate(NAMES.items()):
+                store.write(facts(cell, seed=seed, strategy=strategy, score=seed / 20))
+        return (Path(folder) / "a.db").read_bytes()
+
+
 @pytest.fixture
-def path(tmp_path):
-    """A store of some cells."""
-    with Store(tmp_path / "a.db") as store:
-        for seed, (cell, (strategy, _)) in enumerate(NAMES.items()):
-            store.write(facts(cell, seed=seed, strategy=strategy, score=seed / 20))
+def path(prepared, tmp_path):
+    """A file with these bytes."""
+    (tmp_path / "a.db").write_bytes(prepared)
     return tmp_path / "a.db"
 
 
@@ -63,7 +71,7 @@ def read(path, read_only):
             return None, set(), True
 
 
-@pytest.mark.parametrize(("seed", "n_flips"), [(0, 60), pytest.param(1, 300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("seed", "n_flips"), [(0, 30), pytest.param(1, 300, marks=pytest.mark.slow)])
 def test_a_flipped_bit_is_noticed_or_changes_nothing(path, tmp_path, seed, n_flips):
     good, rng = path.read_bytes(), random.Random(seed)
     measured, _, _ = read(path, True)
@@ -93,9 +101,8 @@ def test_every_bit_of_a_score(path, tmp_path):
         data = bytearray(good)
         data[place + bit // 8] ^= 1 << bit % 8
         (tmp_path / "flipped.db").write_bytes(data)
-        _, found, said = read(tmp_path / "flipped.db", False)
-        assert said
-        assert NAMES.keys() - found == {list(NAMES)[7]}
+        with Store(tmp_path / "flipped.db") as store, pytest.warns(StoreWarning, match="1 cells"):
+            assert NAMES.keys() - store.finished(NAMES) == {list(NAMES)[7]}
 
 
 @pytest.mark.parametrize(
@@ -107,6 +114,10 @@ def test_every_bit_of_a_score(path, tmp_path):
         "UPDATE runs SET needs_task_id = 1",
         "UPDATE runs SET params = '{'",
         "UPDATE runs SET params = '[]'",
+        'UPDATE runs SET params = \'{"a": NaN, "b": -Infinity}\'',
+        "UPDATE runs SET params = replace(printf('%.*c', 20000, 'x'), 'x', '{\"a\":') || 1",  # far too deep
+        "UPDATE runs SET strategy = printf('%.*c', 1000000, 'x')",
+        "UPDATE runs SET seed = 'no number'",
         "UPDATE runs SET params = CAST(x'ff00' AS TEXT)",
         "UPDATE runs SET status = 'fine'",
         "UPDATE runs SET strategy = 'other'",
@@ -137,6 +148,7 @@ def test_a_changed_cell_is_reported_and_not_done(tmp_path, statement):
         with pytest.warns(StoreWarning, match="1 cells of the store .* are damaged") as said:
             assert store.finished({"a": ("Naive", "toy"), "b": ("Naive", "toy")}) == {"b"}
         assert str(said[0].message).isprintable()
+        assert len(str(said[0].message)) < 1000
         with pytest.warns(StoreWarning):
             assert store.results().runs["cell"].tolist() == ["b"]
         with pytest.warns(StoreWarning):
@@ -201,16 +213,32 @@ class TestOlderVersion:
             "UPDATE runs SET params = '{' WHERE seed = 0",
             "UPDATE runs SET seconds = 'x' WHERE seed = 1",
             "UPDATE scores SET score = 'x' WHERE cell = (SELECT cell FROM runs WHERE seed = 2)",
+            "UPDATE runs SET n_experiences = 1000000000000 WHERE seed = 3",
+            "UPDATE scores SET trained_on = 1 WHERE trained_on = 0 AND score = 4 / 20.0",
+            "UPDATE scores SET tested_on = -2 WHERE trained_on = 0 AND score = 5 / 20.0",
+            "UPDATE experiences SET experience = 1 WHERE cell = (SELECT cell FROM runs WHERE seed = 6)",
         )
-        with Store(old, read_only=True) as store, pytest.warns(StoreWarning, match="3 cells"):
-            assert len(store.results().runs) == 17
-        with pytest.warns(StoreWarning, match="3 cells"):
+        with Store(old, read_only=True) as store, pytest.warns(StoreWarning, match="7 cells"):
+            assert len(store.results().runs) == 13
+        with pytest.warns(StoreWarning, match="7 cells"):
             store = Store(old)
         with store, warnings.catch_warnings(action="error"):
-            assert len(store.finished(NAMES)) == 17
+            assert len(store.finished(NAMES)) == 13
 
-    def test_several_processes_bring_it_up_to_date(self, old):
-        assert together(open_and_read, old) == [0] * 4
+    @pytest.mark.parametrize("read_only", [False, True])
+    def test_with_a_log_that_is_half_written(self, old, tmp_path, read_only):
+        with sqlite3.connect(old) as writer:
+            writer.execute("UPDATE runs SET machine = 'other'")
+            writer.commit()
+            good, log = old.read_bytes(), (tmp_path / "a.db-wal").read_bytes()
+        writer.close()
+        half = [log[: len(log) // 2], log[:20], b"", b"x" * 5000, bytes(32) + log[32:]]
+        for left, machine in [*((each, "made up") for each in half), (log, "other")]:
+            (tmp_path / "copy.db").write_bytes(good)
+            (tmp_path / "copy.db-wal").write_bytes(left)
+            (tmp_path / "copy.db-shm").unlink(missing_ok=True)
+            with Store(tmp_path / "copy.db", read_only=read_only) as store:
+                assert store.results().runs["machine"].tolist() == [machine] * 20
 
 
 @pytest.mark.parametrize("read_only", [False, True])
@@ -218,8 +246,10 @@ class TestOddStores:
     @pytest.mark.parametrize(
         ("statement", "words"),
         [
-            ("DROP TABLE scores", "no such table"),
-            ("DROP TABLE runs", "no such table"),
+            ("DROP TABLE scores", "no table 'scores'"),
+            ("DROP TABLE runs", "no table 'runs'"),
+            ("CREATE TRIGGER t AFTER INSERT ON runs BEGIN DELETE FROM scores; END", "a trigger"),
+            ("ALTER TABLE scores ADD COLUMN " + "x" * 200 + " TEXT", r"'x{70,90}\.\.\.\)"),
             ("ALTER TABLE runs DROP COLUMN machine", "'machine'"),
             ("ALTER TABLE runs DROP COLUMN checksum", "'checksum'"),
             ("ALTER TABLE scores RENAME COLUMN score TO mark", "'mark'"),
@@ -238,6 +268,25 @@ class TestOddStores:
         before = path.read_bytes()
         refused(path, words, read_only=read_only)
         assert path.read_bytes() == before
+
+    def test_a_view_instead_of_a_table(self, path, read_only):
+        """Which would never come to an end."""
+        endless = "WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x FROM c) SELECT x AS"
+        change(
+            path,
+            "DROP TABLE scores",
+            f"CREATE VIEW scores AS {endless} cell, x trained_on, x tested_on, x score FROM c",
+        )
+        refused(path, "no table 'scores'", read_only=read_only)
+        change(path, *(f"DROP TABLE {name}" for name in ("runs", "experiences", "forgetless")))
+        change(path, f"CREATE VIEW forgetless AS {endless} schema_version FROM c")
+        refused(path, "another program .*'forgetless'|another program .*'scores'", read_only=read_only)
+
+    def test_a_journal_that_is_no_journal(self, path, read_only):
+        for content in (b"", b"x" * 5000, os.urandom(512), bytes.fromhex("d9d505f920a163d7") + b"\xff" * 504):
+            path.with_name("a.db-journal").write_bytes(content)
+            with Store(path, read_only=read_only) as store:
+                assert len(store.results().runs) == 20
 
     def test_truncated(self, path, read_only):
         good = path.read_bytes()
@@ -318,6 +367,8 @@ def test_files_that_may_not_be_written(path, mode):
         "postgresql+pg8000://user:s3cr3t@127.0.0.1:1/name",
         "postgresql://127.0.0.1:1/name?user=user&password=s3cr3t",
         "postgresql://127.0.0.1:1/name?sslpassword=s3cr3t&password=s3cr3t",
+        "postgresql://127.0.0.1:1/name?password=s3cr3t&password=s3cr3t2",
+        "postgresql://127.0.0.1:1/name?passfile=/s3cr3t&no_such_option=s3cr3t",
         "postgresql://user:s3cr3t@127.0.0.1:port/name",
         "postgresql://user:s3cr3t/@127.0.0.1:1/name",
         "postgresql://user:a/s3cr3t@127.0.0.1:1/name",
@@ -349,8 +400,21 @@ def test_what_a_driver_says_is_searched_for_secrets(tmp_path):
 # --- very many cells ---------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def low_limit():
+    """Of 999 values in a statement; SQLite's own of 250,000 takes seconds to reach."""
+
+    def connected(connection, record):
+        connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
+
+    sa.event.listen(sa.Engine, "connect", connected)
+    yield
+    sa.event.remove(sa.Engine, "connect", connected)
+
+
+@pytest.mark.usefixtures("low_limit")
 def test_more_cells_than_a_statement_can_name(path):
-    many = {f"cell{number}": ("a", "b") for number in range(260_000)}
+    many = {f"cell{number}": ("a", "b") for number in range(3_000)}
     with Store(path) as store:
         assert store.finished(many | NAMES) == NAMES.keys()
         wanted = [*many, *reversed(NAMES)]
@@ -385,8 +449,12 @@ def open_empty(path, start, number):
         store.write(facts("shared", seed=100))
 
 
-def test_four_processes_open_a_new_store_at_once(tmp_path):
-    for attempt in range(20):
+ATTEMPTS = pytest.mark.parametrize("n_attempts", [2, pytest.param(20, marks=pytest.mark.slow)])
+
+
+@ATTEMPTS
+def test_four_processes_open_a_new_store_at_once(tmp_path, n_attempts):
+    for attempt in range(n_attempts):
         path = tmp_path / f"{attempt}.db"
         if attempt % 2:
             path.touch()
@@ -406,8 +474,9 @@ def write_and_read(path, start, number):
             assert f"{number}-{seed}" in set(store.results().runs["cell"])
 
 
-def test_two_writers_who_also_read(tmp_path):
-    for attempt in range(20):
+@ATTEMPTS
+def test_two_writers_who_also_read(tmp_path, n_attempts):
+    for attempt in range(n_attempts):
         assert together(write_and_read, tmp_path / f"{attempt}.db", n=2) == [0, 0]
 
 
@@ -423,7 +492,7 @@ def test_a_killed_writer_leaves_whole_cells(tmp_path):
     Store(path).close()
     context = multiprocessing.get_context("fork")
     start = context.Barrier(1)
-    for _ in range(5):
+    for _ in range(3):
         writer = context.Process(target=write_for_ever, args=(path, start, 0))
         writer.start()
         time.sleep(0.2)

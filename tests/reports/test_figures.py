@@ -1,9 +1,12 @@
 """Figures: looks, labels, the Pareto front."""
 
 import math
+import re
+from xml.dom import minidom
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from forgetless.reports import figures
 
@@ -29,3 +32,14 @@ def test_pareto_front():
         {"strategy": list("abcde"), "fit_seconds": [2, 1, 3, 1, math.nan], "average_accuracy": [0.5, 0.6, 0.9, 0.4, 1]}
     )
     assert figures.pareto(frame) == ["b", "c"]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.91, 0.99), (0.8, 0.99), (0.62, 0.88), (0.0, 1.0), (1.0, 1.0), (0.0, 0.0)])
+def test_ticks_of_accuracy_are_even(low, high):
+    frame = pd.DataFrame({"strategy": "a", "experience": [1, 2], "mean": [low, high], "ci_low": low, "ci_high": high})
+    svg = minidom.parseString(figures.curves(frame, {"a": 0}, "f"))
+    texts = [node.firstChild.data for node in svg.getElementsByTagName("text") if node.firstChild]
+    labels = [int(found[1]) for text in texts if (found := re.fullmatch(r"(\d+) %", text))]
+    assert len(labels) >= 4
+    assert len(set(np.diff(labels))) == 1
+    assert labels[0] <= 100 * low + 2.5 and labels[-1] >= 100 * high - 20

@@ -2,7 +2,9 @@
 
 import math
 
-from forgetless.reports.formats import plain, scenario, seconds, size
+import pytest
+
+from forgetless.reports.formats import accuracy, plain, scenario, seconds, size
 
 
 def test_sizes_and_durations_use_the_unit_that_suits():
@@ -20,3 +22,22 @@ def test_sizes_and_durations_use_the_unit_that_suits():
 def test_scenarios_have_their_full_names():
     names = ["class-incremental", "task-incremental", "domain-incremental", "online"]
     assert [scenario(name) for name in ("class", "task", "domain", "online")] == names
+
+
+@pytest.mark.parametrize(
+    ("interval", "text"),
+    [
+        ((0.5, 0.48, 0.52), "50.0 ± 2.0"),
+        ((1.0, 1.0, 1.0), "100.0 ± 0.0"),
+        ((-0.3, -0.4, -0.2), "−30.0 ± 10.0"),
+        ((0.5, 0.4796, 0.5199), "50.0 ± 2.0"),  # they differ by less than what is shown
+        ((0.995, 0.975, 1.0), "99.5 [97.5, 100.0]"),
+        ((0.005, 0.0, 0.025), "0.5 [0.0, 2.5]"),
+        ((0.5, 0.0, 1.0), "50.0 ± 50.0"),
+        ((-0.9, -1.0, -0.6), "−90.0 [−100.0, −60.0]"),
+        ((0.5, math.nan, math.nan), "50.0"),
+        ((math.nan, math.nan, math.nan), "–"),
+    ],
+)
+def test_an_interval_is_symmetric_only_where_it_is(interval, text):
+    assert accuracy(*interval) == text

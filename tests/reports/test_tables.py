@@ -145,3 +145,16 @@ def test_two_runs_of_one_seed_are_one_observation():
     assert row["n_seeds"] == 2
     assert row["ci_low"] == pytest.approx(once["ci_low"])
     assert "share a seed" in row["note"]
+
+
+@pytest.mark.parametrize("wrong", [math.inf, -math.inf, 1.5, -0.5, 1e308])
+def test_what_no_accuracy_can_be_is_unknown(wrong):
+    results = make_results(strategies=["EWC"])
+    scores = results.scores
+    scores.loc[(scores["seed"] == 1) & (scores["trained_on"] == 2) & (scores["tested_on"] == 0), "score"] = wrong
+    row = summarize(results, ["average_accuracy"]).iloc[0]
+    assert (row["n_seeds"], row["note"]) == (2, "some measurements are missing")
+    results.experiences.loc[results.experiences["seed"] == 0, "fit_seconds"] = -wrong if wrong > 0 else wrong
+    assert summarize(results, ["fit_seconds"]).iloc[0]["n_seeds"] == 2
+    scores["score"] = wrong
+    assert summarize(results, ["average_accuracy", "forgetting"])["mean"].isna().all()

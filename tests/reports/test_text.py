@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from helpers.results import make_results, rename
 
-from forgetless.reports import leaderboard, to_csv, to_markdown, to_terminal
+from forgetless.reports import leaderboard, to_csv, to_markdown, to_terminal, write_html
 from forgetless.reports.tables import LEADERBOARD_COLUMNS
 
 
@@ -74,3 +74,19 @@ def test_terminal_of_another_encoding_gets_ascii():
     assert "+/-" in text
     assert "###" in text
     assert r"gr\xf6\xdfer" in text
+
+
+def test_an_interval_that_was_clipped_is_not_printed_as_symmetric(tmp_path):
+    """Accuracies of 0.98 and 1: their mean is 0.99 and the half-width of Student's interval 12.706 x 0.01."""
+    results = make_results(strategies=["EWC"], seeds=(0, 1), n=1)
+    results.scores["score"] = results.scores["seed"].map({0: 0.98, 1: 1.0})
+    board, file = leaderboard(results), io.StringIO()
+    assert board.loc[0, ["average_accuracy_ci_low", "average_accuracy_ci_high"]].tolist() == pytest.approx(
+        [0.8629380, 1.0]
+    )
+    to_terminal(board, file=file)
+    write_html(results, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    for text in (file.getvalue(), to_markdown(board).replace("\\", ""), page):
+        assert "99.0 [86.3, 100.0]" in text
+        assert "99.0 ±" not in text
