@@ -28,7 +28,7 @@ import cloudpickle
 import numpy as np
 from sklearn.base import clone
 from sklearn.metrics import accuracy_score
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import column_or_1d
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from ...datasets.streams import Stream
@@ -435,8 +435,8 @@ class _Tests:
             answers = model.predict(block.X, **task)
             seconds += _now(self.device) - clock
             answers = column_or_1d(answers)
-            check_consistent_length(block.y, answers)
-            scores |= {j: float(accuracy_score(block.y[rows], answers[rows])) for j, rows in block.rows.items()}
+            accuracy_score(block.y, answers)  # which looks whether these are answers at all
+            scores |= {j: float(np.mean(answers[rows] == block.y[rows])) for j, rows in block.rows.items()}
         return [{"trained_on": trained_on, "tested_on": j, "score": score} for j, score in scores.items()], seconds
 
     def _blocks(self) -> Iterator[_Block]:

@@ -5,19 +5,24 @@ import signal
 
 import pytest
 from helpers.benchmarks import NET, iris, run
-from pandas.testing import assert_frame_equal
 from sklearn.base import clone
 from sklearn.linear_model import SGDClassifier
 from skorch.callbacks import EarlyStopping
 
-from forgetless.benchmarks import Interrupted, Store
+from forgetless.benchmarks import Store
 from forgetless.estimators import EWCClassifier, ReplayClassifier
 
 STOPPING = clone(NET).set_params(max_epochs=3, callbacks=[EarlyStopping("train_loss", patience=2)])
 STRATEGIES = {"Replay": ReplayClassifier(net=STOPPING), "EWC": EWCClassifier(net=STOPPING), "SGD": SGDClassifier()}
 
 
-@pytest.mark.parametrize("n_signals", [pytest.param(8, id="few"), pytest.param(500, id="many", marks=pytest.mark.slow)])
+def cells_of(scores):
+    """Each score with what it is of, as text: NaN equals NaN then."""
+    columns = scores[["cell", "trained_on", "tested_on", "score"]]
+    return {tuple(map(str, row)) for row in columns.itertuples(index=False)}
+
+
+@pytest.mark.parametrize("n_signals", [pytest.param(5, id="few"), pytest.param(500, id="many", marks=pytest.mark.slow)])
 def test_ctrl_c_leaves_no_wrong_cell(tmp_path, n_signals):
     expected = run(STRATEGIES, [iris()], store=tmp_path / "undisturbed.db")
     seconds = expected.runs["seconds"].sum()
@@ -30,14 +35,12 @@ def test_ctrl_c_leaves_no_wrong_cell(tmp_path, n_signals):
         signal.setitimer(signal.ITIMER_VIRTUAL, when.uniform(1e-3, seconds))
         try:
             run(STRATEGIES, [iris()], store=name)
-        except Interrupted:
+        except KeyboardInterrupt:
             n_heard += 1
         finally:
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
             signal.signal(signal.SIGVTALRM, before)
         with Store(name) as store:
             kept = store.results().scores
-        wanted = expected.scores[expected.scores["cell"].isin(kept["cell"])]
-        columns = ["strategy", "trained_on", "tested_on"]
-        assert_frame_equal(*(each.sort_values(columns, ignore_index=True) for each in (kept, wanted)), check_exact=True)
+        assert cells_of(kept) <= cells_of(expected.scores)
         name.unlink()
