@@ -1,6 +1,5 @@
 """Streams made of other streams: wrong labels, classes out of balance, labels that come late."""
 
-from abc import abstractmethod
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -84,8 +83,8 @@ def with_imbalance(
     >>> import numpy as np
     >>> from forgetless.datasets import load_digits, split_stream, with_imbalance
     >>> stream = with_imbalance(split_stream(load_digits(), class_order="sorted"), 0.1, random_state=0)
-    >>> [np.unique(experience.y_train, return_counts=True)[1].tolist() for experience in stream][:2]
-    [[14, 146], [142, 15]]
+    >>> [np.unique(experience.y_train, return_counts=True)[1].tolist() for experience in stream][:3]
+    [[142, 15], [142, 15], [145, 14]]
     """
     from sklearn.utils import check_scalar
 
@@ -155,19 +154,19 @@ class AlteredStream(Stream):
 
     @property
     def definition(self) -> dict[str, Any]:
+        """What was changed, and the definition of the stream that it was changed in."""
         return {"builder": self.builder, **self.settings, "stream": self.stream.definition}
 
     def make_classes(self, index: int) -> np.ndarray:
+        """Compute the labels of an experience, as in `stream`."""
         return self.stream.make_classes(index)
 
-    @abstractmethod
-    def make_train_set(self, index: int) -> tuple[Inputs, Targets]:
-        """Compute the training data of an experience."""
-
     def make_test_set(self, index: int) -> tuple[Inputs, Targets]:
+        """Compute the test data of an experience, as in `stream`."""
         return self.stream.make_test_set(index)
 
     def arriving_set(self, index: int) -> tuple[Inputs, Targets]:
+        """Compute the rows that arrive, with true targets, as in `stream`."""
         return self.stream.arriving_set(index)
 
     def rng(self, index: int) -> np.random.RandomState:

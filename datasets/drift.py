@@ -82,7 +82,7 @@ def drift_stream(
     >>> data = Dataset("line", np.linspace(-1, 1, 40)[:, None], [0] * 20 + [1] * 20)
     >>> stream = drift_stream(data, [lambda X: 1 * (X[:, 0] < 0)], 5, drift="gradual", random_state=0)
     >>> [stream.concepts(k).tolist() for k in (1, 2, 3)]
-    [[0, 0, 0, 0, 0, 0], [0, 0, 1, 0, 1, 0], [1, 1, 1, 1, 1, 1]]
+    [[0, 0, 0, 0, 0, 0], [0, 0, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1]]
     """
     from sklearn.utils import check_scalar
 
@@ -159,7 +159,8 @@ class _DriftStream(DatasetStream):
 
     def concepts(self, index: int, part: Literal["train", "test"] = "train") -> np.ndarray:
         """Return which concept rules each row of an experience; 0.25 is a quarter of the way from 0 to 1."""
-        return self.rules[part][self.rows[part][self._check_index(index)]]
+        rules: np.ndarray = self.rules[part][self.rows[part][self._check_index(index)]]
+        return rules
 
     def make_train_set(self, index: int) -> tuple[Inputs, Targets]:
         return self._make("train", index, "train")
@@ -192,10 +193,11 @@ def _rules(n_rows: int, n_concepts: int, settings: dict[str, Any], stage: int) -
     """Return the concept of each row."""
     position = (np.arange(n_rows) + 0.5) / n_rows
     if "width" not in settings:
-        stretch = (position * n_concepts * settings.get("n_cycles", 1)).astype(np.int64)
+        stretch: np.ndarray = (position * n_concepts * settings.get("n_cycles", 1)).astype(np.int64)
         return stretch % n_concepts
     borders = np.arange(1, n_concepts) / n_concepts
-    way = sum((np.clip((position - border) / settings["width"] + 0.5, 0, 1) for border in borders), np.zeros(n_rows))
+    ramps = (position[:, np.newaxis] - borders) / settings["width"] + 0.5
+    way: np.ndarray = np.clip(ramps, 0, 1).sum(axis=1)
     if settings["drift"] == "incremental":
         return way
     # RandomState, unlike default_rng, promises the same numbers in all versions of NumPy.
@@ -226,14 +228,15 @@ def _make_sources(dataset: Dataset, concepts: int | Sequence[Concept], rng: np.r
 
 def _check_fits(first: Dataset, other: Dataset) -> None:
     """Raise ValueError if rows of one cannot follow those of the other."""
-    for what, of in {
+    aspects: dict[str, Callable[[Dataset], Any]] = {
         "features": lambda each: each.X_train.shape[1],
         "columns": lambda each: each.feature_names,
         "kind of inputs": lambda each: type(each.X_train).__name__,
         "kind of targets": lambda each: each.kind,
         "type of labels": lambda each: "text" if each.y_train.dtype.kind == "U" else "numbers",
         "test part": lambda each: "yes" if len(each.y_test) else "no",
-    }.items():
+    }
+    for what, of in aspects.items():
         a, b = of(first), of(other)
         if a != b:
             raise ValueError(f"The concepts differ in their {what}: {a} and {b}.")

@@ -80,7 +80,7 @@ def chunked_stream(
             "one, from which each experience holds out its last rows."
         )
     cuts = {"n_experiences": n_experiences, "chunk_size": chunk_size, "period": period}
-    settings = {key: value for key, value in cuts.items() if value is not None} or {"n_experiences": 10}
+    settings: dict[str, Any] = {key: value for key, value in cuts.items() if value is not None}
     if len(settings) > 1:
         raise ValueError(f"Give one of n_experiences, chunk_size and period, not {' and '.join(settings)}.")
     if period is not None and time is None:
@@ -103,7 +103,7 @@ def chunked_stream(
         starts = np.arange(n_rows // chunk_size) * chunk_size
         settings["chunk_size"] = int(chunk_size)
     else:
-        starts = equal_starts(n_rows, settings.pop("n_experiences"), dataset.name)
+        starts = equal_starts(n_rows, settings.pop("n_experiences", 10), dataset.name)
     name = name or f"chunked-{dataset.name}-{period or len(starts)}"
     parts = held_out(np.split(order, starts[1:]), test_size)
     return _ChunkedStream(name, "domain", dataset, *parts, column, settings | {"test_size": float(test_size)})
@@ -303,7 +303,7 @@ class _ColumnStream(_OrderedStream):
 def _find_column(dataset: Dataset, column: Hashable) -> int:
     """Return the position of a column."""
     X = dataset.X_train
-    names = list(X.columns) if hasattr(X, "columns") else dataset.feature_names or list(range(X.shape[1]))
+    names: list[Any] = list(X.columns if hasattr(X, "columns") else dataset.feature_names or range(X.shape[1]))
     if names.count(column) != 1:
         known = ", ".join(map(repr, names[:10])) + (", ..." if len(names) > 10 else "")
         number = "no column" if column not in names else "more than one column"

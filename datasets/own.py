@@ -1,7 +1,7 @@
 """Streams of one's own data, in one call."""
 
 from collections.abc import Hashable, Iterable
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -98,6 +98,7 @@ def _experiences(data: Iterable[Any], kind: Kind | None) -> list[Dataset]:
         raise ValueError(
             f"A {type(data).__name__} makes no stream; give a DataFrame with target, or a list or generator of (X, y)."
         ) from None
+    options: Any = {"kind": kind, "allow_nan": True}
     made = []
     for index, item in enumerate(items):
         if len(item) not in (2, 4):
@@ -105,7 +106,7 @@ def _experiences(data: Iterable[Any], kind: Kind | None) -> list[Dataset]:
                 f"Experience {index} has {len(item)} parts; give (X, y) or (X_train, y_train, X_test, y_test)."
             )
         try:
-            made.append(Dataset(f"experience {index}", *item, kind=kind, allow_nan=True))  # type: ignore[arg-type]
+            made.append(Dataset(f"experience {index}", *item, **options))
         except ValueError as error:
             raise ValueError(f"Experience {index}: {error}") from error
     if not made:
@@ -113,14 +114,9 @@ def _experiences(data: Iterable[Any], kind: Kind | None) -> list[Dataset]:
     if len({each.kind for each in made}) > 1:  # numbers, by chance without fractions in some
         return _experiences(items, "regression")
     for index, each in enumerate(made):
-        for what, of in {
-            "features": lambda one: one.X_train.shape[1],
-            "column names": lambda one: one.feature_names,
-        }.items():
-            if of(each) != of(made[0]):
-                raise ValueError(
-                    f"Experience {index} differs from the first in its {what}: {of(each)}, not {of(made[0])}."
-                )
+        names, first = (one.feature_names or one.X_train.shape[1] for one in (each, made[0]))
+        if names != first:
+            raise ValueError(f"Experience {index} has other features than the first: {names}, not {first}.")
     return made
 
 

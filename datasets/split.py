@@ -136,7 +136,7 @@ def blurry_stream(
     >>> from forgetless.datasets import blurry_stream, load_digits
     >>> first, *_ = blurry_stream(load_digits(), share=0.2, class_order="sorted", random_state=0)
     >>> np.bincount(first.y_train).tolist()
-    [114, 117, 7, 8, 7, 7, 7, 7, 7, 7]
+    [114, 117, 7, 7, 7, 7, 7, 8, 7, 7]
     """
     from sklearn.utils import check_scalar
 

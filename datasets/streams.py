@@ -271,6 +271,7 @@ class DatasetStream(Stream):
 
     @property
     def definition(self) -> dict[str, Any]:
+        """What makes the stream again."""
         return {
             "builder": self.builder,
             "dataset": self.dataset.name,
@@ -280,6 +281,7 @@ class DatasetStream(Stream):
         }
 
     def make_classes(self, index: int) -> np.ndarray:
+        """Compute the labels of an experience: all."""
         return self.classes.copy()
 
 

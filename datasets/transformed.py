@@ -144,7 +144,7 @@ def _check_transformable(dataset: Dataset, builder: str) -> None:
     check_test_part(dataset, builder)
     if not isinstance(dataset.X_train, np.ndarray):
         raise ValueError(
-            f"{builder} takes arrays, but {dataset.name!r} has a {type(dataset.X_train).__name__}; make the data set of "
+            f"{builder} takes arrays, but {dataset.name!r} has a {type(dataset.X_train).__name__}; give "
             "arrays (to_numpy, toarray)."
         )
 
