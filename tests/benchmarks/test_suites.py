@@ -137,7 +137,8 @@ def test_choosing_a_stream_that_does_not_exist():
             "class_order",
             "permute_first",
             "the key 'permute_first' in number 1 of streams is unknown "
-            "(known: builder, class_order, dataset, n_experiences, name, random_state, scenario).",
+            "(known: builder, class_order, dataset, imbalance, label_delay, label_noise, n_experiences, name, "
+            "random_state, scenario).",
         ),
         ('dataset = "iris"', "", "the key 'dataset' in number 2 of streams is missing."),
         (
@@ -153,7 +154,8 @@ def test_choosing_a_stream_that_does_not_exist():
         (
             '"permuted"',
             '"spilt"',
-            "'builder' in number 2 of streams is wrong: input should be 'split' or 'permuted', not 'spilt'.",
+            "'builder' in number 2 of streams is wrong: input should be 'split' or 'blurry' or 'permuted' or "
+            "'rotated' or 'chunked' or 'column' or 'drift', not 'spilt'.",
         ),
         ('"Big"', '"Naive"', "'strategies' is wrong: two have the name 'Naive'; give each its own name."),
         (
