@@ -133,8 +133,8 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hexadecimal SHA-256 of inputs and targets: their values, types and shapes."""
-        return fingerprint(self.X_train, self.y_train, self.X_test, self.y_test)
+        """Hexadecimal SHA-256 of inputs and targets, and what the targets are: values, types and shapes."""
+        return fingerprint(self.X_train, self.y_train, self.X_test, self.y_test, np.array(self.kind))
 
     def split(self, test_size: float = 0.2, random_state: RandomState = 0) -> Self:
         """Draw a test part from the training rows, stratified by class where there are classes.

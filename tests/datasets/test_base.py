@@ -72,6 +72,8 @@ class TestDataset:
         data = small(y_train=[0.5, 1, 2])
         assert (data.kind, data.classes.tolist(), data.y_test.dtype) == ("regression", [], np.float64)
         assert small(kind="regression").y_train.dtype == np.float64
+        whole = {"y_train": [0.0, 1.0, 2.0], "y_test": [1.0]}  # the same bytes, another meaning
+        assert small(**whole).fingerprint != small(**whole, kind="regression").fingerprint
         with pytest.raises(ValueError, match="finite numbers"):
             small(y_train=["a", "b", "c"], kind="regression")
         with pytest.raises(ValueError, match="finite numbers"):
