@@ -31,7 +31,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils import column_or_1d
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from ...datasets.streams import Stream
+from ...datasets.streams import Stream, concatenate
 from ..results import Facts
 from .identity import describe, digest, set_by_runner
 from .specs import StreamSpec
@@ -114,7 +114,7 @@ def open_stream(source: StreamSource, seed: int) -> Stream:
         return source.build(seed)
     stream = source(seed) if callable(source) else source
     if not isinstance(stream, Stream):
-        raise ValueError(f"A {type(stream).__name__} is no stream; split_stream and permuted_stream make them.")
+        raise ValueError(f"A {type(stream).__name__} is no stream; stream_from and split_stream make them.")
     return stream
 
 
@@ -287,7 +287,7 @@ def _learn(runs: Sequence[_Run], k: int) -> None:
         partial_fit_together([run.estimator for run in runs], calls)
     seconds, peak = (_now(device) - clock) / len(runs), memory.peak() / len(runs)
     for run, call in zip(runs, calls, strict=True):
-        run.learned(k, len(call["X"]), seconds, peak)
+        run.learned(k, len(call["y"]), seconds, peak)
 
 
 def _learner(estimator: Any) -> Any:
@@ -376,9 +376,11 @@ def _takes(estimator: Any, method: str, parameter: str) -> bool:
     return parameter in inspect.signature(getattr(_learner(estimator), method)).parameters
 
 
-def _read_only(array: np.ndarray) -> np.ndarray:
+def _read_only(data: Any) -> Any:
     """Protect data that others are tested on, too."""
-    view = array.view()
+    if not isinstance(data, np.ndarray):
+        return data.copy()
+    view = data.view()
     view.flags.writeable = False
     return view
 
@@ -403,7 +405,7 @@ def _n_parameters(estimator: Any) -> float:
 class _Block:
     """Test sets of some experiences, concatenated; `rows` says which rows are of which experience."""
 
-    X: np.ndarray
+    X: Any
     y: np.ndarray
     rows: dict[int, slice]
 
@@ -415,7 +417,7 @@ class _Tests:
         self.stream = stream
         self.device = device
         self.by_task = stream.scenario == "task" and _takes(estimator, "predict", "task_id")
-        small = len(stream) * stream.test_set(0)[0].nbytes <= BLOCK_BYTES
+        small = len(stream) * _n_bytes(stream.test_set(0)[0]) <= BLOCK_BYTES
         self._kept = list(self._blocks()) if small else None
 
     def run(self, model: Any, trained_on: int) -> tuple[list[dict[str, Any]], float]:
@@ -440,17 +442,24 @@ class _Tests:
         return [{"trained_on": trained_on, "tested_on": j, "score": score} for j, score in scores.items()], seconds
 
     def _blocks(self) -> Iterator[_Block]:
-        waiting: list[tuple[np.ndarray, np.ndarray]] = []
+        waiting: list[tuple[Any, np.ndarray]] = []
         for j in range(len(self.stream)):
             waiting.append(self.stream.test_set(j))
-            full = sum(X.nbytes for X, _ in waiting) + waiting[-1][0].nbytes > BLOCK_BYTES
+            full = sum(_n_bytes(X) for X, _ in waiting) + _n_bytes(waiting[-1][0]) > BLOCK_BYTES
             if self.by_task or full or j == len(self.stream) - 1:
                 ends = np.cumsum([len(y) for _, y in waiting]).tolist()
                 first = j + 1 - len(waiting)
                 rows = {first + k: slice(start, end) for k, (start, end) in enumerate(itertools.pairwise([0, *ends]))}
-                X, y = (np.concatenate(arrays) for arrays in zip(*waiting, strict=True))
+                X, y = concatenate(waiting)
                 yield _Block(_read_only(X), y, rows)
                 waiting = []
+
+
+def _n_bytes(X: Any) -> int:
+    """Count the bytes of an array, a frame or a sparse matrix."""
+    if hasattr(X, "memory_usage"):
+        return int(X.memory_usage().sum())
+    return int((X.data if hasattr(X, "tocsr") else X).nbytes)
 
 
 # --- measuring ---------------------------------------------------------------------------------------------------
