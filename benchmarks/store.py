@@ -257,8 +257,8 @@ class Store:
         self._drop(connection, damaged)
         there = {}
         for source in _tables(self._version):
-            columns = [sa.column(name) for name in _columns(source, self._version)]
-            old = there[source] = sa.table(f"old_{source.name}", *columns)
+            names = _columns(source, self._version)
+            old = there[source] = sa.table(f"old_{source.name}", *map(sa.column, names))
             connection.execute(sa.text(f"CREATE TEMPORARY TABLE {old.name} AS SELECT * FROM {source.name}"))
             source.drop(connection)
         _metadata.create_all(connection, [_runs, *_DETAILS], checkfirst=False)

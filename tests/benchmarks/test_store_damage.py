@@ -332,7 +332,7 @@ class TestOddStores:
             f"CREATE VIEW scores AS {endless} cell, x trained_on, x tested_on, x score FROM c",
         )
         refused(path, "no table 'scores'", read_only=read_only)
-        change(path, *(f"DROP TABLE {name}" for name in ("runs", "experiences", "forgetless")))
+        change(path, *(f"DROP TABLE {name}" for name in ("runs", "experiences", "evaluations", "forgetless")))
         change(path, f"CREATE VIEW forgetless AS {endless} schema_version FROM c")
         refused(path, "another program .*'forgetless'|another program .*'scores'", read_only=read_only)
 
