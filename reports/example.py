@@ -19,7 +19,7 @@ def example_results() -> SimpleNamespace:
     Returns
     -------
     SimpleNamespace
-        Has the DataFrames ``runs``, ``experiences`` and ``scores`` with the columns of a benchmark's results.
+        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations`` with the columns of a benchmark's results.
 
     Examples
     --------
@@ -31,6 +31,7 @@ def example_results() -> SimpleNamespace:
     runs: list[dict[str, object]] = []
     experiences: list[dict[str, object]] = []
     scores: list[dict[str, object]] = []
+    evaluations: list[dict[str, object]] = []
     for strategy, (estimator, family, keeps, rows) in _MATRICES.items():
         for seed in (0, 1):
             key: dict[str, object] = {"cell": f"{strategy}-{seed}", "strategy": strategy, "stream": "toy", "seed": seed}
@@ -38,6 +39,7 @@ def example_results() -> SimpleNamespace:
                 {**key, "scenario": "class", "status": "ok", "error": None, "estimator": estimator, "family": family}
                 | {"keeps": keeps, "source": "made up", "needs_task_id": False, "params": "{}", "device": "cpu"}
                 | {"n_experiences": 2, "n_parameters": 1000, "seconds": 1.0, "started": "2000-01-01T00:00:00+00:00"}
+                | {"protocol": json.dumps({"evaluate": "all", "eval_every": 50, "scoring": ["accuracy"]})}
                 | {"versions": json.dumps({"forgetless": "0"}), "machine": "an example"}
             )
             replay = 6400 if keeps == "samples" else 0
@@ -47,6 +49,7 @@ def example_results() -> SimpleNamespace:
                     "predict_seconds": 0.125,
                     "peak_memory_bytes": 2**20,
                     "memory": "{}",
+                    "diagnostics": "{}",
                 }
                 sizes = {"model_bytes": 4000, "replay_bytes": replay, "state_bytes": 8000, "peak_memory_bytes": 2**20}
                 experiences.append({**key, "experience": index, "n_train": 100, **measured, **sizes})
@@ -54,7 +57,27 @@ def example_results() -> SimpleNamespace:
                 # The second seed ends with lower accuracies, so that the intervals are not empty.
                 change = 0.125 * seed * (i == 2)
                 scores += [
-                    {**key, "trained_on": i - 1, "tested_on": j, "score": max(score - change, 0.0)}
+                    {
+                        **key,
+                        "trained_on": i - 1,
+                        "tested_on": j,
+                        "metric": "accuracy",
+                        "score": max(score - change, 0.0),
+                    }
                     for j, score in enumerate(row)
                 ]
-    return SimpleNamespace(runs=pd.DataFrame(runs), experiences=pd.DataFrame(experiences), scores=pd.DataFrame(scores))
+            # In the middle of the second experience all have forgotten more than they have at its end.
+            evaluations += [
+                {
+                    **key,
+                    "experience": 1,
+                    "n_rows": 50,
+                    "tested_on": j,
+                    "n_tested": 8,
+                    "metric": "accuracy",
+                    "score": score,
+                }
+                for j, score in enumerate([rows[2][0] / 2, 0.5])
+            ]
+    tables = {"runs": runs, "experiences": experiences, "scores": scores, "evaluations": evaluations}
+    return SimpleNamespace(**{name: pd.DataFrame(rows) for name, rows in tables.items()})

@@ -45,7 +45,7 @@ def reference_roles(results: ResultTables, stream: str) -> dict[str, str]:
     Parameters
     ----------
     results : ResultTables
-        Has the DataFrames ``runs``, ``experiences`` and ``scores``.
+        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
     stream : str
         Name of the stream.
 
@@ -123,7 +123,7 @@ def findings(results: ResultTables, board: pd.DataFrame, stream: str) -> list[Fi
     Parameters
     ----------
     results : ResultTables
-        Has the DataFrames ``runs``, ``experiences`` and ``scores``.
+        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
     board : DataFrame
         From `leaderboard`.
     stream : str
@@ -182,7 +182,7 @@ def regularization_in_class_streams(results: ResultTables, board: pd.DataFrame) 
     Parameters
     ----------
     results : ResultTables
-        Has the DataFrames ``runs``, ``experiences`` and ``scores``.
+        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
     board : DataFrame
         From `leaderboard`.
 

@@ -1,7 +1,9 @@
 """Metrics of continual learning, each a function of the accuracy matrix or of measurements per experience.
 
 ``R`` is T×T: ``R[i, j]`` is the accuracy on experience j after learning experience i. ``b[j]`` is the accuracy on
-experience j before any learning. Experiences weigh equally, whatever the size of their test sets. A metric is NaN if an
+experience j before any learning. ``E`` has R's rows and those of evaluations within experiences, in the order of time:
+``t[e]`` is the number of experiences learned at row e, a fraction within an experience. Any score of which more is
+better may stand for the accuracy. Experiences weigh equally, whatever the size of their test sets. A metric is NaN if an
 entry that it needs is NaN. Other packages use some of these names for other formulas; the definitions used here are
 those in `METRICS`.
 """
@@ -34,26 +36,44 @@ def _mean(values: Array) -> float:
     return float(np.mean(values)) if values.size else math.nan
 
 
-def accuracy_curve(R: ArrayLike) -> Array:
-    """Mean accuracy on all experiences seen so far, after each experience.
+def _evaluations(E: ArrayLike, t: ArrayLike | None) -> tuple[Array, Array]:
+    if t is None:
+        matrix = _matrix(E)
+        return matrix, np.arange(1.0, len(matrix) + 1)
+    matrix = np.asarray(E, dtype=np.float64)
+    if matrix.ndim != 2 or not matrix.size:
+        raise ValueError(f"E must have one row per evaluation, one column per experience; got shape {matrix.shape}.")
+    times = np.asarray(t, dtype=np.float64)
+    if times.shape != (len(matrix),):
+        raise ValueError(f"t must have one value per row of E, shape ({len(matrix)},); got shape {times.shape}.")
+    return matrix, times
+
+
+def accuracy_curve(E: ArrayLike, t: ArrayLike | None = None) -> Array:
+    """Mean accuracy on all experiences seen so far, at each evaluation.
 
     Parameters
     ----------
-    R : array-like of shape (T, T)
-        Accuracy matrix.
+    E : array-like of shape (n, T)
+        Accuracies on each experience, one row per evaluation.
+    t : array-like of shape (n,), default=None
+        How many experiences had been learned; the one that is being learned counts as seen. ``None``: `E` is the
+        accuracy matrix, evaluated after each experience.
 
     Returns
     -------
-    ndarray of shape (T,)
-        Entry i is the mean of ``R[i, j]`` over j ≤ i.
+    ndarray of shape (n,)
 
     Examples
     --------
     >>> accuracy_curve([[1.0, 0.0], [0.5, 1.0]])
     array([1.  , 0.75])
+    >>> accuracy_curve([[1.0, 0.0], [0.25, 0.75], [0.5, 1.0]], [1.0, 1.5, 2.0])
+    array([1.  , 0.5 , 0.75])
     """
-    matrix = _matrix(R)
-    return np.array([np.mean(row[: i + 1]) for i, row in enumerate(matrix)])
+    matrix, times = _evaluations(E, t)
+    seen = np.ceil(times).astype(int)
+    return np.array([np.mean(row[:count]) for row, count in zip(matrix, seen, strict=True)])
 
 
 def average_accuracy(R: ArrayLike) -> float:
@@ -80,9 +100,6 @@ def average_accuracy(R: ArrayLike) -> float:
 def average_incremental_accuracy(R: ArrayLike) -> float:
     """Mean over the experiences of the accuracy on all seen so far: mean_i mean_{j≤i} R[i, j] (Rebuffi et al. 2017).
 
-    It equals the anytime accuracy of Caccia et al. (2021) where, as here, models are evaluated at the end of each
-    experience.
-
     Parameters
     ----------
     R : array-like of shape (T, T)
@@ -99,6 +116,31 @@ def average_incremental_accuracy(R: ArrayLike) -> float:
     0.875
     """
     return _mean(accuracy_curve(R))
+
+
+def average_anytime_accuracy(E: ArrayLike, t: ArrayLike | None = None) -> float:
+    """Mean over all evaluations of the accuracy on all seen so far: mean_e mean_{j<⌈t[e]⌉} E[e, j] (Caccia et al. 2021).
+
+    Where models are evaluated after experiences only, it is the average incremental accuracy.
+
+    Parameters
+    ----------
+    E : array-like of shape (n, T)
+        Accuracies on each experience, one row per evaluation.
+    t : array-like of shape (n,), default=None
+        How many experiences had been learned; see `accuracy_curve`.
+
+    Returns
+    -------
+    float
+        From 0 to 1, higher is better.
+
+    Examples
+    --------
+    >>> average_anytime_accuracy([[1.0, 0.0], [0.25, 0.75], [0.5, 1.0]], [1.0, 1.5, 2.0])
+    0.75
+    """
+    return _mean(accuracy_curve(E, t))
 
 
 def forgetting(R: ArrayLike) -> float:
@@ -219,13 +261,15 @@ def intransigence(R: ArrayLike, R_joint: ArrayLike) -> float:
     return _mean(_vector(np.diagonal(_matrix(R_joint)), "R_joint's diagonal", len(matrix)) - np.diagonal(matrix))
 
 
-def min_accuracy(R: ArrayLike) -> float:
-    """Lowest later accuracy on each old experience: mean_{j<T−1} min_{i>j} R[i, j] (De Lange et al. 2023).
+def min_accuracy(E: ArrayLike, t: ArrayLike | None = None) -> float:
+    """Lowest later accuracy on each old experience: mean_{j<T−1} min_{e: t[e]>j+1} E[e, j] (De Lange et al. 2023).
 
     Parameters
     ----------
-    R : array-like of shape (T, T)
-        Accuracy matrix.
+    E : array-like of shape (n, T)
+        Accuracies on each experience, one row per evaluation.
+    t : array-like of shape (n,), default=None
+        How many experiences had been learned; see `accuracy_curve`.
 
     Returns
     -------
@@ -237,17 +281,19 @@ def min_accuracy(R: ArrayLike) -> float:
     >>> min_accuracy([[1.0, 0.0, 0.0], [0.25, 1.0, 0.0], [0.5, 0.75, 1.0]])
     0.5
     """
-    matrix = _matrix(R)
-    return _mean(np.array([matrix[j + 1 :, j].min() for j in range(len(matrix) - 1)]))
+    matrix, times = _evaluations(E, t)
+    return _mean(np.array([matrix[times > j + 1, j].min() for j in range(matrix.shape[1] - 1)]))
 
 
-def worst_case_accuracy(R: ArrayLike) -> float:
-    """Trade-off between plasticity and the worst case: R[T−1, T−1]/T + (1 − 1/T) min_accuracy (De Lange et al. 2023).
+def worst_case_accuracy(E: ArrayLike, t: ArrayLike | None = None) -> float:
+    """Trade-off between plasticity and the worst case: E[−1, T−1]/T + (1 − 1/T) min_accuracy (De Lange et al. 2023).
 
     Parameters
     ----------
-    R : array-like of shape (T, T)
-        Accuracy matrix.
+    E : array-like of shape (n, T)
+        Accuracies on each experience, one row per evaluation; the last after the last experience.
+    t : array-like of shape (n,), default=None
+        How many experiences had been learned; see `accuracy_curve`.
 
     Returns
     -------
@@ -259,9 +305,79 @@ def worst_case_accuracy(R: ArrayLike) -> float:
     >>> worst_case_accuracy([[1.0, 0.0], [0.5, 1.0]])
     0.75
     """
+    matrix, _ = _evaluations(E, t)
+    share = 1.0 / matrix.shape[1]
+    return float(share * matrix[-1, -1] + (1.0 - share) * min_accuracy(E, t))
+
+
+def prequential_score(scores: ArrayLike, n_tested: ArrayLike) -> float:
+    """Mean over all rows, each predicted before it was learned: Σ_k n_k s_k / Σ_k n_k (Gama et al. 2013).
+
+    For a score that is no mean over rows, such as R2, it is the mean of the experiences' scores, weighted by rows.
+
+    Parameters
+    ----------
+    scores : array-like of shape (T,)
+        Score on the rows of each experience.
+    n_tested : array-like of shape (T,)
+        Numbers of rows; experiences without any, whose rows came before there was a model, do not count.
+
+    Returns
+    -------
+    float
+        From 0 to 1, higher is better; NaN if no row was tested.
+
+    Examples
+    --------
+    >>> prequential_score([float("nan"), 0.5, 1.0], [0, 30, 10])
+    0.625
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    weights = _vector(n_tested, "n_tested", len(values))
+    tested = weights > 0
+    return float(np.average(values[tested], weights=weights[tested])) if tested.any() else math.nan
+
+
+def future_score(R: ArrayLike) -> float:
+    """Mean over the experiences of the score on all later ones: mean_{i<T−1} mean_{j>i} R[i, j].
+
+    Parameters
+    ----------
+    R : array-like of shape (T, T)
+        Accuracy matrix; only what is above the diagonal is used.
+
+    Returns
+    -------
+    float
+        From 0 to 1, higher is better; NaN for a single experience.
+
+    Examples
+    --------
+    >>> future_score([[1.0, 0.5, 1.0], [0.0, 1.0, 0.25], [0.0, 0.0, 1.0]])
+    0.5
+    """
+    return _mean(future_curve(R))
+
+
+def future_curve(R: ArrayLike) -> Array:
+    """Mean score on all later experiences, after each but the last.
+
+    Parameters
+    ----------
+    R : array-like of shape (T, T)
+        Accuracy matrix; only what is above the diagonal is used.
+
+    Returns
+    -------
+    ndarray of shape (T - 1,)
+
+    Examples
+    --------
+    >>> future_curve([[1.0, 0.5, 1.0], [0.0, 1.0, 0.25], [0.0, 0.0, 1.0]])
+    array([0.75, 0.25])
+    """
     matrix = _matrix(R)
-    share = 1.0 / len(matrix)
-    return float(share * matrix[-1, -1] + (1.0 - share) * min_accuracy(matrix))
+    return np.array([np.mean(row[i + 1 :]) for i, row in enumerate(matrix[:-1])])
 
 
 def total(values: ArrayLike) -> float:
@@ -327,6 +443,34 @@ def final(values: ArrayLike) -> float:
     return float(np.asarray(values, dtype=np.float64)[-1])
 
 
+_SHARES = ("f1", "precision", "recall", "jaccard", "roc_auc", "average_precision", "top_k_accuracy")
+
+
+def score_bounds(scorer: str) -> tuple[float, float]:
+    """Return the smallest and the largest possible score.
+
+    Parameters
+    ----------
+    scorer : str
+        Name of one of scikit-learn's scorers.
+
+    Returns
+    -------
+    tuple of float
+        Infinite where there is no bound, or none is known.
+
+    Examples
+    --------
+    >>> score_bounds("accuracy"), score_bounds("r2"), score_bounds("neg_log_loss")
+    ((0.0, 1.0), (-inf, 1.0), (-inf, 0.0))
+    """
+    if scorer in ("accuracy", "balanced_accuracy") or scorer.startswith(_SHARES):
+        return 0.0, 1.0
+    if scorer in ("r2", "explained_variance") or scorer.startswith("d2_"):
+        return -math.inf, 1.0
+    return -math.inf, 0.0 if scorer.startswith("neg_") else math.inf
+
+
 @dataclass(frozen=True)
 class Metric:
     """A metric with its definition.
@@ -336,27 +480,28 @@ class Metric:
     name : str
         Name in tables.
     label : str
-        Name in reports.
+        Name in reports, where the score is accuracy.
     function : callable
         Takes the inputs that `needs` names.
     needs : tuple of str
-        ``"R"``, ``"b"``, ``"R_joint"``, or the name of a column of ``results.experiences``.
+        ``"R"``, ``"b"``, ``"R_joint"``, ``"E"``, ``"t"``, ``"prequential"``, ``"n_tested"``, or the name of a column
+        of ``results.experiences``.
     formula : str
         The formula.
     source : str
         Who defined it; "measured" for measurements of the benchmark.
     unit : str
-        ``"accuracy"``, ``"difference of accuracies"``, ``"seconds"`` or ``"bytes"``.
+        ``"score"``, ``"difference of scores"``, ``"seconds"`` or ``"bytes"``.
     higher_is_better : bool
         Whether higher values are better.
-    bounds : tuple of float
-        Smallest and largest possible value; intervals are clipped to them.
+    protocols : tuple of str
+        What a protocol must evaluate for it; empty: anything.
     min_experiences : int
         Length of the shortest stream for which it is defined.
 
     Examples
     --------
-    >>> METRICS["forgetting"].higher_is_better, METRICS["forgetting"].bounds
+    >>> METRICS["forgetting"].higher_is_better, METRICS["forgetting"].bounds("accuracy")
     (False, (-1.0, 1.0))
     """
 
@@ -368,55 +513,139 @@ class Metric:
     source: str
     unit: str
     higher_is_better: bool
-    bounds: tuple[float, float]
+    protocols: tuple[str, ...] = ()
     min_experiences: int = 1
 
+    def bounds(self, scorer: str) -> tuple[float, float]:
+        """Return the smallest and the largest possible value; intervals are clipped to them.
 
-def _accuracy(
-    function: Callable[..., float], label: str, formula: str, source: str, min_experiences: int = 1
+        Parameters
+        ----------
+        scorer : str
+            Name of one of scikit-learn's scorers.
+
+        Returns
+        -------
+        tuple of float
+        """
+        low, high = score_bounds(scorer)
+        if self.unit == "score":
+            return low, high
+        return (low - high, high - low) if self.unit == "difference of scores" else (0.0, math.inf)
+
+    def label_for(self, scorer: str) -> str:
+        """Return the name in reports for a score.
+
+        Parameters
+        ----------
+        scorer : str
+            Name of one of scikit-learn's scorers.
+
+        Returns
+        -------
+        str
+
+        Examples
+        --------
+        >>> METRICS["average_accuracy"].label_for("r2")
+        'Average R2'
+        """
+        return self.label.replace("accuracy", "R2" if scorer == "r2" else scorer)
+
+
+_MATRIX, _DIAGONAL = ("all", "seen"), ("all", "seen", "current")
+
+
+def _score(
+    function: Callable[..., float],
+    label: str,
+    formula: str,
+    source: str,
+    protocols: tuple[str, ...] = _MATRIX,
+    min_experiences: int = 1,
+    needs: tuple[str, ...] = ("R",),
 ) -> Metric:
-    name, unit, bounds = function.__name__, "accuracy", (0.0, 1.0)
-    return Metric(name, label, function, ("R",), formula, source, unit, True, bounds, min_experiences)
+    return Metric(function.__name__, label, function, needs, formula, source, "score", True, protocols, min_experiences)
 
 
 def _difference(
-    function: Callable[..., float], label: str, formula: str, source: str, higher_is_better: bool, extra: str = ""
+    function: Callable[..., float],
+    label: str,
+    formula: str,
+    source: str,
+    higher_is_better: bool,
+    protocols: tuple[str, ...] = _MATRIX,
+    extra: str = "",
 ) -> Metric:
     needs = ("R", extra) if extra else ("R",)
-    name, unit, bounds = function.__name__, "difference of accuracies", (-1.0, 1.0)
+    name, unit = function.__name__, "difference of scores"
     # Only the comparison with joint training is defined for a single experience.
     min_experiences = 1 if extra == "R_joint" else 2
-    return Metric(name, label, function, needs, formula, source, unit, higher_is_better, bounds, min_experiences)
+    return Metric(name, label, function, needs, formula, source, unit, higher_is_better, protocols, min_experiences)
 
 
 def _measured(name: str, label: str, function: Callable[..., float], formula: str) -> Metric:
-    unit = name.rsplit("_", 1)[1]
-    return Metric(name, label, function, (name,), formula, "measured", unit, False, (0.0, math.inf))
+    return Metric(name, label, function, (name,), formula, "measured", name.rsplit("_", 1)[1], False)
 
 
 _LOPEZ_PAZ = "Lopez-Paz & Ranzato 2017"
 _CHAUDHRY = "Chaudhry et al. 2018"
 _DE_LANGE = "De Lange et al. 2023"
+_ANYTIME = ("E", "t")
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        _accuracy(average_accuracy, "Average accuracy", "mean_j R[T−1, j]", _LOPEZ_PAZ),
-        _accuracy(
+        _score(average_accuracy, "Average accuracy", "mean_j R[T−1, j]", _LOPEZ_PAZ),
+        _score(
             average_incremental_accuracy,
             "Average incremental accuracy",
             "mean_i mean_{j≤i} R[i, j]",
             "Rebuffi et al. 2017",
         ),
+        _score(
+            average_anytime_accuracy,
+            "Average anytime accuracy",
+            "mean_e mean_{j<⌈t[e]⌉} E[e, j]",
+            "Caccia et al. 2021",
+            needs=_ANYTIME,
+        ),
         _difference(forgetting, "Forgetting", "mean_{j<T−1} (max_{l<T−1} R[l, j] − R[T−1, j])", _CHAUDHRY, False),
         _difference(backward_transfer, "Backward transfer", "mean_{j<T−1} (R[T−1, j] − R[j, j])", _LOPEZ_PAZ, True),
-        _difference(forward_transfer, "Forward transfer", "mean_{j≥1} (R[j−1, j] − b[j])", _LOPEZ_PAZ, True, "b"),
-        _accuracy(learning_accuracy, "Learning accuracy", "mean_j R[j, j]", "Riemer et al. 2019"),
-        _difference(intransigence, "Intransigence", "mean_k (R*[k, k] − R[k, k])", _CHAUDHRY, False, "R_joint"),
-        _accuracy(min_accuracy, "Minimum accuracy", "mean_{j<T−1} min_{i>j} R[i, j]", _DE_LANGE, 2),
-        _accuracy(
-            worst_case_accuracy, "Worst-case accuracy", "R[T−1, T−1]/T + (1 − 1/T) minimum accuracy", _DE_LANGE, 2
+        _difference(
+            forward_transfer,
+            "Forward transfer",
+            "mean_{j≥1} (R[j−1, j] − b[j])",
+            _LOPEZ_PAZ,
+            True,
+            ("all", "future"),
+            extra="b",
         ),
+        _score(learning_accuracy, "Learning accuracy", "mean_j R[j, j]", "Riemer et al. 2019", _DIAGONAL),
+        _difference(
+            intransigence, "Intransigence", "mean_k (R*[k, k] − R[k, k])", _CHAUDHRY, False, _DIAGONAL, extra="R_joint"
+        ),
+        _score(
+            min_accuracy, "Minimum accuracy", "mean_{j<T−1} min_{e: t[e]>j+1} E[e, j]", _DE_LANGE, _MATRIX, 2, _ANYTIME
+        ),
+        _score(
+            worst_case_accuracy,
+            "Worst-case accuracy",
+            "R[T−1, T−1]/T + (1 − 1/T) minimum accuracy",
+            _DE_LANGE,
+            _MATRIX,
+            2,
+            _ANYTIME,
+        ),
+        _score(
+            prequential_score,
+            "Prequential accuracy",
+            "Σ_k n_k R[k−1, k] / Σ_k n_k",
+            "Gama et al. 2013",
+            ("prequential",),
+            needs=("prequential", "n_tested"),
+        ),
+        _score(future_score, "Future accuracy", "mean_{i<T−1} mean_{j>i} R[i, j]", "forgetless", ("all", "future"), 2),
         _measured("fit_seconds", "Fit time", total, "sum over experiences"),
         _measured("predict_seconds", "Predict time", total, "sum over experiences"),
         _measured("peak_memory_bytes", "Peak memory", peak, "maximum over experiences"),

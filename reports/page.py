@@ -30,7 +30,7 @@ def write_html(results: ResultTables, path: str | os.PathLike[str], title: str =
     Parameters
     ----------
     results : ResultTables
-        Has the DataFrames ``runs``, ``experiences`` and ``scores``.
+        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
     path : path-like
         Path of the file; an existing file is replaced.
     title : str

@@ -1,5 +1,6 @@
 """Tables from stored results: metrics of each cell, their means over seeds, the leaderboard."""
 
+import json
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,17 +12,23 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from .metrics import METRICS, Array, Metric, accuracy_curve
+from .metrics import METRICS, Array, Metric, accuracy_curve, future_curve, score_bounds
 
 CELL_COLUMNS = ["cell", "strategy", "stream", "scenario", "seed", "status"]
-SUMMARY_COLUMNS = ["stream", "strategy", "metric", "mean", "std", "ci_low", "ci_high", "n_seeds", "n_failed", "note"]
+SUMMARY_COLUMNS = [
+    *("stream", "strategy", "metric", "scorer"),
+    *("mean", "std", "ci_low", "ci_high", "n_seeds", "n_failed", "note"),
+]
 LEADERBOARD_COLUMNS = [
     "stream",
     "strategy",
     "n_seeds",
+    "scorer",
+    "headline",
+    "score",
+    "score_ci_low",
+    "score_ci_high",
     "average_accuracy",
-    "average_accuracy_ci_low",
-    "average_accuracy_ci_high",
     "forgetting",
     "backward_transfer",
     "learning_accuracy",
@@ -32,11 +39,20 @@ LEADERBOARD_COLUMNS = [
     "state_bytes",
     "keeps",
 ]
-_LEADERBOARD_METRICS = [column for column in LEADERBOARD_COLUMNS if column in METRICS]
+CURVE_COLUMNS = ["stream", "strategy", "experience", "mean", "ci_low", "ci_high"]
+# What strategies are ranked by, by what the protocol evaluates.
+_HEADLINES = {
+    "all": "average_accuracy",
+    "seen": "average_accuracy",
+    "current": "learning_accuracy",
+    "future": "future_score",
+    "prequential": "prequential_score",
+}
+_LEADERBOARD_METRICS = [name for name in METRICS if name in {*LEADERBOARD_COLUMNS, *_HEADLINES.values()}]
 
 
 class ResultTables(Protocol):
-    """The three DataFrames that reports are made from.
+    """The four DataFrames that reports are made from.
 
     `forgetless.benchmarks.Results` has them; any other object that has them can be reported as well.
     """
@@ -51,7 +67,60 @@ class ResultTables(Protocol):
 
     @property
     def scores(self) -> pd.DataFrame:
-        """One row per cell, experience trained on and experience tested on."""
+        """One row per cell, experience trained on, experience tested on and scorer."""
+
+    @property
+    def evaluations(self) -> pd.DataFrame:
+        """One row per cell, test within an experience and scorer."""
+
+
+@cache
+def protocol(text: str) -> tuple[str, str]:
+    """Read a protocol.
+
+    Parameters
+    ----------
+    text : str
+        From the column ``protocol`` of the runs.
+
+    Returns
+    -------
+    tuple of str
+        What it evaluates, and the name of its primary scorer; both "unknown" where it cannot be read.
+
+    Examples
+    --------
+    >>> protocol('{"evaluate": "seen", "eval_every": null, "scoring": ["r2", "neg_mean_absolute_error"]}')
+    ('seen', 'r2')
+    """
+    try:
+        found = json.loads(text)
+        return str(found["evaluate"]), str(found["scoring"][0])
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return "unknown", "unknown"
+
+
+def protocols(results: ResultTables) -> dict[str, tuple[str, str]]:
+    """Read the protocol of each stream: that of its first run.
+
+    Parameters
+    ----------
+    results : ResultTables
+        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
+
+    Returns
+    -------
+    dict
+        What it evaluates and its primary scorer, by the name of the stream.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> protocols(example_results())
+    {'toy': ('all', 'accuracy')}
+    """
+    first = results.runs.drop_duplicates("stream")
+    return {str(stream): protocol(str(text)) for stream, text in zip(first["stream"], first["protocol"], strict=True)}
 
 
 @dataclass(frozen=True)
@@ -59,7 +128,9 @@ class _Cell:
     """The inputs of the metrics for one finished cell."""
 
     scenario: str
+    evaluate: str
     inputs: dict[str, Array]
+    problem: str = ""
 
     def value(self, metric: Metric) -> tuple[float, str]:
         """Return the metric's value and, where it is NaN, the reason."""
@@ -68,23 +139,42 @@ class _Cell:
         return value, reason or ("some measurements are missing" if math.isnan(value) else "")
 
     def _undefined(self, metric: Metric) -> str:
+        measured = metric.needs[0] in _MEASURED
         n_experiences = len(self.inputs["R"])
         if not n_experiences:
             return "nothing was measured"
+        if not measured and self.problem:
+            return self.problem
+        if metric.protocols and self.evaluate not in metric.protocols:
+            return "needs evaluate=" + " or ".join(f'"{name}"' for name in metric.protocols)
         if n_experiences < metric.min_experiences:
             return f"needs at least {metric.min_experiences} experiences"
-        if metric.name == "forward_transfer" and self.scenario == "class":
+        if metric.name in ("forward_transfer", "future_score") and self.scenario == "class":
             return "undefined for class-incremental streams: the classes to come are unknown"
         if "R_joint" in metric.needs and "R_joint" not in self.inputs:
             return "needs JointClassifier on the same stream with the same seed"
         if "b" in metric.needs and np.isnan(self.inputs["b"][1:]).all():
             return "unknown before learning: the estimator cannot answer untrained"
-        if metric.needs[0] in _MEASURED and np.isnan(self.inputs[metric.needs[0]]).all():
+        if measured and np.isnan(self.inputs[metric.needs[0]]).all():
             return "not measured"
         return ""
 
+    def curve(self) -> tuple[Array, Array]:
+        """Return times, in experiences learned, and the score that the protocol knows at each."""
+        R = self.inputs["R"]
+        ends = np.arange(1.0, len(R) + 1)
+        match self.evaluate:
+            case "current":
+                return ends, np.diagonal(R)
+            case "future":
+                return ends[:-1], future_curve(R)
+            case "prequential":
+                return self.inputs["chunk_t"], self.inputs["chunk"]
+        return self.inputs["t"], accuracy_curve(self.inputs["E"], self.inputs["t"])
 
-_MEASURED = [name for metric in METRICS.values() for name in metric.needs if name not in ("R", "b", "R_joint")]
+
+_MEASURED = [metric.name for metric in METRICS.values() if metric.unit in ("seconds", "bytes")]
+_EVALUATED = ["experience", "n_rows", "tested_on", "n_tested", "score"]
 
 
 def _by_cell(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, dict[str, Array]]:
@@ -96,35 +186,89 @@ def _by_cell(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, dict[str,
     return {str(key): {name: parts[name][i] for name in columns} for i, key in enumerate(keys)}
 
 
-def _inputs(n_experiences: object, scores: Mapping[str, Array], experiences: Mapping[str, Array]) -> dict[str, Array]:
+def _inputs(
+    n_experiences: object,
+    bounds: tuple[float, float],
+    scores: Mapping[str, Array],
+    experiences: Mapping[str, Array],
+    evaluations: Mapping[str, Array],
+) -> dict[str, Array]:
     trained_on, tested_on = (scores.get(name, np.empty(0)).astype(int) for name in ("trained_on", "tested_on"))
     known = 0 if pd.isna(n_experiences) else int(n_experiences)  # type: ignore[call-overload]
     size = max([known, *(trained_on + 1), *(tested_on + 1)])
     table = np.full((size + 1, size), np.nan)
-    table[trained_on + 1, tested_on] = _possible(scores.get("score", np.empty(0)), 1.0)
-    inputs = {"R": table[1:], "b": table[0]} | {name: np.full(size, np.nan) for name in _MEASURED}
+    table[trained_on + 1, tested_on] = _possible(scores.get("score", np.empty(0)), bounds)
+    inputs = {"R": table[1:], "b": table[0], "prequential": np.diagonal(table)}
+    inputs |= {name: np.full(size, np.nan) for name in ("n_train", *_MEASURED)}
     if experiences:
         position = experiences["experience"].astype(int)
         inside = position < size
-        for name in _MEASURED:
-            inputs[name][position[inside]] = _possible(experiences[name][inside], sys.float_info.max)
-    return inputs
+        for name in ("n_train", *_MEASURED):
+            inputs[name][position[inside]] = _possible(experiences[name][inside], (0.0, math.inf))
+    return inputs | _within(inputs["R"], bounds, inputs["n_train"], evaluations)
 
 
-def _possible(values: Array, highest: float) -> Array:
-    """Take what no accuracy, duration or size can be for unknown."""
-    return np.where((values >= 0) & (values <= highest), values, np.nan)
+def _within(
+    R: Array, bounds: tuple[float, float], n_train: Array, evaluations: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Put what was evaluated within experiences between the rows of R, and list the chunks that were tested first."""
+    size = len(R)
+    of = {name: evaluations.get(name, np.empty(0)) for name in _EVALUATED}
+    inside = (of["experience"] < size) & (of["tested_on"] < size)
+    of = {name: values[inside] for name, values in of.items()}
+    experience, tested_on = of["experience"].astype(int), of["tested_on"].astype(int)
+    score = _possible(of["score"], bounds)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = experience + np.clip(of["n_rows"] / n_train[experience], 0.0, 1.0)
+    moments, row = np.unique(t[np.isfinite(t)], return_inverse=True)
+    between = np.full((len(moments), size), np.nan)
+    between[row, tested_on[np.isfinite(t)]] = score[np.isfinite(t)]
+    times = np.concatenate([moments, np.arange(1.0, size + 1)])
+    order = np.argsort(times, kind="stable")
+    # A chunk's score stands at the time when its last row had come.
+    last = of["n_rows"] + of["n_tested"]
+    n_rows = np.zeros(size)
+    np.maximum.at(n_rows, experience, last)
+    chunk_t = experience + last / np.maximum(n_rows[experience], 1)
+    in_time = np.argsort(chunk_t, kind="stable")
+    return {
+        "E": np.concatenate([between, R])[order],
+        "t": times[order],
+        "n_tested": np.bincount(tested_on, of["n_tested"], minlength=size),
+        "chunk_t": chunk_t[in_time],
+        "chunk": score[in_time],
+    }
+
+
+def _possible(values: Array, bounds: tuple[float, float]) -> Array:
+    """Take what no score, duration or size can be for unknown."""
+    low, high = bounds
+    highest = sys.float_info.max
+    return np.where((values >= max(low, -highest)) & (values <= min(high, highest)), values, np.nan)
 
 
 def _cells(results: ResultTables) -> dict[str, _Cell]:
     """Return the finished cells by key."""
-    scores = _by_cell(results.scores, ["trained_on", "tested_on", "score"])
-    experiences = _by_cell(results.experiences, ["experience", *_MEASURED])
     finished = results.runs[results.runs["status"] == "ok"]
+    of_stream = protocols(results)
+    protocol_of = {str(run.cell): protocol(str(run.protocol)) for run in finished.itertuples(index=False)}
+    scorers = {cell: scorer for cell, (_, scorer) in protocol_of.items()}
+
+    def primary(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame[frame["metric"] == frame["cell"].astype(str).map(scorers)]
+
+    scores = _by_cell(primary(results.scores), ["trained_on", "tested_on", "score"])
+    experiences = _by_cell(results.experiences, ["experience", "n_train", *_MEASURED])
+    evaluations = _by_cell(primary(results.evaluations), _EVALUATED)
     cells = {}
     for run in finished.itertuples(index=False):
         key = str(run.cell)
-        cells[key] = _Cell(str(run.scenario), _inputs(run.n_experiences, scores.get(key, {}), experiences.get(key, {})))
+        evaluate, scorer = protocol_of[key]
+        of_cell = (each.get(key, {}) for each in (scores, experiences, evaluations))
+        other = scorer != of_stream[str(run.stream)][1]
+        problem = f"the score is {scorer}, another than that of the stream's first run" if other else ""
+        inputs = _inputs(run.n_experiences, score_bounds(scorer), *of_cell)
+        cells[key] = _Cell(str(run.scenario), evaluate, inputs, problem)
     joint: dict[tuple[object, object], Array] = {}
     for run in finished[finished["estimator"] == "JointClassifier"].itertuples(index=False):
         joint.setdefault((run.stream, run.seed), cells[str(run.cell)].inputs["R"])
@@ -151,7 +295,7 @@ def cell_metrics(results: ResultTables) -> pd.DataFrame:
     Parameters
     ----------
     results : ResultTables
-        Has the DataFrames ``runs``, ``experiences`` and ``scores``.
+        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
 
     Returns
     -------
@@ -224,7 +368,7 @@ def groups(results: ResultTables) -> Iterator[tuple[str, str, pd.DataFrame]]:
     Parameters
     ----------
     results : ResultTables
-        Has the DataFrames ``runs``, ``experiences`` and ``scores``.
+        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
 
     Yields
     ------
@@ -266,7 +410,7 @@ def summarize(results: ResultTables, metrics: Iterable[str] | None = None, confi
     Parameters
     ----------
     results : ResultTables
-        Has the DataFrames ``runs``, ``experiences`` and ``scores``.
+        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
     metrics : iterable of str, optional
         Names from `METRICS`; all of them by default.
     confidence : float
@@ -275,8 +419,8 @@ def summarize(results: ResultTables, metrics: Iterable[str] | None = None, confi
     Returns
     -------
     DataFrame
-        Columns stream, strategy, metric, mean, std, ci_low, ci_high, n_seeds (seeds with a value), n_failed (cells that
-        failed), note (why a value is missing). Streams and strategies are in the order of first appearance. Intervals
+        Columns stream, strategy, metric, scorer (the primary one of the protocol: what the score is), mean, std,
+        ci_low, ci_high, n_seeds (seeds with a value), n_failed (cells that failed), note (why a value is missing). Streams and strategies are in the order of first appearance. Intervals
         are clipped to the bounds of the metric and NaN for a single seed.
 
     Raises
@@ -296,35 +440,39 @@ def summarize(results: ResultTables, metrics: Iterable[str] | None = None, confi
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, for example 0.95; got {confidence}.")
     chosen, cells, rows = _chosen(metrics), _cells(results), []
+    of_stream = protocols(results)
     for stream, strategy, runs in groups(results):
         keys = [str(key) for key in runs["cell"]]
         finished = [(key, seed) for key, seed in zip(keys, runs["seed"], strict=True) if key in cells]
         seeds = [seed for _, seed in finished]
+        _, scorer = of_stream[stream]
         for metric in chosen:
             pairs = [cells[key].value(metric) for key, _ in finished]
             values = _by_seed([value for value, _ in pairs], seeds)
-            numbers = student_interval(values, confidence, metric.bounds) if len(values) else (math.nan,) * 4
+            numbers = student_interval(values, confidence, metric.bounds(scorer)) if len(values) else (math.nan,) * 4
             note = _note(pairs, len(set(seeds)), len(keys))
             rows.append(
-                (stream, strategy, metric.name, *map(float, numbers), len(values), len(keys) - len(pairs), note)
+                (stream, strategy, metric.name, scorer, *map(float, numbers), len(values), len(keys) - len(pairs), note)
             )
     return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
 
 def leaderboard(results: ResultTables) -> pd.DataFrame:
-    """Rank the strategies of each stream by average accuracy.
+    """Rank the strategies of each stream by what its protocol measures: average accuracy, or its counterpart.
 
     Parameters
     ----------
     results : ResultTables
-        Has the DataFrames ``runs``, ``experiences`` and ``scores``.
+        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
 
     Returns
     -------
     DataFrame
-        One row per stream and strategy: means over the seeds that finished, the 95 % interval of the average accuracy,
-        and what the strategy keeps of the data. Accuracies lie between 0 and 1. A strategy whose runs all failed has
-        ``n_seeds`` 0.
+        One row per stream and strategy: means over the seeds that finished and what the strategy keeps of the data.
+        ``score``, with its 95 % interval, is what the stream is ranked by: ``headline`` names the metric, which is
+        ``"average_accuracy"`` where all past experiences are tested, else ``"learning_accuracy"``,
+        ``"prequential_score"`` or ``"future_score"``; ``scorer`` names the score. Accuracies lie between 0 and 1. A
+        strategy whose runs all failed has ``n_seeds`` 0.
 
     Examples
     --------
@@ -344,7 +492,7 @@ def rank(results: ResultTables, summary: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     results : ResultTables
-        Has the DataFrames ``runs``, ``experiences`` and ``scores``.
+        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
     summary : DataFrame
         From `summarize`.
 
@@ -359,20 +507,25 @@ def rank(results: ResultTables, summary: pd.DataFrame) -> pd.DataFrame:
     >>> rank(example_results(), summarize(example_results()))["strategy"].to_list()
     ['Joint', 'Replay', 'Naive']
     """
-    summary = summary.set_index(["stream", "strategy"])
-    by_metric = dict(iter(summary.groupby("metric", sort=False)))
-    accuracy = by_metric.get("average_accuracy", summary)
-    board = pd.DataFrame({name: frame["mean"] for name, frame in by_metric.items()}, index=accuracy.index)
-    board = board.reindex(columns=_LEADERBOARD_METRICS).assign(
-        n_seeds=accuracy["n_seeds"],
-        average_accuracy_ci_low=accuracy["ci_low"],
-        average_accuracy_ci_high=accuracy["ci_high"],
-        keeps=results.runs.groupby(["stream", "strategy"])["keeps"].first(),
+    headline = {
+        stream: _HEADLINES.get(evaluate, "average_accuracy") for stream, (evaluate, _) in protocols(results).items()
+    }
+    keys = ["stream", "strategy"]
+    first = summary[summary["metric"] == summary["stream"].map(headline)].set_index(keys)
+    means = summary.set_index([*keys, "metric"])["mean"].unstack().reindex(columns=list(METRICS))  # noqa: PD010
+    board = means.reindex(first.index).assign(
+        n_seeds=first["n_seeds"],
+        scorer=first["scorer"],
+        headline=first["metric"],
+        score=first["mean"],
+        score_ci_low=first["ci_low"],
+        score_ci_high=first["ci_high"],
+        keeps=results.runs.groupby(keys)["keeps"].first(),
     )
     board = board.reset_index()
     place = {stream: position for position, stream in enumerate(results.runs["stream"].unique())}
     board["place"] = board["stream"].map(place)
-    board = board.sort_values(["place", "average_accuracy"], ascending=[True, False], kind="stable")
+    board = board.sort_values(["place", "score"], ascending=[True, False], kind="stable")
     return board.reset_index(drop=True)[LEADERBOARD_COLUMNS]
 
 
@@ -382,7 +535,7 @@ def accuracy_matrices(results: ResultTables) -> dict[tuple[str, str], Array]:
     Parameters
     ----------
     results : ResultTables
-        Has the DataFrames ``runs``, ``experiences`` and ``scores``.
+        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
 
     Returns
     -------
@@ -405,33 +558,43 @@ def accuracy_matrices(results: ResultTables) -> dict[tuple[str, str], Array]:
     return stacks
 
 
-def accuracy_curves(matrices: Mapping[tuple[str, str], Array], confidence: float = 0.95) -> pd.DataFrame:
-    """Average the accuracy on all experiences seen so far over the seeds.
+def accuracy_curves(results: ResultTables, confidence: float = 0.95) -> pd.DataFrame:
+    """Average the score over the course of the stream over the seeds.
 
     Parameters
     ----------
-    matrices : mapping
-        From `accuracy_matrices`.
+    results : ResultTables
+        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
     confidence : float
         Confidence of the Student-t intervals.
 
     Returns
     -------
     DataFrame
-        Columns stream, strategy, experience (from 1), mean, ci_low, ci_high.
+        Columns stream, strategy, experience (how many had been learned, a fraction within an experience), mean,
+        ci_low, ci_high. The score is that on all experiences seen so far; where the protocol evaluates only the
+        current one, the later ones or the next rows, it is that on those. Where seeds were evaluated at different
+        times, values between are interpolated.
 
     Examples
     --------
     >>> from forgetless.reports import example_results
-    >>> accuracy_curves(accuracy_matrices(example_results())).loc[2:3, ["strategy", "experience", "mean"]]
+    >>> accuracy_curves(example_results()).loc[2:3, ["strategy", "experience", "mean"]]
       strategy  experience    mean
-    2   Replay           1  1.0000
-    3   Replay           2  0.8125
+    2   Replay         1.0  1.0000
+    3   Replay         2.0  0.8125
     """
-    frames = [pd.DataFrame(columns=["stream", "strategy", "experience", "mean", "ci_low", "ci_high"])]
-    for (stream, strategy), stack in matrices.items():
-        curves = np.stack([accuracy_curve(matrix) for matrix in stack])
-        mean, _, low, high = student_interval(curves, confidence, (0.0, 1.0))
-        columns = {"experience": np.arange(1, len(mean) + 1), "mean": mean, "ci_low": low, "ci_high": high}
+    cells, of_stream = _cells(results), protocols(results)
+    frames = [pd.DataFrame(columns=CURVE_COLUMNS)]
+    for stream, strategy, runs in groups(results):
+        finished = [cells[key] for key in runs["cell"].astype(str) if key in cells and not cells[key].problem]
+        curves = [(t[known], y[known]) for t, y in (cell.curve() for cell in finished) if (known := ~np.isnan(y)).any()]
+        if not curves:
+            continue
+        start, end = max(t[0] for t, _ in curves), min(t[-1] for t, _ in curves)
+        times = np.unique(np.concatenate([t[(t >= start) & (t <= end)] for t, _ in curves]))
+        stack = np.stack([np.interp(times, t, y) for t, y in curves])
+        mean, _, low, high = student_interval(stack, confidence, score_bounds(of_stream[stream][1]))
+        columns = {"experience": times, "mean": mean, "ci_low": low, "ci_high": high}
         frames.append(pd.DataFrame({"stream": stream, "strategy": strategy, **columns}))
     return pd.concat(frames[1:] or frames, ignore_index=True)
