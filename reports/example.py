@@ -19,7 +19,8 @@ def example_results() -> SimpleNamespace:
     Returns
     -------
     SimpleNamespace
-        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations`` with the columns of a benchmark's results.
+        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations`` with the columns of a benchmark's
+        results.
 
     Examples
     --------

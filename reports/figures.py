@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from . import formats
+from .metrics import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -125,15 +126,17 @@ def _axes(width: float, height: float, right: float) -> "tuple[Figure, Axes]":
     return figure, axes
 
 
-def _percent_axis(axes: "Axes", lowest: float, highest: float) -> None:
+def _score_axis(axes: "Axes", lowest: float, highest: float, scorer: str) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    low, high = math.floor(lowest * 10 - 0.1) / 10, math.ceil(highest * 10 + 0.1) / 10
-    low, high = max(low, 0.0), min(high, 1.0)
-    pad = 0.02 * (high - low)
+    low, high = lowest, highest
+    if formats.in_percent(scorer):
+        low, high = math.floor(lowest * 10 - 0.1) / 10, math.ceil(highest * 10 + 0.1) / 10
+        low, high = max(low, 0.0), min(high, 1.0)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
+    pad = 0.02 * (high - low) or 0.5
     axes.set_ylim(low - pad, high + pad)
     axes.yaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))  # whole percents, which the labels can say
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
 
 
 def _svg(figure: "Figure", prefix: str, label: str) -> str:
@@ -207,8 +210,8 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> list
     return [float(value) for value in result]
 
 
-def curves(frame: pd.DataFrame, series: Mapping[str, int], prefix: str) -> str:
-    """Draw the accuracy on all experiences seen so far, a labelled line with its interval for each strategy.
+def curves(frame: pd.DataFrame, series: Mapping[str, int], prefix: str, scorer: str = "accuracy") -> str:
+    """Draw a score over the experiences, a labelled line with its interval for each strategy.
 
     Parameters
     ----------
@@ -218,6 +221,8 @@ def curves(frame: pd.DataFrame, series: Mapping[str, int], prefix: str) -> str:
         Number of each strategy on this page, which determines its colour and marker.
     prefix : str
         Prefix of ids, which makes them unique on the page.
+    scorer : str
+        Name of the score, one of scikit-learn's.
 
     Returns
     -------
@@ -227,35 +232,36 @@ def curves(frame: pd.DataFrame, series: Mapping[str, int], prefix: str) -> str:
     Examples
     --------
     >>> from forgetless.reports import example_results
-    >>> from forgetless.reports.tables import accuracy_curves, accuracy_matrices
-    >>> curves(accuracy_curves(accuracy_matrices(example_results())), {"Naive": 0, "Replay": 1, "Joint": 2}, "f")[:4]
+    >>> from forgetless.reports.tables import accuracy_curves
+    >>> curves(accuracy_curves(example_results()), {"Naive": 0, "Replay": 1, "Joint": 2}, "f")[:4]
     '<svg'
     """
     from matplotlib.ticker import MaxNLocator
 
     lines = {str(strategy): rows for strategy, rows in frame.dropna(subset=["mean"]).groupby("strategy", sort=False)}
     labels = [_short(strategy) for strategy in lines]
+    label = "Accuracy" if scorer == "accuracy" else scorer
     right = 34 + _CHARACTER_WIDTH * max(map(len, labels), default=0)
     height = max(330, 16 * len(lines) + 80)
-    last = int(frame["experience"].max())
+    first, last = min(1.0, frame["experience"].min()), math.ceil(frame["experience"].max())
     with _style():
         figure, axes = _axes(_WIDTH, height, right)
-        axes.set_xlim(1 if last > 1 else 0.5, max(last, 1.5))
-        _percent_axis(axes, frame[["mean", "ci_low"]].min().min(), frame[["mean", "ci_high"]].max().max())
+        axes.set_xlim(first if last > 1 else 0.5, max(last, 1.5))
+        _score_axis(axes, frame[["mean", "ci_low"]].min().min(), frame[["mean", "ci_high"]].max().max(), scorer)
         axes.set_xlabel("experiences learned")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         for strategy, rows in lines.items():
-            _line(axes, rows, series[strategy], last)
+            _line(axes, rows, series[strategy])
         _end_labels(axes, labels, lines, series)
-        return _svg(figure, prefix, "Accuracy on all experiences seen so far, over the experiences; table below")
+        return _svg(figure, prefix, f"{label} over the experiences; table below")
 
 
-def _line(axes: "Axes", rows: pd.DataFrame, series: int, last: int) -> None:
+def _line(axes: "Axes", rows: pd.DataFrame, series: int) -> None:
     tint, marker = look(series)
     x = rows["experience"].to_numpy()
     band = axes.fill_between(x, rows["ci_low"], rows["ci_high"], color=tint, alpha=0.13, linewidth=0)
     band.set_gid(f"band:{series}")
-    every = max(1, last // 12)
+    every = max(1, len(x) // 12)
     (line,) = axes.plot(x, rows["mean"], color=tint, marker=marker, markevery=every, clip_on=False)
     line.set(linewidth=1.9, markersize=5, markeredgecolor=_SURFACE, markeredgewidth=0.7, gid=f"line:{series}")
 
@@ -278,7 +284,7 @@ def _end_labels(axes: "Axes", labels: list[str], lines: Mapping[str, pd.DataFram
 
 
 def pareto(frame: pd.DataFrame) -> list[str]:
-    """Find the Pareto front of accuracy and fit time: no other strategy is both faster and more accurate.
+    """Find the Pareto front of score and fit time: no other strategy is both faster and better.
 
     Parameters
     ----------
@@ -293,13 +299,13 @@ def pareto(frame: pd.DataFrame) -> list[str]:
     Examples
     --------
     >>> pareto(pd.DataFrame({"strategy": ["a", "b", "c"], "fit_seconds": [1.0, 2.0, 3.0],
-    ...                      "average_accuracy": [0.5, 0.4, 0.9]}))
+    ...                      "score": [0.5, 0.4, 0.9]}))
     ['a', 'c']
     """
     front, best = [], -math.inf
-    known = frame.dropna(subset=["fit_seconds", "average_accuracy"])
-    ranked = known.sort_values(["fit_seconds", "average_accuracy"], ascending=[True, False], kind="stable")
-    for strategy, accuracy in zip(ranked["strategy"], ranked["average_accuracy"], strict=True):
+    known = frame.dropna(subset=["fit_seconds", "score"])
+    ranked = known.sort_values(["fit_seconds", "score"], ascending=[True, False], kind="stable")
+    for strategy, accuracy in zip(ranked["strategy"], ranked["score"], strict=True):
         if accuracy > best:
             best = accuracy
             front.append(str(strategy))
@@ -307,7 +313,7 @@ def pareto(frame: pd.DataFrame) -> list[str]:
 
 
 def tradeoff(frame: pd.DataFrame, series: Mapping[str, int], prefix: str) -> str:
-    """Draw the accuracy against the fit time, with the Pareto front.
+    """Draw the score against the fit time, with the Pareto front.
 
     Parameters
     ----------
@@ -329,20 +335,21 @@ def tradeoff(frame: pd.DataFrame, series: Mapping[str, int], prefix: str) -> str
     >>> tradeoff(leaderboard(example_results()), {"Naive": 0, "Replay": 1, "Joint": 2}, "f")[:4]
     '<svg'
     """
-    frame = frame.dropna(subset=["fit_seconds", "average_accuracy"])
+    frame = frame.dropna(subset=["fit_seconds", "score"])
     # A coarse clock measures 0 for short fits, which a logarithmic axis cannot show.
     frame = frame.assign(fit_seconds=frame["fit_seconds"].clip(lower=1e-4))
     front = pareto(frame)
+    label = METRICS[frame["headline"].iloc[0]].label_for(frame["scorer"].iloc[0])
     with _style():
         figure, axes = _axes(_WIDTH, max(380, 13 * len(frame) + 160), 20)
         _seconds_axis(axes, frame["fit_seconds"])
-        interval = frame[["average_accuracy", "average_accuracy_ci_low", "average_accuracy_ci_high"]]
-        _percent_axis(axes, interval.min().min(), interval.max().max())
+        interval, scorer = frame[["score", "score_ci_low", "score_ci_high"]], str(frame["scorer"].iloc[0])
+        _score_axis(axes, interval.min().min(), interval.max().max(), scorer)
         _front(axes, frame, front)
         for row in frame.itertuples(index=False):
             _point(axes, row, series[str(row.strategy)], str(row.strategy) in front)
         _point_labels(axes, frame, series, front)
-        return _svg(figure, prefix, "Average accuracy against seconds of fitting; table below")
+        return _svg(figure, prefix, f"{label} against seconds of fitting; table below")
 
 
 def _seconds_axis(axes: "Axes", seconds: pd.Series) -> None:
@@ -361,15 +368,15 @@ def _seconds_axis(axes: "Axes", seconds: pd.Series) -> None:
 def _front(axes: "Axes", frame: pd.DataFrame, front: list[str]) -> None:
     best = frame.set_index("strategy").loc[front]
     x = [*best["fit_seconds"], axes.get_xlim()[1]]
-    y = [*best["average_accuracy"], best["average_accuracy"].iloc[-1]]
+    y = [*best["score"], best["score"].iloc[-1]]
     axes.plot(x, y, drawstyle="steps-post", color=_MUTED, linewidth=1.1, dashes=(4, 3), alpha=0.8)
 
 
 def _point(axes: "Axes", row: Any, number: int, best: bool) -> None:
     tint, marker = look(number)
-    interval = [row.average_accuracy_ci_low, row.average_accuracy_ci_high]
+    interval = [row.score_ci_low, row.score_ci_high]
     (bar,) = axes.plot([row.fit_seconds] * 2, interval, color=tint, linewidth=1.4, alpha=0.45)
-    (point,) = axes.plot([row.fit_seconds], [row.average_accuracy], marker=marker, markersize=8, color=tint)
+    (point,) = axes.plot([row.fit_seconds], [row.score], marker=marker, markersize=8, color=tint)
     point.set(markerfacecolor=tint if best else _SURFACE, markeredgecolor=tint, markeredgewidth=1.6, clip_on=False)
     for artist in (bar, point):
         artist.set_gid(f"point:{number}")
@@ -377,7 +384,7 @@ def _point(axes: "Axes", row: Any, number: int, best: bool) -> None:
 
 def _point_labels(axes: "Axes", frame: pd.DataFrame, series: Mapping[str, int], front: list[str]) -> None:
     """Place each name where it overlaps no point and no other name, with a thin line to its point if that is far."""
-    points = axes.transData.transform(frame[["fit_seconds", "average_accuracy"]].to_numpy(dtype=float))
+    points = axes.transData.transform(frame[["fit_seconds", "score"]].to_numpy(dtype=float))
     area = axes.get_window_extent()
     taken = [(x - 7, y - 7, x + 7, y + 7) for x, y in points]
     to_data = axes.transData.inverted()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from . import formats
+from .metrics import METRICS
 from .tables import ResultTables
 
 _REFERENCES = {
@@ -65,32 +66,35 @@ def reference_roles(results: ResultTables, stream: str) -> dict[str, str]:
     return {str(name): _REFERENCES[estimator] for name, estimator in estimators.items() if estimator in _REFERENCES}
 
 
-def _accuracy(row: pd.Series) -> str:
-    low, high = row["average_accuracy_ci_low"], row["average_accuracy_ci_high"]
-    return f"{formats.accuracy(row['average_accuracy'], low, high)} %"
+def _score(row: pd.Series) -> str:
+    scorer = row["scorer"]
+    unit = " %" * formats.in_percent(scorer)
+    return f"{formats.interval(row['score'], row['score_ci_low'], row['score_ci_high'], scorer)}{unit}"
 
 
-def _points(better: pd.Series, worse: pd.Series) -> str:
-    return f"{formats.percent(better['average_accuracy'] - worse['average_accuracy'])} points"
+def _points(difference: float, scorer: str) -> str:
+    return formats.score(difference, scorer) + " points" * formats.in_percent(scorer)
 
 
 def _best(best: pd.Series, references: pd.DataFrame) -> Finding:
-    text = f"{_accuracy(best)} average accuracy after {formats.seconds(best['fit_seconds'])} of fitting"
+    scorer, label = best["scorer"], METRICS[best["headline"]].label_for(best["scorer"])
+    text = f"{_score(best)} {label[0].lower()}{label[1:]} after {formats.seconds(best['fit_seconds'])} of fitting"
     if not pd.isna(best["forgetting"]):
-        lost = formats.percent(best["forgetting"]) if best["forgetting"] >= 0.0005 else "no"
-        text += f"; {lost} points forgotten"
+        lost = best["forgetting"]
+        no = formats.in_percent(scorer) and lost < 0.0005
+        text += f"; {'no points' if no else _points(lost, scorer)} forgotten"
     if len(references):
         top = references.iloc[0]
-        gap = top["average_accuracy"] - best["average_accuracy"]
+        gap = top["score"] - best["score"]
         side = "below" if gap > 0 else "above"
-        text += f". {formats.percent(abs(gap))} points {side} {top['strategy']}, which sees all data again"
+        text += f". {_points(abs(gap), scorer)} {side} {top['strategy']}, which sees all data again"
     return Finding("Most accurate", best["strategy"], text + ".")
 
 
 def _cheapest(best: pd.Series, candidates: pd.DataFrame) -> Finding | None:
-    overlapping = candidates[candidates["average_accuracy_ci_high"] >= best["average_accuracy_ci_low"]]
+    overlapping = candidates[candidates["score_ci_high"] >= best["score_ci_low"]]
     overlapping = overlapping[overlapping["fit_seconds"].notna()]
-    if pd.isna(best["average_accuracy_ci_low"]) or overlapping.empty:
+    if pd.isna(best["score_ci_low"]) or overlapping.empty:
         return None
     cheapest = overlapping.sort_values("fit_seconds", kind="stable").iloc[0]
     if cheapest["strategy"] == best["strategy"]:
@@ -99,7 +103,7 @@ def _cheapest(best: pd.Series, candidates: pd.DataFrame) -> Finding | None:
         ratio = best["fit_seconds"] / cheapest["fit_seconds"] if cheapest["fit_seconds"] else float("nan")
         faster = "" if pd.isna(ratio) else f", {ratio:.1f} times faster than {best['strategy']}"
         text = (
-            f"{_accuracy(cheapest)} in {formats.seconds(cheapest['fit_seconds'])}{faster}; "
+            f"{_score(cheapest)} in {formats.seconds(cheapest['fit_seconds'])}{faster}; "
             "their 95 % intervals overlap, so the difference may be chance."
         )
     return Finding("Cheapest that keeps up", cheapest["strategy"], text)
@@ -113,7 +117,10 @@ def _private(best: pd.Series, candidates: pd.DataFrame) -> Finding | None:
     if first["strategy"] == best["strategy"]:
         text = "The same: it carries nothing of the data from one experience to the next."
     else:
-        text = f"{_accuracy(first)}, {_points(best, first)} below {best['strategy']}, which keeps {best['keeps']}."
+        text = (
+            f"{_score(first)}, {_points(best['score'] - first['score'], best['scorer'])} below {best['strategy']}, "
+            f"which keeps {best['keeps']}."
+        )
     return Finding("Best that keeps nothing of the data", first["strategy"], text)
 
 
@@ -146,7 +153,7 @@ def findings(results: ResultTables, board: pd.DataFrame, stream: str) -> list[Fi
     Cheapest that keeps up | Replay
     Best that keeps nothing of the data | Naive
     """
-    rows = board[(board["stream"] == stream) & board["average_accuracy"].notna()]
+    rows = board[(board["stream"] == stream) & board["score"].notna()]
     bound = rows["strategy"].map(reference_roles(results, stream)) == "upper bound"
     candidates = rows[~bound]
     if candidates.empty:
@@ -202,8 +209,7 @@ def regularization_in_class_streams(results: ResultTables, board: pd.DataFrame) 
     chosen = runs[(runs["scenario"] == "class") & (runs["family"] == "regularization") & (runs["status"] == "ok")]
     for stream, rows in chosen.groupby("stream", sort=False):
         strategies = rows["strategy"].unique()
-        scores = board.loc[
-            (board["stream"] == stream) & board["strategy"].isin(strategies), "average_accuracy"
-        ].dropna()
+        mine = (board["stream"] == stream) & board["strategy"].isin(strategies) & (board["scorer"] == "accuracy")
+        scores = board.loc[mine, "average_accuracy"].dropna()
         if len(scores) and rows["n_experiences"].notna().any():
             yield NearChance(str(stream), int(rows["n_experiences"].max()), scores.min(), scores.max())

@@ -4,6 +4,8 @@ import math
 
 import pandas as pd
 
+from .metrics import Metric, score_bounds
+
 DASH = "–"
 
 
@@ -52,13 +54,61 @@ def percent(value: float) -> str:
     return text.replace("-", "−") if text != "-0.0" else "0.0"
 
 
-def accuracy(mean: float, low: float, high: float) -> str:
-    """Format an accuracy in percent with its interval.
+def in_percent(scorer: str) -> bool:
+    """Tell whether a score is shown in percent: if it lies between 0 and 1.
+
+    Parameters
+    ----------
+    scorer : str
+        Name of one of scikit-learn's scorers.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> in_percent("roc_auc_ovr"), in_percent("r2")
+    (True, False)
+    """
+    return score_bounds(scorer) == (0.0, 1.0)
+
+
+def score(value: float, scorer: str = "accuracy") -> str:
+    """Format a score or a difference of scores.
+
+    Parameters
+    ----------
+    value : float
+        May be NaN.
+    scorer : str
+        Name of one of scikit-learn's scorers.
+
+    Returns
+    -------
+    str
+        In percent if the score lies between 0 and 1, else as a number with three digits or all before the point.
+
+    Examples
+    --------
+    >>> score(0.987), score(0.987, "r2"), score(-1234.5, "neg_mean_absolute_error")
+    ('98.7', '0.987', '−1234')
+    """
+    if in_percent(scorer) or pd.isna(value):
+        return percent(value)
+    large = 1000 <= abs(value) < 1e7
+    return (f"{value:.0f}" if large else f"{value:.3g}").replace("-", "−")
+
+
+def interval(mean: float, low: float, high: float, scorer: str = "accuracy") -> str:
+    """Format a score with its interval.
 
     Parameters
     ----------
     mean, low, high : float
         The mean and the limits of its interval; NaN if unknown.
+    scorer : str
+        Name of one of scikit-learn's scorers.
 
     Returns
     -------
@@ -68,14 +118,39 @@ def accuracy(mean: float, low: float, high: float) -> str:
 
     Examples
     --------
-    >>> accuracy(0.5, 0.48, 0.52), accuracy(0.995, 0.975, 1.0), accuracy(0.5, float("nan"), float("nan"))
+    >>> interval(0.5, 0.48, 0.52), interval(0.995, 0.975, 1.0), interval(0.5, float("nan"), float("nan"))
     ('50.0 ± 2.0', '99.5 [97.5, 100.0]', '50.0')
+    >>> interval(-2.5, -3.0, -2.0, "neg_mean_absolute_error")
+    '−2.5 ± 0.5'
     """
     if pd.isna(low):
-        return percent(mean)
-    if math.isclose(mean - low, high - mean, abs_tol=5e-4):  # half of what one decimal shows
-        return f"{percent(mean)} ± {percent(high - mean)}"
-    return f"{percent(mean)} [{percent(low)}, {percent(high)}]"
+        return score(mean, scorer)
+    if math.isclose(mean - low, high - mean, rel_tol=5e-3, abs_tol=5e-4 * in_percent(scorer)):
+        return f"{score(mean, scorer)} ± {score(high - mean, scorer)}"
+    return f"{score(mean, scorer)} [{score(low, scorer)}, {score(high, scorer)}]"
+
+
+def heading(metric: Metric, scorer: str) -> str:
+    """Name a metric at the head of a column.
+
+    Parameters
+    ----------
+    metric : Metric
+    scorer : str
+        Name of one of scikit-learn's scorers.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from forgetless.reports import METRICS
+    >>> heading(METRICS["average_accuracy"], "accuracy"), heading(METRICS["prequential_score"], "r2")
+    ('average accuracy, %', 'prequential R2')
+    """
+    label = metric.label_for(scorer)
+    return label[0].lower() + label[1:] + ", %" * in_percent(scorer)
 
 
 def seconds(value: float) -> str:

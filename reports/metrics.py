@@ -3,8 +3,8 @@
 ``R`` is T×T: ``R[i, j]`` is the accuracy on experience j after learning experience i. ``b[j]`` is the accuracy on
 experience j before any learning. ``E`` has R's rows and those of evaluations within experiences, in the order of time:
 ``t[e]`` is the number of experiences learned at row e, a fraction within an experience. Any score of which more is
-better may stand for the accuracy. Experiences weigh equally, whatever the size of their test sets. A metric is NaN if an
-entry that it needs is NaN. Other packages use some of these names for other formulas; the definitions used here are
+better may stand for the accuracy. Experiences weigh equally, whatever the size of their test sets. A metric is NaN if
+an entry that it needs is NaN. Other packages use some of these names for other formulas; the definitions used here are
 those in `METRICS`.
 """
 
@@ -119,7 +119,7 @@ def average_incremental_accuracy(R: ArrayLike) -> float:
 
 
 def average_anytime_accuracy(E: ArrayLike, t: ArrayLike | None = None) -> float:
-    """Mean over all evaluations of the accuracy on all seen so far: mean_e mean_{j<⌈t[e]⌉} E[e, j] (Caccia et al. 2021).
+    """Mean over all evaluations of the accuracy on all seen: mean_e mean_{j<⌈t[e]⌉} E[e, j] (Caccia et al. 2021).
 
     Where models are evaluated after experiences only, it is the average incremental accuracy.
 

@@ -17,8 +17,17 @@ from markupsafe import Markup
 from . import figures, formats
 from .findings import findings, reference_roles, regularization_in_class_streams
 from .metrics import METRICS
-from .tables import ResultTables, accuracy_curves, accuracy_matrices, rank, summarize
+from .tables import ResultTables, accuracy_curves, accuracy_matrices, protocols, rank, summarize
 
+# What the curve of a stream shows, by what the protocol evaluates.
+_EVALUATED = {
+    "all": "on the test sets of all experiences seen so far, each weighing the same",
+    "seen": "on the test sets of all experiences seen so far, each weighing the same",
+    "current": "on the test set of the experience that was just learned",
+    "future": "on the test sets of all experiences to come, each weighing the same",
+    "prequential": "on the next rows, before they are learned",
+}
+_WITH_MATRICES = ("all", "seen", "future")
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -83,8 +92,8 @@ def _number(value: float) -> str:
     return "" if pd.isna(value) else f"{value:.6g}"
 
 
-def _interval(row: Any) -> str:
-    return formats.accuracy(row["mean"], row["ci_low"], row["ci_high"])
+def _interval(row: Any, scorer: str) -> str:
+    return formats.interval(row["mean"], row["ci_low"], row["ci_high"], scorer)
 
 
 def _measure(row: Any) -> str:
@@ -92,7 +101,7 @@ def _measure(row: Any) -> str:
     unit = METRICS[row["metric"]].unit
     if unit == "seconds":
         return formats.seconds(row["mean"])
-    return formats.size(row["mean"]) if unit == "bytes" else _interval(row)
+    return formats.size(row["mean"]) if unit == "bytes" else _interval(row, row["scorer"])
 
 
 def _environment() -> Environment:
@@ -106,13 +115,22 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "percent": formats.percent,
+        "score": formats.score,
         "seconds": formats.seconds,
         "size": formats.size,
         "number": _number,
         "interval": _interval,
         "measure": _measure,
     }
-    environment.globals |= {"accuracy": formats.accuracy, "missing": pd.isna, "color": figures.color}
+    environment.globals |= {
+        "headline": lambda row: formats.interval(
+            row["score"], row["score_ci_low"], row["score_ci_high"], row["scorer"]
+        ),
+        "heading": lambda name, scorer: formats.heading(METRICS[name], scorer),
+        "in_percent": formats.in_percent,
+        "missing": pd.isna,
+        "color": figures.color,
+    }
     return environment
 
 
@@ -175,11 +193,12 @@ def _streams(
     results: ResultTables, summary: pd.DataFrame, board: pd.DataFrame, series: dict[str, int]
 ) -> Iterator[dict[str, Any]]:
     matrices = accuracy_matrices(results)
-    curves = accuracy_curves(matrices)
+    curves, of_stream = accuracy_curves(results), protocols(results)
     for number, (stream, rows) in enumerate(board.groupby("stream", sort=False)):
         name = str(stream)
         runs = results.runs[results.runs["stream"] == stream]
-        done = rows[rows["average_accuracy"].notna()]
+        evaluate, scorer = of_stream[name]
+        done = rows[rows["score"].notna()]
         timed = done[done["fit_seconds"].notna()]
         lines = curves[(curves["stream"] == stream) & curves["mean"].notna()]
         mine = summary[summary["stream"] == stream]
@@ -187,16 +206,21 @@ def _streams(
             "id": f"stream-{number}",
             "name": name,
             "scenario": formats.scenario(str(runs["scenario"].iloc[0])),
+            "scorer": scorer,
+            "headline": rows["headline"].iloc[0],
+            "evaluated": _EVALUATED.get(evaluate, "not known"),
             "n_experiences": runs["n_experiences"].max(),
             "n_seeds": runs["seed"].nunique(),
             "findings": findings(results, board, name),
             "rows": rows.to_dict("records"),
             "roles": reference_roles(results, name),
-            "curves": Markup(figures.curves(lines, series, f"c{number}")) if len(lines) else None,
+            "curves": Markup(figures.curves(lines, series, f"c{number}", scorer)) if len(lines) else None,
             "curve_rows": [(key, part.to_dict("records")) for key, part in lines.groupby("strategy", sort=False)],
             "tradeoff": Markup(figures.tradeoff(timed, series, f"t{number}")) if len(timed) else None,
             "front": figures.pareto(timed),
-            "matrices": [(key, matrices[name, key].mean(axis=0)) for key in done["strategy"]],
+            "matrices": [
+                (key, matrices[name, key].mean(axis=0)) for key in done["strategy"] if evaluate in _WITH_MATRICES
+            ],
             "summary": [(key, part.to_dict("records")) for key, part in mine.groupby("strategy", sort=False)],
             "notes": _notes(mine),
         }
@@ -212,12 +236,13 @@ def _notes(summary: pd.DataFrame) -> list[str]:
 
 
 def _overview(board: pd.DataFrame) -> dict[str, Any]:
-    """Return the average accuracy of every strategy on every stream."""
+    """Return what every strategy is ranked by on every stream."""
     streams, strategies = list(board["stream"].unique()), list(board["strategy"].unique())
     rows = {(row["stream"], row["strategy"]): row for row in board.to_dict("records")}
-    best = board.groupby("stream", sort=False)["average_accuracy"].max().to_dict()
+    best = board.groupby("stream", sort=False)["score"].max().to_dict()
+    heads = board.drop_duplicates("stream")[["stream", "headline", "scorer"]].to_dict("records")
     lines = [(strategy, [rows.get((stream, strategy)) for stream in streams]) for strategy in strategies]
-    return {"streams": streams, "lines": lines, "best": best}
+    return {"heads": heads, "lines": lines, "best": best}
 
 
 def _strategies(runs: pd.DataFrame) -> list[dict[str, Any]]:

@@ -420,8 +420,9 @@ def summarize(results: ResultTables, metrics: Iterable[str] | None = None, confi
     -------
     DataFrame
         Columns stream, strategy, metric, scorer (the primary one of the protocol: what the score is), mean, std,
-        ci_low, ci_high, n_seeds (seeds with a value), n_failed (cells that failed), note (why a value is missing). Streams and strategies are in the order of first appearance. Intervals
-        are clipped to the bounds of the metric and NaN for a single seed.
+        ci_low, ci_high, n_seeds (seeds with a value), n_failed (cells that failed), note (why a value is missing).
+        Streams and strategies are in the order of first appearance. Intervals are clipped to the bounds of the metric
+        and NaN for a single seed.
 
     Raises
     ------

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import pandas as pd
 
 from . import formats
+from .metrics import METRICS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,11 +40,11 @@ def to_csv(frame: pd.DataFrame) -> str:
     Examples
     --------
     >>> from forgetless.reports import example_results, leaderboard
-    >>> print(to_csv(leaderboard(example_results())[["stream", "strategy", "average_accuracy"]]), end="")
-    stream,strategy,average_accuracy
-    toy,Joint,0.9375
-    toy,Replay,0.8125
-    toy,Naive,0.5625
+    >>> print(to_csv(leaderboard(example_results())[["stream", "strategy", "scorer", "score"]]), end="")
+    stream,strategy,scorer,score
+    toy,Joint,accuracy,0.9375
+    toy,Replay,accuracy,0.8125
+    toy,Naive,accuracy,0.5625
     """
     numeric = pd.api.types.is_numeric_dtype
     inert = {_inert(name): each if numeric(each) else each.map(_inert) for name, each in frame.items()}
@@ -72,8 +73,12 @@ class _Column:
     right: bool = True
 
 
-def _accuracy(row: Any) -> str:
-    return formats.accuracy(row.average_accuracy, row.average_accuracy_ci_low, row.average_accuracy_ci_high)
+def _scored(name: str) -> Callable[[Any], str]:
+    return lambda row: formats.score(getattr(row, name), row.scorer)
+
+
+def _headline(row: Any) -> str:
+    return formats.interval(row.score, row.score_ci_low, row.score_ci_high, row.scorer)
 
 
 def _bytes(name: str) -> Callable[[Any], str]:
@@ -81,9 +86,9 @@ def _bytes(name: str) -> Callable[[Any], str]:
 
 
 _COLUMNS = (
-    _Column("accuracy %", _accuracy, 0),
-    _Column("forgetting", lambda row: formats.percent(row.forgetting), 3),
-    _Column("learned %", lambda row: formats.percent(row.learning_accuracy), 8),
+    _Column("score", _headline, 0),  # its title is the headline's
+    _Column("forgetting", _scored("forgetting"), 3),
+    _Column("learned", _scored("learning_accuracy"), 8),
     _Column("fit", lambda row: formats.seconds(row.fit_seconds), 2),
     _Column("predict", lambda row: formats.seconds(row.predict_seconds), 9),
     _Column("model", _bytes("model_bytes"), 5),
@@ -91,6 +96,13 @@ _COLUMNS = (
     _Column("state", _bytes("state_bytes"), 7),
     _Column("keeps", lambda row: formats.plain(row.keeps) or formats.DASH, 1, right=False),
 )
+
+
+def _title(column: _Column, rows: pd.DataFrame) -> str:
+    if column is not _COLUMNS[0]:
+        return column.title
+    first = rows.iloc[0]
+    return formats.heading(METRICS[first["headline"]], first["scorer"])
 
 
 def _markdown(value: object) -> str:
@@ -109,8 +121,8 @@ def to_markdown(board: pd.DataFrame) -> str:
     Returns
     -------
     str
-        Accuracies in percent with their 95 % interval, as its half-width or, where it was clipped, as its limits;
-        forgetting in percentage points. Names are escaped.
+        What each stream is ranked by, in percent where it lies between 0 and 1, with its 95 % interval, as the
+        half-width or, where it was clipped, as the limits; forgetting in the same unit. Names are escaped.
 
     Examples
     --------
@@ -118,11 +130,10 @@ def to_markdown(board: pd.DataFrame) -> str:
     >>> print(to_markdown(leaderboard(example_results())).splitlines()[0])
     ### toy
     """
-    titles = ["strategy", "seeds", *(column.title for column in _COLUMNS)]
     rule = ["---", "--:", *("--:" if column.right else "---" for column in _COLUMNS)]
     blocks = []
     for stream, rows in board.groupby("stream", sort=False):
-        lines = [titles, rule]
+        lines = [["strategy", "seeds", *(_markdown(_title(column, rows)) for column in _COLUMNS)], rule]
         for row in rows.itertuples(index=False):
             lines.append([_markdown(row.strategy), str(row.n_seeds), *(_markdown(c.text(row)) for c in _COLUMNS)])
         table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -141,8 +152,8 @@ def _bar(share: float, ascii_only: bool, style: str) -> "Text":
     return text.append(" " * (_BAR_WIDTH - len(text)))
 
 
-def _forgetting_style(value: float) -> str:
-    if pd.isna(value) or value < 0.05:
+def _forgetting_style(value: float, scorer: str) -> str:
+    if pd.isna(value) or value < 0.05 or not formats.in_percent(scorer):
         return ""
     return "yellow" if value < 0.2 else "red"
 
@@ -155,19 +166,21 @@ def _table(rows: pd.DataFrame, columns: list[_Column], bar: bool, ascii_only: bo
     table.add_column("", justify="right", style="dim", no_wrap=True)
     table.add_column("strategy", no_wrap=True, overflow="ellipsis", min_width=8)
     for column in columns:
-        table.add_column(column.title, justify="right" if column.right else "left", no_wrap=True)
-        if bar and column.title == "accuracy %":
+        table.add_column(
+            _encodable(_title(column, rows), ascii_only), justify="right" if column.right else "left", no_wrap=True
+        )
+        if bar and column is _COLUMNS[0]:
             table.add_column("", no_wrap=True)
     for place, row in enumerate(rows.itertuples(index=False), start=1):
         emphasis = "bold green" if place == 1 else ""
         cells = [Text(str(place) if row.n_seeds else ""), Text(_encodable(row.strategy, ascii_only), style=emphasis)]
         for column in columns:
-            style = emphasis if column.title == "accuracy %" else ""
+            style = emphasis if column is _COLUMNS[0] else ""
             if column.title == "forgetting":
-                style = _forgetting_style(float(row.forgetting))  # type: ignore[arg-type]
+                style = _forgetting_style(float(row.forgetting), str(row.scorer))  # type: ignore[arg-type]
             cells.append(Text(_encodable(column.text(row), ascii_only), style=style))
-            if bar and column.title == "accuracy %":
-                cells.append(_bar(float(row.average_accuracy), ascii_only, "green" if place == 1 else "cyan"))  # type: ignore[arg-type]
+            if bar and column is _COLUMNS[0]:
+                cells.append(_bar(float(row.score), ascii_only, "green" if place == 1 else "cyan"))  # type: ignore[arg-type]
         table.add_row(*cells)
     return table
 
@@ -185,7 +198,7 @@ def _fitting_table(rows: pd.DataFrame, console: "Console") -> "Table":
     from rich.measure import Measurement
 
     ascii_only = console.options.ascii_only
-    columns, bar = list(_COLUMNS), True
+    columns, bar = list(_COLUMNS), formats.in_percent(str(rows["scorer"].iloc[0]))
     while True:
         table = _table(rows, columns, bar, ascii_only)
         if Measurement.get(console, console.options.update(max_width=10_000), table).maximum <= console.width:

@@ -117,9 +117,9 @@ class Outcome:
     @property
     def measured(self) -> str:
         """The mean with the half-width of its confidence interval, as text."""
-        from ...reports.formats import accuracy
+        from ...reports.formats import interval
 
-        return accuracy(self.mean / 100, self.low / 100, self.high / 100)
+        return interval(self.mean / 100, self.low / 100, self.high / 100)
 
 
 def outcomes(claims: Iterable[Claim], store: Store, data_home: str | None = None) -> list[Outcome]:

@@ -7,11 +7,51 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-SCORE_COLUMNS = ["cell", "strategy", "stream", "seed", "trained_on", "tested_on", "score"]
-EXPERIENCE_COLUMNS = [
-    *("cell", "strategy", "stream", "seed", "experience", "n_train", "fit_seconds", "predict_seconds"),
-    *("peak_memory_bytes", "model_bytes", "replay_bytes", "state_bytes", "memory"),
-]
+from forgetless.benchmarks.results import EVALUATION_COLUMNS, EXPERIENCE_COLUMNS, RUN_COLUMNS, SCORE_COLUMNS
+
+
+def protocol(evaluate="all", *scoring):
+    """A protocol as results have it."""
+    return json.dumps({"evaluate": evaluate, "eval_every": None, "scoring": scoring or ["accuracy"]})
+
+
+def cell(matrix, evaluations=(), evaluate="all", scorer="accuracy", n_train=10, **changed):
+    """Results of one cell: scores before learning and after each experience, NaN where none was stored.
+
+    Evaluations are (experience, n_rows, tested_on, n_tested, score).
+    """
+    key = {"cell": f"{changed}", "strategy": "EWC", "stream": "digits", "seed": 0, **changed}
+    names = {name: key[name] for name in ("cell", "strategy", "stream", "seed")}
+    n = len(matrix[0])
+    run = dict.fromkeys(RUN_COLUMNS, "") | {"scenario": "domain", "status": "ok", "estimator": "SomeClassifier"}
+    run |= {"protocol": protocol(evaluate, scorer, "other"), "n_experiences": n, "n_parameters": 1, "seconds": 1.0}
+    run |= {"keeps": "nothing", "needs_task_id": False, "error": None, "params": "{}", "versions": "{}"} | key
+    experience = dict.fromkeys(EXPERIENCE_COLUMNS, 1) | names | {"n_train": n_train, "diagnostics": "{}"}
+    scores = [
+        names | {"trained_on": i - 1, "tested_on": j, "metric": metric, "score": score / part}
+        for i, row in enumerate(matrix)
+        for j, score in enumerate(row)
+        for metric, part in ((scorer, 1), ("other", 3))
+        if not math.isnan(score)
+    ]
+    within = [
+        names
+        | dict(zip(["experience", "n_rows", "tested_on", "n_tested", "score"], each, strict=True))
+        | {"metric": scorer}
+        for each in evaluations
+    ]
+    return SimpleNamespace(
+        runs=pd.DataFrame([run]),
+        experiences=pd.DataFrame([experience | {"experience": i} for i in range(n)]),
+        scores=pd.DataFrame(scores, columns=list(SCORE_COLUMNS)),
+        evaluations=pd.DataFrame(within, columns=list(EVALUATION_COLUMNS)),
+    )
+
+
+def together(*results):
+    """Results of several cells."""
+    frames = {name: [vars(each)[name] for each in results] for name in vars(results[0])}
+    return SimpleNamespace(**{name: pd.concat(parts, ignore_index=True) for name, parts in frames.items()})
 
 
 def make_results(
@@ -37,24 +77,32 @@ def make_results(
                     | {"error": "ValueError: the loss is nan" if broken else None, "family": family, "keeps": keeps}
                     | {"source": "Somebody 2018", "needs_task_id": False, "params": "{}", "device": "cpu"}
                     | {"n_experiences": n, "n_parameters": 10, "seconds": 1.0, "started": "2020-02-03T00:00:00+00:00"}
-                    | {"versions": json.dumps({"python": "3.11"}), "machine": "a machine"}
+                    | {"protocol": protocol(), "versions": json.dumps({"python": "3.11"}), "machine": "a machine"}
                 )
                 if broken:
                     continue
                 for i in range(-1, n):
-                    scores += [key | {"trained_on": i, "tested_on": j, "score": rng.random()} for j in range(n)]
+                    pairs = [{"trained_on": i, "tested_on": j, "metric": "accuracy"} for j in range(n)]
+                    scores += [key | pair | {"score": rng.random()} for pair in pairs]
                 for i in range(n):
                     measured = {"fit_seconds": rng.random(), "predict_seconds": 0.25, "peak_memory_bytes": math.nan}
-                    sizes = {"model_bytes": 1000, "replay_bytes": 200, "state_bytes": 30, "memory": "{}"}
+                    sizes = {
+                        "model_bytes": 1000,
+                        "replay_bytes": 200,
+                        "state_bytes": 30,
+                        "memory": "{}",
+                        "diagnostics": "{}",
+                    }
                     experiences.append(key | {"experience": i, "n_train": 9} | measured | sizes)
     return SimpleNamespace(
         runs=pd.DataFrame(runs),
-        experiences=pd.DataFrame(experiences, columns=EXPERIENCE_COLUMNS),
-        scores=pd.DataFrame(scores, columns=SCORE_COLUMNS),
+        experiences=pd.DataFrame(experiences, columns=list(EXPERIENCE_COLUMNS)),
+        scores=pd.DataFrame(scores, columns=list(SCORE_COLUMNS)),
+        evaluations=pd.DataFrame(columns=list(EVALUATION_COLUMNS)),
     )
 
 
 def rename(results, old, new):
-    for frame in (results.runs, results.experiences, results.scores):
+    for frame in vars(results).values():
         frame[["strategy", "stream"]] = frame[["strategy", "stream"]].replace(old, new)
     return results

@@ -9,6 +9,7 @@ from forgetless.reports import metrics as m
 
 R = np.array([[0.9, 0.2, 0.1], [0.5, 0.8, 0.3], [0.6, 0.4, 0.7]])
 R_JOINT = np.array([[0.9, 0.0, 0.0], [0.9, 0.9, 0.0], [0.9, 0.9, 0.9]])
+E, t = np.array([R[0], [0.4, 0.6, 0.0], R[1], R[2]]), np.array([1.0, 1.5, 2.0, 3.0])
 b = np.array([0.3, 0.1, 0.05])
 
 
@@ -22,8 +23,13 @@ b = np.array([0.3, 0.1, 0.05])
         ("forward_transfer", (R, b), ((0.2 - 0.1) + (0.3 - 0.05)) / 2),
         ("learning_accuracy", (R,), (0.9 + 0.8 + 0.7) / 3),
         ("intransigence", (R, R_JOINT), (0.0 + 0.1 + 0.2) / 3),
+        ("average_anytime_accuracy", (E, t), (0.9 + (0.4 + 0.6) / 2 + (0.5 + 0.8) / 2 + (0.6 + 0.4 + 0.7) / 3) / 4),
         ("min_accuracy", (R,), (0.5 + 0.4) / 2),
+        ("min_accuracy", (E, t), (0.4 + 0.4) / 2),
         ("worst_case_accuracy", (R,), 0.7 / 3 + 2 / 3 * 0.45),
+        ("worst_case_accuracy", (E, t), 0.7 / 3 + 2 / 3 * 0.4),
+        ("prequential_score", ([0.5, 0.8], [30, 10]), (15 + 8) / 40),
+        ("future_score", (R,), ((0.2 + 0.1) / 2 + 0.3) / 2),
         ("fit_seconds", ([1.0, 2.0, 4.0],), 7.0),
         ("predict_seconds", ([1.0, 2.0, 4.0],), 7.0),
         ("peak_memory_bytes", ([1.0, 5.0, 4.0],), 5.0),
@@ -59,7 +65,7 @@ def test_a_single_experience_is_nan_where_undefined_and_silent():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         values = {
-            name: metric.function(*([[0.5]] if need[0] == "R" else [0.5] for need in metric.needs))
+            name: metric.function(*([[0.5]] if need[0] in "RE" else [0.5] for need in metric.needs))
             for name, metric in METRICS.items()
         }
     undefined = {name for name, value in values.items() if math.isnan(value)}
@@ -70,6 +76,7 @@ def test_a_single_experience_is_nan_where_undefined_and_silent():
         "forward_transfer",
         "min_accuracy",
         "worst_case_accuracy",
+        "future_score",
     }
 
 
@@ -78,7 +85,7 @@ def test_missing_entries_make_nan_and_are_silent():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for metric in METRICS.values():
-            args = [gaps if need.startswith("R") else gaps[0] for need in metric.needs]
+            args = [gaps if need[0] in "RE" else t[1:] if need == "t" else gaps[0] for need in metric.needs]
             assert math.isnan(metric.function(*args)), metric.name
 
 
@@ -89,7 +96,7 @@ def test_bounds_hold_for_random_matrices():
         inputs = {"R": matrix, "R_joint": joint, "b": before}
         for metric in METRICS.values():
             if metric.needs[0] == "R":
-                low, high = metric.bounds
+                low, high = metric.bounds("accuracy")
                 assert low <= metric.function(*(inputs[need] for need in metric.needs)) <= high
 
 
@@ -110,8 +117,22 @@ def test_the_registry_says_sign_scale_and_source():
         assert metric.label
         assert metric.formula
         assert metric.source
-        assert metric.unit in {"accuracy", "difference of accuracies", "seconds", "bytes"}
+        assert metric.unit in {"score", "difference of scores", "seconds", "bytes"}
     lower = {name for name, metric in METRICS.items() if not metric.higher_is_better}
     assert {"forgetting", "intransigence", "fit_seconds", "model_bytes"} <= lower
-    assert METRICS["average_accuracy"].bounds == (0.0, 1.0)
-    assert METRICS["backward_transfer"].bounds == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("scorer", "bounds", "of_differences"),
+    [
+        ("roc_auc_ovr", (0, 1), (-1, 1)),
+        ("f1_macro", (0, 1), (-1, 1)),
+        ("explained_variance", (-math.inf, 1), (-math.inf, math.inf)),
+        ("neg_log_loss", (-math.inf, 0), (-math.inf, math.inf)),
+        ("matthews_corrcoef", (-math.inf, math.inf), (-math.inf, math.inf)),
+    ],
+)
+def test_bounds_by_scorer(scorer, bounds, of_differences):
+    assert METRICS["average_accuracy"].bounds(scorer) == bounds
+    assert METRICS["backward_transfer"].bounds(scorer) == of_differences
+    assert METRICS["fit_seconds"].bounds(scorer) == (0, math.inf)

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.results import make_results
+from helpers.results import cell, make_results, together
 from scipy import stats
 
 from forgetless.reports import METRICS, cell_metrics, leaderboard, summarize
-from forgetless.reports.tables import LEADERBOARD_COLUMNS, SUMMARY_COLUMNS
+from forgetless.reports.tables import LEADERBOARD_COLUMNS, SUMMARY_COLUMNS, accuracy_curves
 
 
 def matrix(results, cell):
@@ -75,7 +75,7 @@ def test_intervals_are_students(confidence):
 def test_intervals_are_clipped_and_unknown_for_one_seed():
     two = summarize(make_results(seeds=(0, 1)))
     for row in two.itertuples():
-        low, high = METRICS[row.metric].bounds
+        low, high = METRICS[row.metric].bounds(row.scorer)
         assert row.n_seeds == 0 or low <= row.ci_low <= row.ci_high <= high
     one = summarize(make_results(seeds=(0,)))
     assert one[["std", "ci_low", "ci_high"]].isna().all(axis=None)
@@ -88,6 +88,7 @@ def test_summary_columns_and_order():
         runs=results.runs,
         experiences=results.experiences.sample(frac=1, random_state=0),
         scores=results.scores.sample(frac=1, random_state=0),
+        evaluations=results.evaluations,
     )
     summary = summarize(results)
     assert list(summary.columns) == SUMMARY_COLUMNS
@@ -122,11 +123,9 @@ def test_leaderboard_columns_and_order():
     # As a harness that goes round by seed would store it.
     results.runs = results.runs.sort_values("seed", kind="stable").reset_index(drop=True)
     board = leaderboard(results)
-    expected = (
-        "stream strategy n_seeds average_accuracy average_accuracy_ci_low average_accuracy_ci_high forgetting "
-        "backward_transfer learning_accuracy fit_seconds predict_seconds model_bytes replay_bytes state_bytes keeps"
-    )
-    assert list(board.columns) == LEADERBOARD_COLUMNS == expected.split()
+    assert list(board.columns) == LEADERBOARD_COLUMNS
+    assert set(board["headline"]) == {"average_accuracy"}
+    assert board["score"].equals(board["average_accuracy"])
     assert list(board["stream"]) == ["b"] * 3 + ["a"] * 3
     for _, rows in board.groupby("stream"):
         assert rows["average_accuracy"].is_monotonic_decreasing
@@ -136,11 +135,9 @@ def test_leaderboard_columns_and_order():
 def test_two_runs_of_one_seed_are_one_observation():
     results = make_results(strategies=["EWC"], seeds=(0, 1))
     again = make_results(strategies=["EWC"], seeds=(0, 1))
-    for frame in (again.runs, again.experiences, again.scores):
+    for frame in vars(again).values():
         frame["cell"] = frame["cell"] + "|again"
-    both = SimpleNamespace(
-        **{name: pd.concat([getattr(results, name), getattr(again, name)]) for name in vars(results)}
-    )
+    both = together(results, again)
     row, once = summarize(both, ["average_accuracy"]).iloc[0], summarize(results, ["average_accuracy"]).iloc[0]
     assert row["n_seeds"] == 2
     assert row["ci_low"] == pytest.approx(once["ci_low"])
@@ -158,3 +155,101 @@ def test_what_no_accuracy_can_be_is_unknown(wrong):
     assert summarize(results, ["fit_seconds"]).iloc[0]["n_seeds"] == 2
     scores["score"] = wrong
     assert summarize(results, ["average_accuracy", "forgetting"])["mean"].isna().all()
+
+
+# --- protocols and scorers ---------------------------------------------------------------------------------------
+
+NAN = math.nan
+
+
+def of(results):
+    """The metrics of the only cell, and the notes."""
+    summary = summarize(results).set_index("metric")
+    return summary["mean"], summary["note"]
+
+
+def test_the_anytime_metrics_take_evaluations_within_experiences():
+    matrix = [[0.5, 0.5], [1.0, 0.25], [0.5, 1.0]]
+    within = [(0, 5, 0, 9, 0.75), (0, 5, 1, 9, 0.25), (1, 5, 0, 9, 0.125), (1, 5, 1, 9, 0.625)]
+    results = cell(matrix, within)
+    mean, _ = of(results)
+    assert mean["average_accuracy"] == 0.75
+    assert mean["average_incremental_accuracy"] == (1.0 + 0.75) / 2
+    assert mean["average_anytime_accuracy"] == (0.75 + 1.0 + (0.125 + 0.625) / 2 + 0.75) / 4
+    assert mean["min_accuracy"] == 0.125
+    assert mean["worst_case_accuracy"] == (1.0 + 0.125) / 2
+    curve = accuracy_curves(results)
+    assert curve["experience"].tolist() == [0.5, 1.0, 1.5, 2.0]
+    assert curve["mean"].tolist() == [0.75, 1.0, 0.375, 0.75]
+    plain, _ = of(cell(matrix))
+    assert plain["average_anytime_accuracy"] == plain["average_incremental_accuracy"]
+    assert plain["min_accuracy"] == 0.5
+
+
+def test_seeds_evaluated_at_other_times_share_a_curve():
+    matrix = [[NAN, NAN], [1.0, NAN], [0.5, 0.5]]
+    one = cell(matrix, [(1, 5, 0, 9, 0.0), (1, 5, 1, 9, 0.0)], "seen", cell="a")
+    two = cell(matrix, evaluate="seen", cell="b", seed=1)
+    curve = accuracy_curves(together(one, two))
+    assert curve["experience"].tolist() == [1.0, 1.5, 2.0]
+    assert curve["mean"].tolist() == [1.0, (0.0 + 0.75) / 2, 0.5]
+
+
+def test_seen_gives_all_but_what_looks_ahead():
+    mean, note = of(cell([[NAN, NAN], [1.0, NAN], [0.5, 0.75]], evaluate="seen"))
+    assert (mean["average_accuracy"], mean["forgetting"], mean["learning_accuracy"]) == (0.625, 0.5, 0.875)
+    assert note["forward_transfer"] == note["future_score"] == 'needs evaluate="all" or "future"'
+    assert note["prequential_score"] == 'needs evaluate="prequential"'
+
+
+def test_current_gives_what_was_learned():
+    results = cell([[NAN, NAN], [1.0, NAN], [NAN, 0.5]], evaluate="current")
+    mean, note = of(results)
+    assert mean["learning_accuracy"] == 0.75
+    assert note["average_accuracy"] == note["min_accuracy"] == 'needs evaluate="all" or "seen"'
+    [row] = leaderboard(results).to_dict("records")
+    assert (row["headline"], row["score"]) == ("learning_accuracy", 0.75)
+    assert math.isnan(row["average_accuracy"])
+    assert accuracy_curves(results)["mean"].tolist() == [1.0, 0.5]
+
+
+def test_prequential_weighs_by_rows():
+    # The first four rows came before there was a model; 8 + 2 rows of the second experience, 30 of the third.
+    matrix = [[0.25, NAN, NAN], [NAN, 0.8, NAN], [NAN, NAN, 0.5], [NAN, NAN, NAN]]
+    chunks = [(0, 4, 0, 6, 0.25), (1, 0, 1, 8, 0.75), (1, 8, 1, 2, 1.0), (2, 0, 2, 30, 0.5)]
+    results = cell(matrix, chunks, "prequential")
+    mean, note = of(results)
+    assert mean["prequential_score"] == pytest.approx((6 * 0.25 + 8 * 0.75 + 2 * 1.0 + 30 * 0.5) / 46)
+    assert note[["average_accuracy", "learning_accuracy"]].str.startswith("needs evaluate=").all()
+    [row] = leaderboard(results).to_dict("records")
+    assert (row["headline"], row["score"]) == ("prequential_score", mean["prequential_score"])
+    curve = accuracy_curves(results)
+    assert curve["experience"].tolist() == [1.0, 1.8, 2.0, 3.0]
+    assert curve["mean"].tolist() == [0.25, 0.75, 1.0, 0.5]
+
+
+def test_future_is_the_mean_over_what_comes():
+    results = cell([[0.0, 0.5, 0.0], [NAN, 1.0, 0.5], [NAN, NAN, 0.25], [NAN] * 3], evaluate="future")
+    mean, _ = of(results)
+    assert mean["future_score"] == (0.75 + 0.25) / 2
+    assert mean["forward_transfer"] == ((1.0 - 0.5) + (0.25 - 0.0)) / 2
+    assert leaderboard(results)["headline"].tolist() == ["future_score"]
+
+
+def test_scores_without_bounds_keep_their_sign():
+    first = cell([[NAN, NAN], [-2.0, NAN], [-5.0, -1.0]], evaluate="seen", scorer="neg_mean_absolute_error", cell="a")
+    second = cell([[NAN, NAN], [-2.0, NAN], [-9.0, -1.0]], [], "seen", "neg_mean_absolute_error", cell="b", seed=1)
+    summary = summarize(together(first, second)).set_index("metric")
+    assert summary.loc["average_accuracy", "mean"] == -4.0
+    assert summary.loc["forgetting", "mean"] == 5.0
+    assert summary.loc["backward_transfer", "mean"] == -5.0
+    assert summary.loc["average_accuracy", "ci_high"] == 0.0
+    assert summary.loc["forgetting", "ci_low"] == pytest.approx(5.0 - stats.t.ppf(0.975, 1) * 2)
+    assert set(summary["scorer"]) == {"neg_mean_absolute_error"}
+
+
+def test_scores_of_two_kinds_are_in_no_mean():
+    both = together(cell([[0.5], [0.5]], cell="a"), cell([[0.5], [-3.0]], scorer="r2", cell="b", seed=1))
+    row = summarize(both, ["average_accuracy"]).iloc[0]
+    assert (row["mean"], row["n_seeds"], row["scorer"]) == (0.5, 1, "accuracy")
+    assert "the score is r2" in row["note"]
