@@ -125,7 +125,9 @@ def interval(mean: float, low: float, high: float, scorer: str = "accuracy") -> 
     """
     if pd.isna(low):
         return score(mean, scorer)
-    if math.isclose(mean - low, high - mean, rel_tol=5e-3, abs_tol=5e-4 * in_percent(scorer)):
+    # They may differ by half of what is shown: one decimal of a percentage, or three digits.
+    tolerance = {"abs_tol": 5e-4} if in_percent(scorer) else {"rel_tol": 5e-3}
+    if math.isclose(mean - low, high - mean, **tolerance):
         return f"{score(mean, scorer)} ± {score(high - mean, scorer)}"
     return f"{score(mean, scorer)} [{score(low, scorer)}, {score(high, scorer)}]"
 

@@ -513,8 +513,8 @@ def rank(results: ResultTables, summary: pd.DataFrame) -> pd.DataFrame:
     }
     keys = ["stream", "strategy"]
     first = summary[summary["metric"] == summary["stream"].map(headline)].set_index(keys)
-    means = summary.set_index([*keys, "metric"])["mean"].unstack().reindex(columns=list(METRICS))  # noqa: PD010
-    board = means.reindex(first.index).assign(
+    means = summary.set_index([*keys, "metric"])["mean"].unstack().rename_axis(columns=None)  # noqa: PD010
+    board = means.reindex(index=first.index, columns=_LEADERBOARD_METRICS).assign(
         n_seeds=first["n_seeds"],
         scorer=first["scorer"],
         headline=first["metric"],
@@ -580,10 +580,11 @@ def accuracy_curves(results: ResultTables, confidence: float = 0.95) -> pd.DataF
     Examples
     --------
     >>> from forgetless.reports import example_results
-    >>> accuracy_curves(example_results()).loc[2:3, ["strategy", "experience", "mean"]]
+    >>> accuracy_curves(example_results()).loc[3:5, ["strategy", "experience", "mean"]]
       strategy  experience    mean
-    2   Replay         1.0  1.0000
-    3   Replay         2.0  0.8125
+    3   Replay         1.0  1.0000
+    4   Replay         1.5  0.4375
+    5   Replay         2.0  0.8125
     """
     cells, of_stream = _cells(results), protocols(results)
     frames = [pd.DataFrame(columns=CURVE_COLUMNS)]

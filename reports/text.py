@@ -102,7 +102,7 @@ def _title(column: _Column, rows: pd.DataFrame) -> str:
     if column is not _COLUMNS[0]:
         return column.title
     first = rows.iloc[0]
-    return formats.heading(METRICS[first["headline"]], first["scorer"])
+    return formats.heading(METRICS[first["headline"]], first["scorer"]).removeprefix("average ")
 
 
 def _markdown(value: object) -> str:

@@ -29,7 +29,7 @@ def test_labels_keep_their_distance_and_order():
 
 def test_pareto_front():
     frame = pd.DataFrame(
-        {"strategy": list("abcde"), "fit_seconds": [2, 1, 3, 1, math.nan], "average_accuracy": [0.5, 0.6, 0.9, 0.4, 1]}
+        {"strategy": list("abcde"), "fit_seconds": [2, 1, 3, 1, math.nan], "score": [0.5, 0.6, 0.9, 0.4, 1]}
     )
     assert figures.pareto(frame) == ["b", "c"]
 
@@ -43,3 +43,11 @@ def test_ticks_of_accuracy_are_even(low, high):
     assert len(labels) >= 4
     assert len(set(np.diff(labels))) == 1
     assert labels[0] <= 100 * low + 2.5 and labels[-1] >= 100 * high - 20
+
+
+def test_scores_without_bounds_have_plain_ticks():
+    frame = pd.DataFrame({"strategy": "a", "experience": [0.5, 1, 2], "mean": [-50.0, -20, -10], "ci_low": -60.0})
+    svg = figures.curves(frame.assign(ci_high=-5.0), {"a": 0}, "f", "neg_mean_squared_error")
+    assert "%" not in re.sub(r"<path[^>]*>", "", svg)
+    assert "−40" in svg
+    assert 'aria-label="neg_mean_squared_error over the experiences' in svg

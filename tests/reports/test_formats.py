@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from forgetless.reports.formats import accuracy, plain, scenario, seconds, size
+from forgetless.reports.formats import in_percent, interval, plain, scenario, seconds, size
 
 
 def test_sizes_and_durations_use_the_unit_that_suits():
@@ -25,7 +25,7 @@ def test_scenarios_have_their_full_names():
 
 
 @pytest.mark.parametrize(
-    ("interval", "text"),
+    ("limits", "text"),
     [
         ((0.5, 0.48, 0.52), "50.0 ± 2.0"),
         ((1.0, 1.0, 1.0), "100.0 ± 0.0"),
@@ -39,5 +39,22 @@ def test_scenarios_have_their_full_names():
         ((math.nan, math.nan, math.nan), "–"),
     ],
 )
-def test_an_interval_is_symmetric_only_where_it_is(interval, text):
-    assert accuracy(*interval) == text
+def test_an_interval_is_symmetric_only_where_it_is(limits, text):
+    assert interval(*limits) == text
+
+
+@pytest.mark.parametrize(
+    ("scorer", "limits", "text"),
+    [
+        ("balanced_accuracy", (0.5, 0.48, 0.52), "50.0 ± 2.0"),
+        ("r2", (0.5, 0.48, 0.52), "0.5 ± 0.02"),
+        ("r2", (-1.25, -3.5, 1.0), "−1.25 ± 2.25"),
+        ("r2", (0.9, 0.7, 1.0), "0.9 [0.7, 1]"),
+        ("neg_mean_squared_error", (-12345.6, -12400.6, -12290.6), "−12346 ± 55"),
+        ("neg_log_loss", (-0.012345, math.nan, math.nan), "−0.0123"),
+        ("neg_log_loss", (math.nan, math.nan, math.nan), "–"),
+    ],
+)
+def test_only_shares_are_shown_in_percent(scorer, limits, text):
+    assert interval(*limits, scorer) == text
+    assert in_percent(scorer) == (scorer == "balanced_accuracy")

@@ -194,10 +194,10 @@ def test_low_class_incremental_accuracies_are_explained_only_where_they_occur(tm
 
 def incomplete():
     full = make_results(streams=("digits", "wine"), failed=[("EWC", 0)])
-    empty = SimpleNamespace(runs=full.runs[:0], experiences=full.experiences[:0], scores=full.scores[:0])
+    empty = SimpleNamespace(**{name: frame[:0] for name, frame in vars(full).items()})
     yield "empty", empty
     yield "columns only", SimpleNamespace(**{name: pd.DataFrame(columns=f.columns) for name, f in vars(full).items()})
-    yield "runs only", SimpleNamespace(runs=full.runs, experiences=empty.experiences, scores=empty.scores)
+    yield "runs only", SimpleNamespace(**vars(empty) | {"runs": full.runs})
     rng = np.random.default_rng(1)
     keep = SimpleNamespace(**{name: f[rng.random(len(f)) < 0.6] for name, f in vars(full).items()})
     yield "random rows", keep
@@ -207,6 +207,7 @@ def incomplete():
             runs=full.runs,
             experiences=full.experiences.query("experience == 0"),
             scores=full.scores.query("trained_on <= 0"),
+            evaluations=full.evaluations,
         ),
     )
     unknown = make_results()
@@ -214,6 +215,9 @@ def incomplete():
         n_experiences=math.nan, keeps=None, versions="not json", machine=None, error=None
     )
     yield "unknown facts", unknown
+    strange = make_results()
+    strange.runs["protocol"] = "not json"
+    yield "unknown protocol", strange
     yield "everything failed", make_results(failed=[(s, k) for s in ("Joint", "EWC", "DER++") for k in range(3)])
     yield "one experience", make_results(n=1)
 
