@@ -125,14 +125,14 @@ def _received(url: str, name: str, n_bytes: int, end: float) -> bytes:
                 if len(received) > most:
                     raise ValueError(f"it sends more than the published {n_bytes} bytes")
                 if time.monotonic() > end:
-                    raise TimeoutError("it sends too slowly")
+                    raise TimeoutError("it is too slow")
     if total is not None and len(received) < total:
         raise ValueError(f"it breaks off after {len(received)} of {total} bytes")
     return bytes(received)
 
 
 def _within(seconds: float, work: Callable[[float], bytes]) -> bytes:
-    """Do work that knows when to end, and leave it alone if it does not: headers may come slowly, too."""
+    """Do work that is told when to end, and leave it alone if it does not: headers may come slowly, too."""
     outcome: Future[bytes] = Future()
     end = time.monotonic() + seconds
 
@@ -144,6 +144,6 @@ def _within(seconds: float, work: Callable[[float], bytes]) -> bytes:
 
     Thread(target=run, daemon=True).start()
     try:
-        return outcome.result(timeout=seconds + 1)
+        return outcome.result(timeout=seconds)
     except TimeoutError as error:
-        raise TimeoutError(str(error) or "it does not answer in time") from None
+        raise TimeoutError(str(error) or "it is too slow") from None
