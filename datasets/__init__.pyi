@@ -1,4 +1,6 @@
 from .base import Dataset as Dataset
+from .mnist import load_fashion_mnist as load_fashion_mnist
+from .mnist import load_kmnist as load_kmnist
 from .mnist import load_mnist as load_mnist
 from .mnist import load_mnist32 as load_mnist32
 from .registry import DATASETS as DATASETS

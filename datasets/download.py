@@ -3,10 +3,12 @@
 import gzip
 import hashlib
 import io
+import os
 import time
 import zlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +20,70 @@ TIMEOUT = 30.0
 
 SLOWEST = 100_000
 """Published bytes per second below which a mirror is given up."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Files that were published together.
+
+    Parameters
+    ----------
+    title : str
+        What the files are, for messages.
+    folder : str
+        Name of their folder in `data_home`.
+    mirrors : tuple of str
+        Addresses that have the files, best first; each ends with a slash.
+    files : dict
+        For the name of each file: checksum and size, as for :func:`unpack`.
+    """
+
+    title: str
+    folder: str
+    mirrors: tuple[str, ...]
+    files: dict[str, tuple[str, int]]
+
+    def read(self, data_home: str | os.PathLike[str] | None = None, download_if_missing: bool = True) -> list[bytes]:
+        """Return the verified content of the files, in their order; what the folder lacks is downloaded into it.
+
+        Parameters
+        ----------
+        data_home : str or path-like, default=None
+            The parent of the folder; by default scikit-learn's data folder.
+        download_if_missing : bool, default=True
+            If False, missing files are an error, and no connection is made.
+
+        Returns
+        -------
+        list of bytes
+            What :func:`unpack` makes of each file. A file whose name ends with ``.gz`` is found without it, too.
+
+        Raises
+        ------
+        OSError
+            If a file is missing and cannot be downloaded, or is damaged.
+        """
+        if data_home is None:
+            from sklearn.datasets import get_data_home
+
+            data_home = get_data_home()
+        folder = Path(data_home).expanduser() / self.folder
+        return [self._content(folder, name, download_if_missing) for name in self.files]
+
+    def _content(self, folder: Path, name: str, download_if_missing: bool) -> bytes:
+        for path in (folder / name, folder / name.removesuffix(".gz")):
+            if path.is_file():
+                try:
+                    return unpack(path.read_bytes(), *self.files[name])
+                except ValueError as error:
+                    raise OSError(f"{path} is damaged: {error}. Delete it, so that it is downloaded again.") from error
+        by_hand = f"Put {', '.join(self.files)} from {self.mirrors[0]} into {folder.absolute()}."
+        if not download_if_missing:
+            raise OSError(f"{self.title} is incomplete: {name} is missing. {by_hand}")
+        try:
+            return fetch((mirror + name for mirror in self.mirrors), folder / name, *self.files[name])
+        except OSError as error:
+            raise OSError(f"{error} {by_hand}") from error
 
 
 def fetch(urls: Iterable[str], path: Path, checksum: str, n_bytes: int) -> bytes:

@@ -10,7 +10,9 @@ from .base import Dataset
 DATASETS = {
     "breast_cancer": "load_breast_cancer",
     "digits": "load_digits",
+    "fashion_mnist": "load_fashion_mnist",
     "iris": "load_iris",
+    "kmnist": "load_kmnist",
     "mnist": "load_mnist",
     "mnist32": "load_mnist32",
     "wine": "load_wine",

@@ -3,15 +3,12 @@
 import gzip
 import hashlib
 import socket
-from functools import partial
-from http.server import SimpleHTTPRequestHandler
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.servers import serving
 
-from forgetless.datasets import load_dataset, load_mnist, mnist
+from forgetless.datasets import load_dataset, load_fashion_mnist, load_kmnist, load_mnist, mnist
 
 
 @pytest.fixture
@@ -91,27 +88,15 @@ def tiny(monkeypatch):
     sizes = {"train-images": (7, 28, 28), "train-labels": 7, "t10k-images": (3, 28, 28), "t10k-labels": 3}
     contents = {
         name: idx(rng.integers(256 if "images" in name else 10, size=sizes[name.rsplit("-", 2)[0]]))
-        for name in mnist.FILES
+        for name in mnist.MNIST.files
     }
     published = {name: (f"md5:{hashlib.md5(content).hexdigest()}", len(content)) for name, content in contents.items()}
-    monkeypatch.setattr(mnist, "FILES", published)
-    return {f"{name}.gz": gzip.compress(content) for name, content in contents.items()}
+    monkeypatch.setattr(mnist, "MNIST", replace(mnist.MNIST, files=published))
+    return {name: gzip.compress(content) for name, content in contents.items()}
 
 
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    """Serve the folder ``www`` on the loopback; ``requests`` is what it was asked for."""
-    requests = []
-
-    class Handler(SimpleHTTPRequestHandler):
-        def log_message(self, format, *args):
-            requests.append(self.path)
-
-    monkeypatch.setenv("no_proxy", "*")
-    root = tmp_path / "www"
-    root.mkdir()
-    with serving(partial(Handler, directory=root)) as url:
-        yield SimpleNamespace(root=root, requests=requests, url=url)
+def ask(monkeypatch, *mirrors):
+    monkeypatch.setattr(mnist, "MNIST", replace(mnist.MNIST, mirrors=mirrors))
 
 
 def write(folder, files):
@@ -127,7 +112,7 @@ def listing(folder):
 class TestDownload:
     def test_downloads_once_with_progress(self, tiny, server, tmp_path, monkeypatch, capsys):
         write(server.root, tiny)
-        monkeypatch.setattr(mnist, "MIRRORS", (server.url,))
+        ask(monkeypatch, server.url)
         home = tmp_path / "new" / "home"
 
         data = load_mnist(home)
@@ -147,7 +132,7 @@ class TestDownload:
 
     def test_downloads_only_what_is_missing(self, tiny, server, tmp_path, monkeypatch):
         write(server.root, tiny)
-        monkeypatch.setattr(mnist, "MIRRORS", (server.url,))
+        ask(monkeypatch, server.url)
         missing, *there = tiny
         write(tmp_path / "mnist", {name: tiny[name] for name in there})
         load_mnist(tmp_path)
@@ -165,7 +150,7 @@ class TestDownload:
 
     def test_second_mirror_helps_out(self, tiny, server, tmp_path, monkeypatch):
         write(server.root / "good", tiny)
-        monkeypatch.setattr(mnist, "MIRRORS", (server.url + "gone/", server.url + "good/"))
+        ask(monkeypatch, server.url + "gone/", server.url + "good/")
         load_mnist(tmp_path)
         assert listing(tmp_path / "mnist") == sorted(tiny)
 
@@ -180,7 +165,7 @@ class TestDownload:
             "cut while packed": tiny[first][:-100],
         }[damage]
         write(server.root, {**tiny, first: damaged})
-        monkeypatch.setattr(mnist, "MIRRORS", (server.url,))
+        ask(monkeypatch, server.url)
         expected = f"md5 .* expected {hashlib.md5(content).hexdigest()}"
         reason = "cannot be unpacked" if damage == "cut while packed" else expected
         with pytest.raises(OSError, match=f"Could not download {first} .*{reason}"):
@@ -190,7 +175,7 @@ class TestDownload:
     def test_damaged_mirror_is_passed_over(self, tiny, server, tmp_path, monkeypatch):
         write(server.root / "bad", dict.fromkeys(tiny, b"nonsense"))
         write(server.root / "good", tiny)
-        monkeypatch.setattr(mnist, "MIRRORS", (server.url + "bad/", server.url + "good/"))
+        ask(monkeypatch, server.url + "bad/", server.url + "good/")
         load_mnist(tmp_path)
         assert {name: (tmp_path / "mnist" / name).read_bytes() for name in tiny} == tiny
 
@@ -199,7 +184,7 @@ class TestDownload:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
             url = f"http://127.0.0.1:{free.getsockname()[1]}/"
-            monkeypatch.setattr(mnist, "MIRRORS", (url,))
+            ask(monkeypatch, url)
             with pytest.raises(OSError, match="Could not download") as caught:
                 load_mnist(tmp_path)
         message = str(caught.value)
@@ -210,7 +195,7 @@ class TestDownload:
 
     def test_download_can_be_forbidden(self, tiny, server, tmp_path, monkeypatch):
         write(server.root, tiny)
-        monkeypatch.setattr(mnist, "MIRRORS", (server.url,))
+        ask(monkeypatch, server.url)
         with pytest.raises(OSError, match=r"MNIST is incomplete: train-images-idx3-ubyte\.gz is missing"):
             load_mnist(tmp_path / "home", download_if_missing=False)
         assert server.requests == []
@@ -238,8 +223,24 @@ class TestDownload:
         with pytest.raises(OSError, match="network touched"):
             load_mnist(tmp_path)
 
-    def test_published_addresses_and_checksums(self):
-        assert all(url.startswith("http") and url.endswith("/") for url in mnist.MIRRORS)
-        assert list(mnist.FILES) == [
-            f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
+    @pytest.mark.parametrize("load", [load_fashion_mnist, load_kmnist])
+    def test_sets_in_the_same_format_are_verified_packed(self, tiny, server, tmp_path, monkeypatch, load):
+        write(server.root, tiny)
+        name = load.__name__.removeprefix("load_")
+        packed = {
+            name: (f"sha256:{hashlib.sha256(content).hexdigest()}", len(content)) for name, content in tiny.items()
+        }
+        source = getattr(mnist, name.upper())
+        monkeypatch.setattr(mnist, name.upper(), replace(source, mirrors=(server.url,), files=packed))
+        data = load(tmp_path)
+        assert data.name == name
+        assert listing(tmp_path / name) == sorted(tiny)
+        ask(monkeypatch, server.url)
+        np.testing.assert_array_equal(data.X_train, load_mnist(tmp_path).X_train)
+
+    @pytest.mark.parametrize("source", [mnist.MNIST, mnist.FASHION_MNIST, mnist.KMNIST])
+    def test_published_addresses_and_checksums(self, source):
+        assert all(url.startswith("http") and url.endswith("/") for url in source.mirrors)
+        assert list(source.files) == [
+            f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
         ]

@@ -1,8 +1,12 @@
 """HTTP servers on the loopback."""
 
 import contextlib
-from http.server import ThreadingHTTPServer
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from types import SimpleNamespace
+
+import pytest
 
 
 @contextlib.contextmanager
@@ -16,3 +20,19 @@ def serving(handler):
         yield f"http://127.0.0.1:{http.server_port}/"
         http.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """Serve the folder ``root``; ``requests`` is what it was asked for."""
+    requests = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, format, *args):
+            requests.append(self.path)
+
+    monkeypatch.setenv("no_proxy", "*")
+    root = tmp_path / "www"
+    root.mkdir()
+    with serving(partial(Handler, directory=root)) as url:
+        yield SimpleNamespace(root=root, requests=requests, url=url)
