@@ -13,7 +13,7 @@ from .base import Dataset, RandomState
 def load_digits(random_state: RandomState = 0) -> Dataset:
     """Load the optical digits of UCI: 1,797 images of 8 x 8 pixels, ten classes.
 
-    Pixels are divided by 16, so that they lie in [0, 1].
+    Pixels are divided by 16, so that they lie in [0, 1], which float32 holds exactly.
 
     Parameters
     ----------
@@ -111,19 +111,14 @@ def _embedded(
     name: str,
     description: str,
     random_state: RandomState,
-    scale: int = 1,
+    scale: int | None = None,
     image_shape: tuple[int, int, int] | None = None,
 ) -> Dataset:
     from sklearn import datasets
-    from sklearn.model_selection import train_test_split
 
     bunch = getattr(datasets, f"load_{name}")()
-    X_train, X_test, y_train, y_test = train_test_split(
-        bunch.data / scale,
-        bunch.target.astype(np.int64),
-        test_size=0.2,
-        stratify=bunch.target,
-        random_state=random_state,
-    )
+    X = bunch.data if scale is None else bunch.data.astype(np.float32) / np.float32(scale)
+    y = bunch.target.astype(np.int64)
     feature_names = [str(feature) for feature in bunch.feature_names]
-    return Dataset(name, X_train, y_train, X_test, y_test, image_shape, feature_names, description)
+    data = Dataset(name, X, y, None, None, image_shape, feature_names, description)
+    return data.split(random_state=random_state)

@@ -45,7 +45,7 @@ class TestEveryStream:
     def test_arrays_have_the_agreed_form(self, stream):
         for experience in stream:
             for X in (experience.X_train, experience.X_test):
-                assert X.dtype == np.float32
+                assert X.dtype == np.float64
                 assert X.flags.c_contiguous
                 assert X.shape[1] == stream.n_features == 3
             assert experience.classes.tolist() == sorted(experience.classes.tolist())

@@ -36,7 +36,7 @@ class TestEmbedded:
         data = load_dataset(name)
         original = getattr(sklearn_datasets, f"load_{name}")()
         raw = original.data / 16 if name == "digits" else original.data
-        expected = np.column_stack([raw, original.target]).astype(np.float32)
+        expected = np.column_stack([raw, original.target])
         found = np.column_stack([np.vstack([data.X_train, data.X_test]), np.hstack([data.y_train, data.y_test])])
         np.testing.assert_array_equal(found[np.lexsort(found.T)], expected[np.lexsort(expected.T)])
 
