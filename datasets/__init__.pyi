@@ -1,5 +1,6 @@
 from .base import Dataset as Dataset
 from .cifar import load_cifar10 as load_cifar10
+from .file_streams import file_stream as file_stream
 from .files import load_csv as load_csv
 from .files import load_frame as load_frame
 from .files import load_images as load_images

@@ -58,7 +58,8 @@ def load_frame(
     Dataset('sales': 3 training rows, no test rows, 1 feature, 2 classes)
     """
     X, y = inputs_and_target(frame, target, drop)
-    return Dataset(name, X, y, description=description, kind=kind, allow_nan=allow_nan)
+    options: dict[str, Any] = {"description": description, "kind": kind, "allow_nan": allow_nan}
+    return Dataset(name, X, y, **options)
 
 
 def inputs_and_target(
@@ -283,11 +284,11 @@ def load_images(
     """
     root = Path(folder)
     parts = [root / "train", root / "test"] if {path.name for path in _folders(root)} == {"train", "test"} else [root]
-    arrays = [array for part in parts for array in _labelled_images(part, size, "L" if grey else "RGB")]
-    return Dataset(name or root.resolve().name, *arrays)
+    (X, y), *test = (_labelled_images(part, size, "L" if grey else "RGB") for part in parts)
+    return Dataset(name or root.resolve().name, X, y, *(test[0] if test else (None, None)))
 
 
-def _labelled_images(folder: Path, size: tuple[int, int] | None, mode: str) -> tuple[np.ndarray, list[str]]:
+def _labelled_images(folder: Path, size: tuple[int, int] | None, mode: str) -> tuple[np.ndarray, np.ndarray]:
     # Pillow is there as matplotlib's reader of images.
     from PIL import Image
 
@@ -295,7 +296,7 @@ def _labelled_images(folder: Path, size: tuple[int, int] | None, mode: str) -> t
     paths = [path for each in _folders(folder) for path in sorted(each.iterdir()) if path.suffix.lower() in endings]
     if not paths:
         raise ValueError(f"{folder} has no folders with images; give each class a folder of its own.")
-    images = []
+    images: list[np.ndarray] = []
     for path in paths:
         try:
             with Image.open(path) as file:
@@ -311,7 +312,7 @@ def _labelled_images(folder: Path, size: tuple[int, int] | None, mode: str) -> t
             )
         images.append(pixels)
     pixels = np.stack(images).reshape(len(images), *images[0].shape[:2], -1)
-    return pixels.transpose(0, 3, 1, 2) / np.float32(255), [path.parent.name for path in paths]
+    return pixels.transpose(0, 3, 1, 2) / np.float32(255), np.array([path.parent.name for path in paths])
 
 
 def _folders(root: Path) -> list[Path]:

@@ -259,10 +259,9 @@ def load_basic_motions() -> Dataset:
     Dataset('basic_motions': 40 training rows, 40 test rows, 600 features, 4 classes)
     """
     aeon = find_spec("aeon")
-    if aeon is None:
+    if aeon is None or aeon.origin is None:
         raise ImportError("These data are files of the package aeon: run pip install --no-deps aeon.", name="aeon")
-    (root,) = aeon.submodule_search_locations or ()
-    folder = Path(root, "datasets", "data", "BasicMotions")
+    folder = Path(aeon.origin).parent / "datasets" / "data" / "BasicMotions"
     parts = (_time_series((folder / f"BasicMotions_{part}.ts").read_text()) for part in ("TRAIN", "TEST"))
     (X_train, y_train), (X_test, y_test) = parts
     return Dataset(
