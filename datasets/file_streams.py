@@ -191,17 +191,19 @@ class _Csv(_Table):
 
 def _records(file: BinaryIO, path: Path) -> Iterator[bytes]:
     """Yield the records of a CSV file: lines, and further ones while a quotation mark is open."""
-    record, is_open = b"", False
+    lines: list[bytes] = []
+    size, is_open = 0, False
     while line := file.readline(_LONGEST):
-        record += line
+        lines.append(line)
+        size += len(line)
         is_open ^= line.count(b'"') % 2 == 1
-        if len(record) >= _LONGEST:
+        if size >= _LONGEST:
             raise ValueError(f"{path} has a row of {_LONGEST} bytes or more: is a quotation mark never closed?")
         if not is_open:
-            yield record
-            record = b""
-    if record:
-        yield record
+            yield b"".join(lines)
+            lines, size = [], 0
+    if lines:
+        yield b"".join(lines)
 
 
 def _common_type(one: Any, other: Any) -> Any:

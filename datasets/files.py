@@ -225,11 +225,18 @@ def load_openml(
     >>> load_openml(1497)  # doctest: +SKIP
     Dataset('wall-robot-navigation': 5456 training rows, no test rows, 24 features, 4 classes)
     """
-    from sklearn.datasets import fetch_openml
+    from sklearn.datasets import fetch_openml, get_data_home
 
     which = {"name": name_or_id, "version": version} if isinstance(name_or_id, str) else {"data_id": int(name_or_id)}
-    data_home = None if data_home is None else os.fspath(data_home)
-    bunch = fetch_openml(**which, target_column=target or "default-target", data_home=data_home, as_frame=True)
+    home = get_data_home(data_home)
+    try:
+        bunch = fetch_openml(**which, target_column=target or "default-target", data_home=home, as_frame=True)
+    except OSError as error:
+        raise OSError(
+            f"OpenML cannot be reached ({error}), and {Path(home, 'openml')} does not have {name_or_id!r} yet: load it "
+            "where there is a network, and put the folder openml from there into "
+            f"{home}."
+        ) from error
     if len(bunch.target_names) != 1:
         raise ValueError(
             f"OpenML names {len(bunch.target_names)} targets for {name_or_id!r}; give target, one of the columns "
