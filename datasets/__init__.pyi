@@ -1,5 +1,9 @@
+from .altered import with_imbalance as with_imbalance
+from .altered import with_label_delay as with_label_delay
+from .altered import with_label_noise as with_label_noise
 from .base import Dataset as Dataset
 from .cifar import load_cifar10 as load_cifar10
+from .drift import drift_stream as drift_stream
 from .file_streams import file_stream as file_stream
 from .files import load_csv as load_csv
 from .files import load_frame as load_frame
@@ -11,6 +15,9 @@ from .mnist import load_kmnist as load_kmnist
 from .mnist import load_mnist as load_mnist
 from .mnist import load_mnist32 as load_mnist32
 from .news import load_ag_news as load_ag_news
+from .ordered import chunked_stream as chunked_stream
+from .ordered import column_stream as column_stream
+from .own import stream_from as stream_from
 from .packaged import load_basic_motions as load_basic_motions
 from .packaged import load_flights as load_flights
 from .packaged import load_movielens as load_movielens
@@ -18,11 +25,13 @@ from .packaged import load_river as load_river
 from .packaged import load_watch as load_watch
 from .registry import DATASETS as DATASETS
 from .registry import load_dataset as load_dataset
+from .split import blurry_stream as blurry_stream
+from .split import split_stream as split_stream
 from .streams import Experience as Experience
 from .streams import Stream as Stream
-from .streams import permuted_stream as permuted_stream
-from .streams import split_stream as split_stream
 from .toy import load_breast_cancer as load_breast_cancer
 from .toy import load_digits as load_digits
 from .toy import load_iris as load_iris
 from .toy import load_wine as load_wine
+from .transformed import permuted_stream as permuted_stream
+from .transformed import rotated_stream as rotated_stream

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from .base import Dataset, Inputs, Kind
+from .base import Dataset, Inputs, Kind, Targets
 from .extra import from_extra
 from .files import inputs_and_target
 from .streams import Experience, Stream
@@ -49,7 +50,8 @@ def file_stream(
     batch_rows : int, default=10_000
         Number of rows of an experience; the last one may have fewer.
     test_size : float, default=0.2
-        Share of each experience, its last rows, that is for testing; 0 for none.
+        Share of an experience that is held out: its last rows, rounded up, but never all. 0: nothing, for prequential
+        evaluation.
     drop : sequence of str, default=()
         Columns to leave out.
     kind, allow_nan
@@ -60,8 +62,8 @@ def file_stream(
     Returns
     -------
     Stream
-        Domain-incremental. Inputs are DataFrames whose columns have the same types in every experience; categories
-        are text.
+        Domain-incremental and chronological. Inputs are DataFrames; in every experience, a column has the same type.
+        Categories are text.
 
     Raises
     ------
@@ -111,9 +113,8 @@ def file_stream(
         raise ValueError(f"{path} has no rows.")
 
     classes = np.empty(0) if kind == "regression" or labels is None else labels
-    kind = kind or "classification"
     name = name or path.name.split(".")[0]
-    return _FileStream(name, table, classes, inputs.shape[1], kind, (target, tuple(drop)), float(test_size), allow_nan)
+    return _FileStream(name, table, classes, inputs.shape[1], (target, tuple(drop)), float(test_size), allow_nan)
 
 
 class _Table(ABC):
@@ -260,19 +261,19 @@ def _without_categories(frame: "pd.DataFrame") -> "pd.DataFrame":
 class _FileStream(Stream):
     """The stream of :func:`file_stream`."""
 
+    chronological = True
+
     def __init__(
         self,
         name: str,
         table: _Table,
         classes: np.ndarray,
         n_features: int,
-        kind: Kind,
         columns: tuple[str, Sequence[str]],
         test_size: float,
         allow_nan: bool,
     ) -> None:
         super().__init__(name, "domain", classes, n_features, table.n_batches)
-        self.kind = kind
         self._table = table
         self._target, self._drop = columns
         self._test_size = test_size
@@ -298,15 +299,15 @@ class _FileStream(Stream):
     def make_classes(self, index: int) -> np.ndarray:
         return self.classes.copy()
 
-    def make_train_set(self, index: int) -> tuple[Inputs, np.ndarray]:
+    def make_train_set(self, index: int) -> tuple[Inputs, Targets]:
         return self._parts(next(self._table.batches(index)))[0]
 
-    def make_test_set(self, index: int) -> tuple[Inputs, np.ndarray]:
+    def make_test_set(self, index: int) -> tuple[Inputs, Targets]:
         return self._parts(next(self._table.batches(index)))[1]
 
-    def _parts(self, frame: "pd.DataFrame") -> list[tuple[Inputs, np.ndarray]]:
+    def _parts(self, frame: "pd.DataFrame") -> list[tuple[Inputs, Targets]]:
         """Return the rows for training and those for testing, as inputs and targets."""
         X, y = inputs_and_target(frame, self._target, self._drop)
         data = Dataset(self.name, X, y, kind=self.kind, allow_nan=self._allow_nan)
-        n_train = len(frame) - int(len(frame) * self._test_size)
+        n_train = len(frame) - min(math.ceil(len(frame) * self._test_size), len(frame) - 1)
         return [(data.X_train.iloc[rows], data.y_train[rows]) for rows in (slice(n_train), slice(n_train, None))]

@@ -1,4 +1,4 @@
-"""Streams: data sets divided into experiences that arrive one after another.
+"""What a stream is: experiences that arrive one after another.
 
 Streams are lazy: an experience is computed on access, owns its arrays and is not cached, so a stream of a hundred
 permutations of MNIST needs the memory of one.
@@ -9,11 +9,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from .base import Dataset, RandomState
+from .base import Dataset, Inputs, Kind, RandomState, Targets
 
 Scenario = Literal["class", "task", "domain"]
 """What is incremental in a stream; see :class:`Stream`."""
@@ -31,11 +31,13 @@ class Experience:
         Task identifier that the learner is given for training and for prediction; None outside task-incremental
         streams.
     classes : ndarray
-        The labels that can occur in this experience, sorted.
-    X_train, y_train : ndarray
-        Training data.
-    X_test, y_test : ndarray
-        Test data: the test rows that belong to this experience.
+        The labels that can occur in this experience, sorted; empty for regression.
+    X_train : ndarray, DataFrame or sparse matrix
+        Training inputs.
+    y_train : ndarray
+        Training targets.
+    X_test, y_test
+        Test data: the test rows that belong to this experience. No rows where a stream holds none out.
 
     Examples
     --------
@@ -47,23 +49,24 @@ class Experience:
     index: int
     task_id: int | None
     classes: np.ndarray
-    X_train: np.ndarray
-    y_train: np.ndarray
-    X_test: np.ndarray
-    y_test: np.ndarray
+    X_train: Inputs
+    y_train: Targets
+    X_test: Inputs
+    y_test: Targets
 
     def __repr__(self) -> str:
         return (
             f"Experience(index={self.index}, task_id={self.task_id}, classes={self.classes.tolist()}, "
-            f"{len(self.X_train)} training rows, {len(self.X_test)} test rows)"
+            f"{len(self.y_train)} training rows, {len(self.y_test)} test rows)"
         )
 
 
 class Stream(ABC):
     """A named sequence of experiences, each computed on access.
 
-    Functions such as :func:`split_stream` build streams. For a stream of your own, derive a class and implement the
-    four abstract members; they must return new arrays, so that changing an experience leaves the data set as it is.
+    Functions such as :func:`split_stream` build streams, :func:`stream_from` makes one from your own data. For a stream
+    that computes its data, derive a class and implement the four abstract members; they must return new arrays, so that
+    changing an experience leaves the data set as it is.
 
     Parameters
     ----------
@@ -74,7 +77,7 @@ class Stream(ABC):
         "task": new classes appear, and predictions are made among the classes of the task, whose identifier is given.
         "domain": the classes stay the same, the distribution of the inputs changes.
     classes : ndarray
-        All labels that occur in the stream, sorted.
+        All labels that occur in the stream, sorted; empty if the targets are numbers (regression).
     n_features : int
         Number of columns of the inputs.
     n_experiences : int
@@ -84,8 +87,12 @@ class Stream(ABC):
     ----------
     definition : dict
         Identifies the content of the stream; serialisable as JSON.
+    kind : {"classification", "regression"}
+        What the targets are.
     announces_classes : bool
         Whether learners are told all classes of the stream from the start (``partial_fit(..., classes=...)``).
+    chronological : bool
+        Whether experiences follow each other in time, so that a later one is the future of an earlier one.
 
     Examples
     --------
@@ -100,7 +107,8 @@ class Stream(ABC):
     (71, 64)
     """
 
-    announces_classes = False
+    announces_classes: bool = False
+    chronological: bool = False
 
     def __init__(
         self,
@@ -115,6 +123,11 @@ class Stream(ABC):
         self.classes = classes
         self.n_features = n_features
         self.n_experiences = n_experiences
+
+    @property
+    def kind(self) -> Kind:
+        """What the targets are."""
+        return "classification" if len(self.classes) else "regression"
 
     @property
     @abstractmethod
@@ -137,7 +150,7 @@ class Stream(ABC):
         """
 
     @abstractmethod
-    def make_train_set(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def make_train_set(self, index: int) -> tuple[Inputs, Targets]:
         """Compute the training data of an experience.
 
         Parameters
@@ -147,12 +160,12 @@ class Stream(ABC):
 
         Returns
         -------
-        X_train, y_train : ndarray
+        X_train, y_train
             New arrays.
         """
 
     @abstractmethod
-    def make_test_set(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def make_test_set(self, index: int) -> tuple[Inputs, Targets]:
         """Compute the test data of an experience.
 
         Parameters
@@ -162,8 +175,8 @@ class Stream(ABC):
 
         Returns
         -------
-        X_test, y_test : ndarray
-            New arrays.
+        X_test, y_test
+            New arrays; they may have no rows.
         """
 
     def __len__(self) -> int:
@@ -183,7 +196,7 @@ class Stream(ABC):
         for index in range(len(self)):
             yield self[index]
 
-    def test_set(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def test_set(self, index: int) -> tuple[Inputs, Targets]:
         """Compute the test data of an experience without its training data.
 
         Parameters
@@ -193,7 +206,7 @@ class Stream(ABC):
 
         Returns
         -------
-        X_test, y_test : ndarray
+        X_test, y_test
             As in ``stream[index]``.
 
         Raises
@@ -202,6 +215,28 @@ class Stream(ABC):
             If there is no such experience.
         """
         return self.make_test_set(self._check_index(index))
+
+    def arriving_set(self, index: int) -> tuple[Inputs, Targets]:
+        """Compute the rows that arrive while an experience is learned, with their true targets.
+
+        On these a model can be tested before it learns the experience (prequential evaluation). They are the training
+        rows, unless their labels come later or wrong.
+
+        Parameters
+        ----------
+        index : int
+            Position of the experience; negative counts from the end.
+
+        Returns
+        -------
+        X, y
+
+        Raises
+        ------
+        IndexError
+            If there is no such experience.
+        """
+        return self.make_train_set(self._check_index(index))
 
     def _check_index(self, index: int) -> int:
         position = operator.index(index)
@@ -212,256 +247,162 @@ class Stream(ABC):
     def __repr__(self) -> str:
         return (
             f"Stream({self.name!r}: {self.scenario}-incremental, n_experiences={self.n_experiences}, "
-            f"n_classes={len(self.classes)}, n_features={self.n_features})"
+            f"{f'n_classes={len(self.classes)}' if len(self.classes) else self.kind}, n_features={self.n_features})"
         )
 
 
-def split_stream(
-    dataset: Dataset,
-    n_experiences: int = 5,
-    scenario: Scenario = "class",
-    class_order: Literal["sorted"] | Sequence[Any] | np.ndarray | None = None,
-    random_state: RandomState = None,
-    name: str | None = None,
-    announce_classes: bool = False,
-) -> Stream:
-    """Split a data set by class into experiences.
+class DatasetStream(Stream):
+    """A stream over one data set, whose definition is the builder's name, the data and what the builder was told."""
 
-    Parameters
-    ----------
-    dataset : Dataset
-        The data to split.
-    n_experiences : int, default=5
-        Number of experiences. If the classes cannot be divided equally, the first experiences have one more (not
-        possible with ``scenario="domain"``).
-    scenario : {"class", "task", "domain"}, default="class"
-        "class" and "task" keep the labels; with "task", `task_id` is the index of the experience. "domain" replaces
-        each label by the position of its class within its experience, 0 to k - 1: the first class of every experience
-        becomes class 0, and so on.
-    class_order : None, "sorted" or sequence, default=None
-        The order in which classes appear: drawn from `random_state`, sorted, or as given (every class once).
-    random_state : int, RandomState instance or None, default=None
-        Draws the class order, once, if `class_order` is None. Pass an int for the same order in every call; None uses
-        NumPy's global generator.
-    name : str, default=None
-        Name of the stream; by default composed of the data set's name, `n_experiences` and `scenario`.
-    announce_classes : bool, default=False
-        Whether learners are told all classes from the start, as in the many papers whose networks have an output for
-        every class from the beginning. Otherwise new classes are unknown until they occur. The data are the same.
-
-    Returns
-    -------
-    Stream
-        Its experiences are a partition of the rows of the data set, each in the order of the data set.
-
-    Raises
-    ------
-    ValueError
-        If the classes cannot be divided in this way.
-
-    Examples
-    --------
-    >>> from forgetless.datasets import load_digits, split_stream
-    >>> digits = load_digits()
-    >>> for experience in split_stream(digits, 2, class_order=[9, 8, 7, 6, 5, 4, 3, 2, 1, 0]):
-    ...     print(experience.classes, experience.X_train.shape)
-    [5 6 7 8 9] (716, 64)
-    [0 1 2 3 4] (721, 64)
-    >>> split_stream(digits, scenario="domain", random_state=0)[3].classes
-    array([0, 1])
-    """
-    from sklearn.utils import check_random_state, check_scalar
-
-    classes = dataset.classes
-    check_scalar(n_experiences, "n_experiences", Integral, min_val=1)
-    if scenario not in ("class", "task", "domain"):
-        raise ValueError(f"scenario must be 'class', 'task' or 'domain', got {scenario!r}.")
-    if n_experiences > len(classes):
-        raise ValueError(
-            f"{len(classes)} classes of {dataset.name!r} cannot fill {n_experiences} experiences; "
-            f"set n_experiences to {len(classes)} or less."
-        )
-    if scenario == "domain" and (len(classes) % n_experiences or len(classes) == n_experiences):
-        raise ValueError(
-            f"{len(classes)} classes of {dataset.name!r} cannot be shared out equally, two or more each, to "
-            f"{n_experiences} experiences, which scenario='domain' needs; choose another n_experiences."
-        )
-
-    if class_order is None:
-        order = check_random_state(random_state).permutation(classes)
-    elif isinstance(class_order, str):
-        if class_order != "sorted":
-            raise ValueError(f"class_order must be None, 'sorted' or a sequence of classes, got {class_order!r}.")
-        order = classes
-    else:
-        order = np.ravel(class_order)
-        if not np.array_equal(np.sort(order), classes):
-            raise ValueError(f"class_order must name each class of {dataset.name!r} once: {classes.tolist()}.")
-        order = order.astype(classes.dtype)
-
-    groups = np.array_split(order, n_experiences)
-    unknown = np.setdiff1d(dataset.y_test, classes)
-    if len(unknown):
-        raise ValueError(f"y_test of {dataset.name!r} has classes that y_train lacks: {unknown.tolist()}.")
-    for index, group in enumerate(groups):
-        if not np.isin(group, dataset.y_test).any():
-            raise ValueError(f"Experience {index} (classes {group.tolist()}) of {dataset.name!r} has no test rows.")
-    name = name or f"split-{dataset.name}-{n_experiences}-{scenario}"
-    return _SplitStream(name, scenario, dataset, groups, announce_classes)
-
-
-class _DatasetStream(Stream):
-    """A stream over one data set; derived classes say how the rows of an experience are made from all rows."""
-
-    builder: str
-
-    def __init__(
-        self, name: str, scenario: Scenario, classes: np.ndarray, n_experiences: int, dataset: Dataset
-    ) -> None:
-        super().__init__(name, scenario, classes, dataset.X_train.shape[1], n_experiences)
-        self.dataset = dataset
-
-    @property
-    def definition(self) -> dict[str, Any]:
-        return {
-            "builder": self.builder,
-            "dataset": self.dataset.name,
-            "fingerprint": self.dataset.fingerprint,
-            "n_experiences": self.n_experiences,
-        }
-
-    def make_classes(self, index: int) -> np.ndarray:
-        return self.classes.copy()
-
-    def make_train_set(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return self._rows(index, self.dataset.X_train, self.dataset.y_train)
-
-    def make_test_set(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return self._rows(index, self.dataset.X_test, self.dataset.y_test)
-
-    @abstractmethod
-    def _rows(self, index: int, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows of an experience as new arrays; `X` and `y` are all training or all test rows."""
-
-
-class _SplitStream(_DatasetStream):
-    """The stream of :func:`split_stream`: `groups` are the classes of each experience, in order of appearance."""
-
-    builder = "split_stream"
+    builder: ClassVar[str]
 
     def __init__(
         self,
         name: str,
         scenario: Scenario,
+        classes: np.ndarray,
+        n_experiences: int,
         dataset: Dataset,
-        groups: list[np.ndarray],
-        announces_classes: bool,
+        settings: dict[str, Any],
     ) -> None:
-        classes = np.arange(len(groups[0])) if scenario == "domain" else dataset.classes
-        super().__init__(name, scenario, classes, len(groups), dataset)
-        self.groups = groups
-        self.announces_classes = announces_classes
+        super().__init__(name, scenario, classes, dataset.X_train.shape[1], n_experiences)
+        self.dataset = dataset
+        self.settings = settings
 
     @property
     def definition(self) -> dict[str, Any]:
-        definition = super().definition | {
-            "scenario": self.scenario,
-            "class_order": np.concatenate(self.groups).tolist(),
+        """What makes the stream again."""
+        return {
+            "builder": self.builder,
+            "dataset": self.dataset.name,
+            "fingerprint": self.dataset.fingerprint,
+            "n_experiences": self.n_experiences,
+            **self.settings,
         }
-        return definition | {"announce_classes": True} if self.announces_classes else definition
 
     def make_classes(self, index: int) -> np.ndarray:
-        return super().make_classes(index) if self.scenario == "domain" else np.sort(self.groups[index])
-
-    def _rows(self, index: int, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        group = self.groups[index]
-        rows = np.isin(y, group)
-        labels = y[rows]
-        if self.scenario == "domain":
-            by_label = np.argsort(group)
-            labels = by_label[np.searchsorted(group, labels, sorter=by_label)]
-        return X[rows], labels
+        """Compute the labels of an experience: all."""
+        return self.classes.copy()
 
 
-def permuted_stream(
-    dataset: Dataset,
-    n_experiences: int = 10,
-    random_state: RandomState = None,
-    permute_first: bool = False,
-    name: str | None = None,
-) -> Stream:
-    """Make experiences that have all rows of a data set, each with another permutation of the features.
+def take(X: Inputs, y: Targets, rows: np.ndarray) -> tuple[Inputs, Targets]:
+    """Return some rows as new arrays.
 
-    The scenario is "domain": the classes stay the same, the inputs change. Training and test rows of an experience
-    share one permutation.
+    Parameters
+    ----------
+    X : ndarray, DataFrame or sparse matrix
+    y : ndarray
+    rows : ndarray of int
+
+    Returns
+    -------
+    X, y
+    """
+    from sklearn.utils import _safe_indexing
+
+    return _safe_indexing(X, rows), y[rows]
+
+
+def concatenate(parts: Sequence[tuple[Inputs, Targets]]) -> tuple[Inputs, Targets]:
+    """Join rows that are alike.
+
+    Parameters
+    ----------
+    parts : sequence of (X, y)
+        At least one.
+
+    Returns
+    -------
+    X, y
+    """
+    inputs, targets = zip(*parts, strict=True)
+    if hasattr(inputs[0], "iloc"):
+        import pandas as pd
+
+        X: Inputs = pd.concat(inputs)
+    elif hasattr(inputs[0], "tocsr"):
+        from scipy import sparse
+
+        X = sparse.vstack(inputs, format="csr")
+    else:
+        X = np.concatenate(inputs)
+    return X, np.concatenate(targets)
+
+
+def as_seed(random_state: RandomState) -> int:
+    """Return an integer in any case: passed as `random_state`, the seed in a definition rebuilds the stream.
+
+    Parameters
+    ----------
+    random_state : int, RandomState instance or None
+
+    Returns
+    -------
+    int
+    """
+    from sklearn.utils import check_random_state
+
+    generator = check_random_state(random_state)
+    return int(random_state) if isinstance(random_state, Integral) else int(generator.randint(2**31 - 1))
+
+
+def check_n_experiences(n_experiences: int, available: int, what: str) -> int:
+    """Return a number of experiences that can be filled.
+
+    Parameters
+    ----------
+    n_experiences : int
+    available : int
+        How many there can be at most.
+    what : str
+        What there are so many of, for the message.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    TypeError
+        If it is no integer.
+    ValueError
+        If it is less than one or more than there can be.
+    """
+    from sklearn.utils import check_scalar
+
+    check_scalar(n_experiences, "n_experiences", Integral, min_val=1)
+    if n_experiences > available:
+        raise ValueError(f"{what} cannot fill {n_experiences} experiences; set n_experiences to {available} or less.")
+    return int(n_experiences)
+
+
+def check_test_part(dataset: Dataset, builder: str) -> None:
+    """Raise ValueError if a data set has no test part.
 
     Parameters
     ----------
     dataset : Dataset
-        The data to permute.
-    n_experiences : int, default=10
-        Number of experiences.
-    random_state : int, RandomState instance or None, default=None
-        Draws the permutations, once. Pass an int for the same permutations in every call, of which a longer stream has
-        those of a shorter one first; None draws a seed from NumPy's global generator.
-    permute_first : bool, default=False
-        Whether the features of the first experience are permuted as well.
-    name : str, default=None
-        Name of the stream; by default composed of the data set's name and `n_experiences`.
-
-    Returns
-    -------
-    Stream
-        Each of its experiences has as many rows as the data set.
-
-    Raises
-    ------
-    ValueError
-        If `n_experiences` is less than one.
-
-    References
-    ----------
-    Goodfellow, I. J. et al. (2013). An empirical investigation of catastrophic forgetting in gradient-based neural
-    networks.
-
-    Examples
-    --------
-    >>> from forgetless.datasets import load_digits, permuted_stream
-    >>> stream = permuted_stream(load_digits(), n_experiences=3, random_state=0)
-    >>> stream
-    Stream('permuted-digits-3': domain-incremental, n_experiences=3, n_classes=10, n_features=64)
-    >>> stream[2]
-    Experience(index=2, task_id=None, classes=[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], 1437 training rows, 360 test rows)
+    builder : str
+        What needs it, for the message.
     """
-    from sklearn.utils import check_random_state, check_scalar
-
-    check_scalar(n_experiences, "n_experiences", Integral, min_val=1)
-    # An integer in any case: passed as random_state, the seed in the definition rebuilds the stream.
-    seed = random_state if isinstance(random_state, Integral) else check_random_state(random_state).randint(2**31 - 1)
-    return _PermutedStream(
-        name or f"permuted-{dataset.name}-{n_experiences}", dataset, int(n_experiences), int(seed), permute_first
-    )
+    if not len(dataset.y_test):
+        raise ValueError(
+            f"{dataset.name!r} has no test part, which {builder} needs; draw one with dataset.split(), or use "
+            "chunked_stream or column_stream, whose experiences hold out rows of their own."
+        )
 
 
-class _PermutedStream(_DatasetStream):
-    """The stream of :func:`permuted_stream`: row j of `permutations` is the order of the features in experience j."""
+def check_is_classification(dataset: Dataset, builder: str) -> None:
+    """Raise ValueError if a data set has numbers as targets.
 
-    builder = "permuted_stream"
-
-    def __init__(self, name: str, dataset: Dataset, n_experiences: int, seed: int, permute_first: bool) -> None:
-        super().__init__(name, "domain", dataset.classes, n_experiences, dataset)
-        self.seed = seed
-        self.permute_first = permute_first
-        # RandomState, unlike default_rng, promises the same numbers in all versions of NumPy.
-        rng = np.random.RandomState(seed)
-        self.permutations = np.stack([rng.permutation(self.n_features) for _ in range(n_experiences)])
-        if not permute_first:
-            self.permutations[0] = np.arange(self.n_features)
-
-    @property
-    def definition(self) -> dict[str, Any]:
-        return super().definition | {"random_state": self.seed, "permute_first": self.permute_first}
-
-    def _rows(self, index: int, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        # take, not X[:, permutation], which returns the transpose of a C-order array
-        return X.take(self.permutations[index], axis=1), y.copy()
+    Parameters
+    ----------
+    dataset : Dataset
+    builder : str
+        What needs classes, for the message.
+    """
+    if dataset.kind != "classification":
+        raise ValueError(
+            f"The targets of {dataset.name!r} are numbers, but {builder} needs classes; chunked_stream, column_stream, "
+            "drift_stream, permuted_stream and rotated_stream take numbers."
+        )

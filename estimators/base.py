@@ -21,7 +21,7 @@ from .engine.call import Call
 from .engine.equality import same
 from .engine.modules import bytes_of, is_finite
 from .engine.pickling import packed
-from .inputs import as_task, check_magnitude, explained
+from .inputs import as_rows, as_task, check_magnitude, explained
 from .parameters import check_parameters, declared
 
 
@@ -203,6 +203,7 @@ class ContinualEstimator(BaseEstimator):
         """Rows, alone or with targets, by ``sklearn.utils.validation.validate_data``; errors say what to do."""
         if "validate_separately" not in how:
             how = {"dtype": self.input_dtype, "order": "C"}
+        X = as_rows(X)
         with explained(X):
             rows = validate_data(self, X, y, reset=reset, **how)
         if np.float64 not in self.input_dtype:

@@ -75,6 +75,25 @@ def _is_missing(value: Any) -> bool:
         return True
 
 
+def as_rows(X: Any) -> Any:
+    """Images of shape (n, channels, height, width) as flat rows, and all else as it is.
+
+    Parameters
+    ----------
+    X : array-like
+
+    Returns
+    -------
+    array-like
+
+    Examples
+    --------
+    >>> as_rows(np.zeros((5, 3, 8, 8))).shape
+    (5, 192)
+    """
+    return X.reshape(len(X), -1) if len(getattr(X, "shape", ())) == 4 and len(X) else X
+
+
 @contextmanager
 def explained(X: Any) -> Iterator[None]:
     """Errors of the checks inside say what to do about these rows, where that is known."""

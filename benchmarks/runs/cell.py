@@ -26,7 +26,7 @@ import numpy as np
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from ...datasets.streams import Stream
+from ...datasets.streams import Stream, concatenate
 from ..results import Facts
 from .identity import describe, digest, set_by_runner
 from .specs import StreamSpec
@@ -107,7 +107,7 @@ def open_stream(source: StreamSource, seed: int) -> Stream:
         return source.build(seed)
     stream = source(seed) if callable(source) else source
     if not isinstance(stream, Stream):
-        raise ValueError(f"A {type(stream).__name__} is no stream; split_stream and permuted_stream make them.")
+        raise ValueError(f"A {type(stream).__name__} is no stream; stream_from and split_stream make them.")
     return stream
 
 
@@ -243,7 +243,7 @@ def _learn(runs: Sequence[_Run], k: int) -> None:
         partial_fit_together([run.estimator for run in runs], calls)
     seconds, peak = (_now(device) - clock) / len(runs), memory.peak() / len(runs)
     for run, call in zip(runs, calls, strict=True):
-        run.learned(k, len(call["X"]), seconds, peak)
+        run.learned(k, len(call["y"]), seconds, peak)
 
 
 def _learner(estimator: Any) -> Any:
@@ -319,7 +319,7 @@ def _n_parameters(estimator: Any) -> float:
 class _Block:
     """Test sets of some experiences, concatenated; `rows` says which rows are of which experience."""
 
-    X: np.ndarray
+    X: Any
     y: np.ndarray
     rows: dict[int, slice]
 
@@ -331,7 +331,7 @@ class _Tests:
         self.stream = stream
         self.device = device
         self.by_task = stream.scenario == "task" and _takes(estimator, "predict", "task_id")
-        small = len(stream) * stream.test_set(0)[0].nbytes <= BLOCK_BYTES
+        small = len(stream) * _n_bytes(stream.test_set(0)[0]) <= BLOCK_BYTES
         self._kept = list(self._blocks()) if small else None
 
     def run(self, model: Any, trained_on: int) -> tuple[list[dict[str, Any]], float]:
@@ -354,17 +354,23 @@ class _Tests:
         return [{"trained_on": trained_on, "tested_on": j, "score": score} for j, score in scores.items()], seconds
 
     def _blocks(self) -> Iterator[_Block]:
-        waiting: list[tuple[np.ndarray, np.ndarray]] = []
+        waiting: list[tuple[Any, np.ndarray]] = []
         for j in range(len(self.stream)):
             waiting.append(self.stream.test_set(j))
-            full = sum(X.nbytes for X, _ in waiting) + waiting[-1][0].nbytes > BLOCK_BYTES
+            full = sum(_n_bytes(X) for X, _ in waiting) + _n_bytes(waiting[-1][0]) > BLOCK_BYTES
             if self.by_task or full or j == len(self.stream) - 1:
                 ends = np.cumsum([len(y) for _, y in waiting]).tolist()
                 first = j + 1 - len(waiting)
                 rows = {first + k: slice(start, end) for k, (start, end) in enumerate(itertools.pairwise([0, *ends]))}
-                X, y = (np.concatenate(arrays) for arrays in zip(*waiting, strict=True))
-                yield _Block(X, y, rows)
+                yield _Block(*concatenate(waiting), rows)
                 waiting = []
+
+
+def _n_bytes(X: Any) -> int:
+    """Count the bytes of an array, a frame or a sparse matrix."""
+    if hasattr(X, "memory_usage"):
+        return int(X.memory_usage().sum())
+    return int((X.data if hasattr(X, "tocsr") else X).nbytes)
 
 
 # --- measuring ---------------------------------------------------------------------------------------------------

@@ -134,8 +134,8 @@ def describe_stream(stream: Stream) -> dict[str, Any]:
     Returns
     -------
     dict
-        Its ``definition``. What a stream of one's own says about itself need not tell its data, so a hash of them is
-        added.
+        Its ``definition``. What a stream of a class of one's own says about itself need not tell its data, so a hash of
+        them is added.
 
     Raises
     ------
@@ -143,16 +143,19 @@ def describe_stream(stream: Stream) -> dict[str, Any]:
         If something in it cannot be described.
     """
     from ...datasets import streams
+    from ...datasets.altered import AlteredStream
+    from ...datasets.base import fingerprint
 
     try:
         definition: dict[str, Any] = describe(dict(stream.definition))
-        if type(stream).__module__ == streams.__name__:
+        origin = stream
+        while isinstance(origin, AlteredStream):
+            origin = origin.stream
+        if type(origin).__module__.startswith(f"{streams.__package__}."):
             return definition
         content = [stream.scenario, stream.classes, stream.announces_classes]
         # One experience at a time: a stream may be larger than the memory.
-        parts = [
-            digest(describe([each.classes, each.X_train, each.y_train, each.X_test, each.y_test])) for each in stream
-        ]
+        parts = [fingerprint(each.classes, each.X_train, each.y_train, each.X_test, each.y_test) for each in stream]
         return definition | {"data": digest([describe(content), parts])}
     except ValueError as error:
         raise ValueError(f"The stream {stream.name!r} cannot be identified: {error}") from error

@@ -7,13 +7,20 @@ import difflib
 import functools
 import importlib
 import importlib.metadata
-from collections.abc import Collection, Mapping
+import inspect
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ...datasets.streams import Stream
 
 ENTRY_POINTS = "forgetless.strategies"
+
+BUILDERS = ("split", "blurry", "permuted", "rotated", "chunked", "column", "drift")
+"""What ``..._stream`` functions build from one data set."""
+
+ALTERATIONS = {"label_noise": "with_label_noise", "imbalance": "with_imbalance", "label_delay": "with_label_delay"}
+"""Options of every stream, and the functions that alter it."""
 
 
 def nearest(name: str, names: Collection[str]) -> str:
@@ -213,9 +220,11 @@ class StreamSpec:
     ----------
     dataset : str
         A name for :func:`~forgetless.datasets.load_dataset`.
-    builder : {"split", "permuted"}
+    builder : {"split", "blurry", "permuted", "rotated", "chunked", "column", "drift"}
     params : mapping, default={}
-        Parameters of the builder. ``random_state`` is the run's seed unless it is given here.
+        Parameters of the builder, ``split_stream`` for "split". ``random_state`` is the run's seed unless it is given
+        here. Beside them ``label_noise`` (a share), ``imbalance`` (a ratio) and ``label_delay`` (experiences) alter the
+        stream, in this order.
     data_home : str, default=None
         Folder of downloaded data; ``None``: scikit-learn's.
 
@@ -254,12 +263,24 @@ class StreamSpec:
         """
         from ... import datasets
 
-        builders: dict[str, Any] = {"split": datasets.split_stream, "permuted": datasets.permuted_stream}
-        if self.builder not in builders:
-            raise ValueError(f"There is no stream builder {self.builder!r}{nearest(self.builder, builders)}.")
+        if self.builder not in BUILDERS:
+            raise ValueError(f"There is no stream builder {self.builder!r}{nearest(self.builder, BUILDERS)}.")
+        params = {"random_state": seed, **self.params}
+        changes = {alter: params.pop(option) for option, alter in ALTERATIONS.items() if option in params}
+        build, *alter = (getattr(datasets, function) for function in (f"{self.builder}_stream", *changes))
         dataset = _dataset(self.dataset, self.data_home)
-        stream: Stream = builders[self.builder](dataset, **{"random_state": seed, "name": name, **self.params})
+        stream: Stream = build(dataset, **_known(build, params))
+        for change, value in zip(alter, changes.values(), strict=True):
+            stream = change(stream, value, **_known(change, {"random_state": params["random_state"]}))
+        if name is not None:
+            stream.name = name
         return stream
+
+
+def _known(function: Callable[..., Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the random state where nothing is random."""
+    known = inspect.signature(function).parameters
+    return {key: value for key, value in params.items() if key in known or key != "random_state"}
 
 
 # A worker meets the same data in every cell; two cover a suite's current and next dataset.

@@ -89,15 +89,27 @@ class Strategy(TomlTable):
 class _StreamTable(TomlTable):
     name: Name
     dataset: str
-    n_experiences: PositiveInt = 5
     random_state: int | None = None
+    label_noise: float | None = None
+    imbalance: float | None = None
+    label_delay: PositiveInt | None = None
 
 
 class SplitStream(_StreamTable):
     """A stream of :func:`~forgetless.datasets.split_stream`."""
 
     builder: Literal["split"]
+    n_experiences: PositiveInt = 5
     scenario: Literal["class", "task", "domain"] = "class"
+    class_order: str | list[Any] | None = None
+
+
+class BlurryStream(_StreamTable):
+    """A stream of :func:`~forgetless.datasets.blurry_stream`."""
+
+    builder: Literal["blurry"]
+    n_experiences: PositiveInt = 5
+    share: float = 0.1
     class_order: str | list[Any] | None = None
 
 
@@ -105,7 +117,60 @@ class PermutedStream(_StreamTable):
     """A stream of :func:`~forgetless.datasets.permuted_stream`."""
 
     builder: Literal["permuted"]
+    n_experiences: PositiveInt = 5
     permute_first: bool = False
+
+
+class RotatedStream(_StreamTable):
+    """A stream of :func:`~forgetless.datasets.rotated_stream`."""
+
+    builder: Literal["rotated"]
+    n_experiences: PositiveInt = 5
+    angles: list[float] | None = None
+
+
+class ChunkedStream(_StreamTable):
+    """A stream of :func:`~forgetless.datasets.chunked_stream`."""
+
+    builder: Literal["chunked"]
+    n_experiences: PositiveInt | None = None
+    chunk_size: PositiveInt | None = None
+    period: str | float | None = None
+    time: str | int | None = None
+    test_size: float = 0.2
+
+
+class ColumnStream(_StreamTable):
+    """A stream of :func:`~forgetless.datasets.column_stream`."""
+
+    builder: Literal["column"]
+    column: str | int
+    scenario: Literal["domain", "task"] = "domain"
+    order: str | list[Any] = "sorted"
+    test_size: float = 0.2
+
+
+class DriftStream(_StreamTable):
+    """A stream of :func:`~forgetless.datasets.drift_stream`, whose concepts are permutations of the features."""
+
+    builder: Literal["drift"]
+    n_experiences: PositiveInt = 5
+    concepts: PositiveInt = 1
+    drift: Literal["abrupt", "gradual", "incremental", "recurring"] = "abrupt"
+    width: float = 0.2
+    n_cycles: PositiveInt = 2
+    test_size: float = 0.2
+
+
+_STREAMS: dict[str, type[TomlTable]] = {
+    "split": SplitStream,
+    "blurry": BlurryStream,
+    "permuted": PermutedStream,
+    "rotated": RotatedStream,
+    "chunked": ChunkedStream,
+    "column": ColumnStream,
+    "drift": DriftStream,
+}
 
 
 def _complete_strategy(value: Any) -> Any:
@@ -122,7 +187,11 @@ def _complete_stream(value: Any) -> Any:
 
 
 _AnyStrategy = Annotated[Strategy, BeforeValidator(_complete_strategy)]
-_AnyStream = Annotated[SplitStream | PermutedStream, Field(discriminator="builder"), BeforeValidator(_complete_stream)]
+_AnyStream = Annotated[
+    SplitStream | BlurryStream | PermutedStream | RotatedStream | ChunkedStream | ColumnStream | DriftStream,
+    Field(discriminator="builder"),
+    BeforeValidator(_complete_stream),
+]
 
 
 class Suite(TomlTable):
@@ -136,7 +205,8 @@ class Suite(TomlTable):
         Number of seeds.
     net : NetSettings
         The network of all strategies that have one.
-    streams : list of SplitStream or PermutedStream
+    streams : list of SplitStream, BlurryStream, ...
+        One table for each builder.
     strategies : list of Strategy
 
     Examples
@@ -291,8 +361,7 @@ def load_suite(name_or_path: str | os.PathLike[str]) -> Suite:
 _MODELS: dict[str, type[TomlTable]] = {
     "net": NetSettings,
     "strategies": Strategy,
-    "split": SplitStream,
-    "permuted": PermutedStream,
+    **_STREAMS,
 }
 
 

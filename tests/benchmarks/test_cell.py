@@ -6,10 +6,12 @@ import pickle
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from helpers.benchmarks import NET, Spy, iris, run
 from pandas.testing import assert_series_equal
+from scipy import sparse
 from sklearn.linear_model import SGDClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.preprocessing import StandardScaler
@@ -18,7 +20,7 @@ from forgetless.benchmarks import StreamSpec
 from forgetless.benchmarks.runs.cell import Cell, run_stacked
 from forgetless.benchmarks.runs.identity import digest
 from forgetless.benchmarks.runs.runner import plan_cells
-from forgetless.datasets import load_iris, permuted_stream
+from forgetless.datasets import load_iris, permuted_stream, stream_from
 from forgetless.estimators import (
     MLP,
     ContinualNet,
@@ -111,6 +113,16 @@ def test_pipelines_stand_like_any_strategy():
     assert results.runs["family"].tolist() == ["isolation", "external"]
     last = results.scores[(results.scores["trained_on"] == 2) & (results.scores["strategy"] == "ours")]
     assert last["score"].tolist() == [1.0, 1.0, 1.0]
+
+
+def test_frames_and_sparse_rows_are_learned_and_tested_like_arrays():
+    rows = [(np.eye(6)[[k, 5, k, 5]], [0, 1, 0, 1]) for k in range(3)]
+    forms = {"array": np.asarray, "frame": pd.DataFrame, "sparse": sparse.csr_array}
+    streams = {name: stream_from([(form(X), y) for X, y in rows]) for name, form in forms.items()}
+    scores = run({"sgd": SGDClassifier()}, streams, seeds=1).scores
+    found = [scores.loc[scores["stream"] == name, "score"].tolist() for name in streams]
+    assert found[0] == found[1] == found[2]
+    assert 1.0 in found[0]
 
 
 def test_seed_reaches_every_random_state(log):

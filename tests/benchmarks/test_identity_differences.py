@@ -30,6 +30,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from skorch.callbacks import EpochScoring
 
 from forgetless.benchmarks.runs.identity import describe, describe_stream, digest
+from forgetless.datasets import with_label_noise
 from forgetless.datasets.streams import Stream
 from forgetless.estimators import NaiveClassifier, make_incremental_pipeline
 
@@ -546,6 +547,10 @@ class TestOwnStream:
             assert sum(call[0] == "partial_fit" for call in log) == n_calls
         run({"spy": Spy()}, {"own": lambda seed: OwnStream(2.0)}, store=tmp_path / "a.db")
         assert sum(call[0] == "partial_fit" for call in log) == 6
+
+    def test_its_data_are_part_of_what_is_made_of_it(self):
+        described = [describe_stream(with_label_noise(OwnStream(shift), 0.5, 0)) for shift in (0.0, 1.0, 0.0)]
+        assert described[0] == described[2] != described[1]
 
     def test_a_class_derived_from_ours_is_not_ours(self):
         stream = iris()

@@ -1,8 +1,12 @@
 """Suites: the ones that come along work; a wrong one gets one sentence that names the place and the right key."""
 
+import numpy as np
 import pytest
 
+from forgetless import datasets
 from forgetless.benchmarks import StrategySpec, StreamSpec, SuiteError, load_suite, suite_names
+from forgetless.benchmarks.runs.specs import _dataset
+from forgetless.datasets import Dataset
 
 GOOD = """
 name = "mine"
@@ -137,7 +141,8 @@ def test_choosing_a_stream_that_does_not_exist():
             "class_order",
             "permute_first",
             "the key 'permute_first' in number 1 of streams is unknown "
-            "(known: builder, class_order, dataset, n_experiences, name, random_state, scenario).",
+            "(known: builder, class_order, dataset, imbalance, label_delay, label_noise, n_experiences, name, "
+            "random_state, scenario).",
         ),
         ('dataset = "iris"', "", "the key 'dataset' in number 2 of streams is missing."),
         (
@@ -153,7 +158,8 @@ def test_choosing_a_stream_that_does_not_exist():
         (
             '"permuted"',
             '"spilt"',
-            "'builder' in number 2 of streams is wrong: input should be 'split' or 'permuted', not 'spilt'.",
+            "'builder' in number 2 of streams is wrong: input should be 'split' or 'blurry' or 'permuted' or "
+            "'rotated' or 'chunked' or 'column' or 'drift', not 'spilt'.",
         ),
         ('"Big"', '"Naive"', "'strategies' is wrong: two have the name 'Naive'; give each its own name."),
         (
@@ -198,3 +204,29 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SuiteError, match="is no TOML file"):
         load_suite(tmp_path / "binary.toml")
+
+
+def test_every_builder_can_stand_in_a_suite(write, monkeypatch):
+    rows = np.arange(80)
+    data = Dataset("table", np.column_stack([rows, rows % 4]).astype(float), rows % 2, feature_names=["day", "site"])
+    images = Dataset("images", np.zeros((80, 1, 2, 2)), rows % 4).split()
+    made = {"table": data, "images": images}
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, data_home=None: made[name])
+    suite = load_suite(
+        write("""
+name = "all"
+strategies = ["NCM"]
+streams = [
+  { name = "a", dataset = "images", builder = "blurry", n_experiences = 2, share = 0.2, label_noise = 0.1 },
+  { name = "b", dataset = "images", builder = "rotated", angles = [0, 30.5] },
+  { name = "c", dataset = "table", builder = "chunked", period = 10, time = "day", imbalance = 0.5, label_delay = 2 },
+  { name = "d", dataset = "table", builder = "column", column = "site", order = [1, 0, 3, 2] },
+  { name = "e", dataset = "table", builder = "drift", drift = "gradual", test_size = 0 },
+]""")
+    )
+    _dataset.cache_clear()
+    streams = [spec.build(seed=3, name=name) for name, spec in suite.stream_specs().items()]
+    _dataset.cache_clear()
+    assert [(stream.name, len(stream)) for stream in streams] == [("a", 2), ("b", 2), ("c", 6), ("d", 4), ("e", 5)]
+    assert streams[0].definition["random_state"] == streams[0].definition["stream"]["random_state"] == 3
+    assert streams[2].definition["stream"]["builder"] == "with_imbalance"

@@ -54,3 +54,13 @@ def test_values_beyond_float32_are_named():
         NaiveClassifier().fit(table, [0, 1])
     with pytest.raises(FloatingPointError, match=r"1e\+19 in column 1"):
         NaiveClassifier().fit([[0.0, 1.0], [1.0, 1e19]], [0, 1])
+
+
+def test_images_are_rows():
+    images = np.random.default_rng(0).normal(size=(20, 1, 8, 8)).astype(np.float32)
+    y = np.arange(20) % 2
+    net = ContinualNet(ConvNet, module__image_shape=(1, 8, 8), module__channels=(4,), max_epochs=1)
+    for clf in (NaiveClassifier(net, random_state=0), SLDAClassifier()):
+        found = clf.fit(images, y).predict_proba(images)
+        np.testing.assert_array_equal(found, clf.fit(images.reshape(20, -1), y).predict_proba(images))
+        assert clf.n_features_in_ == 64

@@ -1,0 +1,45 @@
+"""Streams made of other streams: their identity, and what they refuse."""
+
+import numpy as np
+import pytest
+from helpers.streams import make_dataset
+
+from forgetless.datasets import (
+    Dataset,
+    chunked_stream,
+    split_stream,
+    with_imbalance,
+    with_label_delay,
+    with_label_noise,
+)
+
+
+def test_definitions_tell_what_was_altered_in_what():
+    stream = split_stream(make_dataset(), 3, random_state=0)
+    altered = with_label_delay(with_imbalance(with_label_noise(stream, 0.5, 1), 0.5, 2), 1)
+    definition = altered.definition
+    assert definition["stream"]["stream"]["stream"] == stream.definition
+    assert altered.name == "split-made-3-class-noise-0.5-imbalance-0.5-delay-1"
+    assert [e.classes.tolist() for e in altered] == [
+        sorted([*a.classes, *b.classes]) for a, b in zip(stream, list(stream)[1:], strict=False)
+    ]
+
+
+def test_noise_exchanges_numbers():
+    stream = chunked_stream(Dataset("numbers", np.eye(20), np.arange(20) / 3), 1, test_size=0)
+    noisy = with_label_noise(stream, 0.3, random_state=0)
+    assert (noisy[0].y_train != stream[0].y_train).sum() == 6
+    assert sorted(noisy[0].y_train) == sorted(stream[0].y_train)
+    with pytest.raises(ValueError, match="only classes can be out of balance"):
+        with_imbalance(stream)
+
+
+def test_says_what_is_wrong():
+    stream = split_stream(make_dataset(), 6, "task", random_state=0)
+    with pytest.raises(ValueError, match="Experience 2 of .* has one class, so no label can be wrong"):
+        with_label_noise(stream, 0.5)[2]
+    with pytest.raises(ValueError, match="cannot have a label delay"):
+        with_label_delay(stream, 1)
+    for alter, value in ((with_label_noise, 1.1), (with_imbalance, 0), (with_label_delay, 0)):
+        with pytest.raises(ValueError, match="=="):
+            alter(stream, value)
