@@ -24,6 +24,7 @@ def from_extra(module: str) -> Any:
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
+        package = (error.name or module).partition(".")[0]
         raise ImportError(
-            f'These data need the package {error.name}: run pip install "forgetless[data]".', name=error.name
+            f'These data need the package {package}: run pip install "forgetless[data]".', name=package
         ) from error
