@@ -203,7 +203,7 @@ class _ImbalancedStream(AlteredStream):
         return self._kept(index, *self.stream.make_train_set(index))
 
     def arriving_set(self, index: int) -> tuple[Inputs, Targets]:
-        return self._kept(self._check_index(index), *self.stream.arriving_set(index))
+        return self._kept(self.check_index(index), *self.stream.arriving_set(index))
 
     def _kept(self, index: int, X: Inputs, y: Targets) -> tuple[Inputs, Targets]:
         rng = self.rng(index)
@@ -236,4 +236,4 @@ class _DelayedStream(AlteredStream):
         return self.stream.make_test_set(index + self.settings["delay"])
 
     def arriving_set(self, index: int) -> tuple[Inputs, Targets]:
-        return self.stream.arriving_set(self._check_index(index) + self.settings["delay"])
+        return self.stream.arriving_set(self.check_index(index) + self.settings["delay"])

@@ -159,7 +159,7 @@ class _DriftStream(DatasetStream):
 
     def concepts(self, index: int, part: Literal["train", "test"] = "train") -> np.ndarray:
         """Return which concept rules each row of an experience; 0.25 is a quarter of the way from 0 to 1."""
-        rules: np.ndarray = self.rules[part][self.rows[part][self._check_index(index)]]
+        rules: np.ndarray = self.rules[part][self.rows[part][self.check_index(index)]]
         return rules
 
     def make_train_set(self, index: int) -> tuple[Inputs, Targets]:

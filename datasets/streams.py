@@ -183,7 +183,7 @@ class Stream(ABC):
         return self.n_experiences
 
     def __getitem__(self, index: int) -> Experience:
-        index = self._check_index(index)
+        index = self.check_index(index)
         return Experience(
             index,
             index if self.scenario == "task" else None,
@@ -214,7 +214,7 @@ class Stream(ABC):
         IndexError
             If there is no such experience.
         """
-        return self.make_test_set(self._check_index(index))
+        return self.make_test_set(self.check_index(index))
 
     def arriving_set(self, index: int) -> tuple[Inputs, Targets]:
         """Compute the rows that arrive while an experience is learned, with their true targets.
@@ -236,9 +236,10 @@ class Stream(ABC):
         IndexError
             If there is no such experience.
         """
-        return self.make_train_set(self._check_index(index))
+        return self.make_train_set(self.check_index(index))
 
-    def _check_index(self, index: int) -> int:
+    def check_index(self, index: int) -> int:
+        """Return a position from 0; raise IndexError if there is no such experience."""
         position = operator.index(index)
         if not -len(self) <= position < len(self):
             raise IndexError(f"There is no experience {index} in a stream of {len(self)}.")

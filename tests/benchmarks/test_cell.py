@@ -120,7 +120,7 @@ def test_frames_and_sparse_rows_are_learned_and_tested_like_arrays():
     forms = {"array": np.asarray, "frame": pd.DataFrame, "sparse": sparse.csr_array}
     streams = {name: stream_from([(form(X), y) for X, y in rows]) for name, form in forms.items()}
     scores = run({"sgd": SGDClassifier()}, streams, seeds=1).scores
-    found = [scores.loc[scores["stream"] == name, "score"].tolist() for name in streams]
+    found = [scores.loc[scores["stream"] == name, "score"].dropna().tolist() for name in streams]
     assert found[0] == found[1] == found[2]
     assert 1.0 in found[0]
 

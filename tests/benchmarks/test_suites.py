@@ -5,7 +5,6 @@ import pytest
 
 from forgetless import datasets
 from forgetless.benchmarks import StrategySpec, StreamSpec, SuiteError, load_suite, suite_names
-from forgetless.benchmarks.runs.specs import _dataset
 from forgetless.datasets import Dataset
 
 GOOD = """
@@ -224,9 +223,7 @@ streams = [
   { name = "e", dataset = "table", builder = "drift", drift = "gradual", test_size = 0 },
 ]""")
     )
-    _dataset.cache_clear()
     streams = [spec.build(seed=3, name=name) for name, spec in suite.stream_specs().items()]
-    _dataset.cache_clear()
     assert [(stream.name, len(stream)) for stream in streams] == [("a", 2), ("b", 2), ("c", 6), ("d", 4), ("e", 5)]
     assert streams[0].definition["random_state"] == streams[0].definition["stream"]["random_state"] == 3
     assert streams[2].definition["stream"]["builder"] == "with_imbalance"

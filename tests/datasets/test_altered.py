@@ -36,7 +36,7 @@ def test_noise_exchanges_numbers():
 
 def test_says_what_is_wrong():
     stream = split_stream(make_dataset(), 6, "task", random_state=0)
-    with pytest.raises(ValueError, match="Experience 2 of .* has one class, so no label can be wrong"):
+    with pytest.raises(ValueError, match=r"Experience 2 of .* has one class, so no label can be wrong"):
         with_label_noise(stream, 0.5)[2]
     with pytest.raises(ValueError, match="cannot have a label delay"):
         with_label_delay(stream, 1)

@@ -6,6 +6,8 @@ import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from forgetless.estimators import (
+    ContinualNet,
+    ConvNet,
     NaiveClassifier,
     NCMClassifier,
     RandomProjectionClassifier,

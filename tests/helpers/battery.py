@@ -809,7 +809,7 @@ def rows_that_cannot_be_learned_are_refused_with_what_to_do(subject):
     missing = table.convert_dtypes()
     missing.iloc[0, 0] = pd.NA
     for rows, message in (
-        (X.reshape(60, 1, 8, 8), r"reshape\(len\(X\), -1\)"),
+        (X.reshape(60, 8, 8), r"reshape\(len\(X\), -1\)"),
         (csr_array(X), "toarray"),
         (table.assign(when=pd.Timestamp("2024-01-01")), "'when' has dates.*numbers"),
         (np.full(X.shape, "2024-01-01", dtype="datetime64[D]"), "dates.*numbers"),
