@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .runs.specs import MOST_SEEDS
+
 # Everything heavy is imported where it is used, so that `--help` and `list` answer at once.
 if TYPE_CHECKING:
     from .results import Results
@@ -20,13 +22,14 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Learn new data without forgetting the old, and find out which way of not forgetting is worth its price.",
     epilog="Start with: forgetless run quick",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 
 BAD_INPUT, FAILED, STOPPED = 2, 1, 130
+MOST_JOBS = 1_000  # processes are started before there is work for them
 
 
 class Device(StrEnum):
@@ -97,11 +100,13 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _common(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 StoreArgument = Annotated[str, typer.Argument(help="File or URL of the store.", show_default=False)]
@@ -112,11 +117,16 @@ def run(
     suite: Annotated[str, typer.Argument(help="quick, mnist, or the path of a TOML file.", show_default=False)],
     strategies: Annotated[
         str | None,
-        typer.Option(help="Only these, separated by commas; others than the suite's by name or import path."),
+        typer.Option(
+            help="Only these, separated by commas; others than the suite's by name or import path, such as "
+            "mymodule.MyClass in the current folder."
+        ),
     ] = None,
     streams: Annotated[str | None, typer.Option(help="Only these streams of the suite, separated by commas.")] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Number of seeds.  [default: the suite's]")] = None,
-    n_jobs: Annotated[int, typer.Option(help="Cells that run in parallel; -1: one per core.")] = -1,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, max=MOST_SEEDS, help="Number of seeds.  [default: the suite's]")
+    ] = None,
+    n_jobs: Annotated[int, typer.Option(max=MOST_JOBS, help="Cells that run in parallel; -1: one per core.")] = -1,
     device: Annotated[
         Device, typer.Option(help="Where networks compute; auto: on a GPU if there is one.")
     ] = Device.auto,
@@ -200,8 +210,10 @@ def verify(
         ),
     ] = None,
     only_list: Annotated[bool, typer.Option("--list", help="List the claims and what they cost; run nothing.")] = False,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds; claims that demand more get more.")] = 3,
-    n_jobs: Annotated[int, typer.Option(help="Cells that run in parallel; -1: one per core.")] = -1,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=MOST_SEEDS, help="Number of seeds; claims that demand more get more.")
+    ] = 3,
+    n_jobs: Annotated[int, typer.Option(max=MOST_JOBS, help="Cells that run in parallel; -1: one per core.")] = -1,
     data_home: Annotated[
         Path | None, typer.Option(help="Folder of downloaded data.  [default: scikit-learn's]")
     ] = None,

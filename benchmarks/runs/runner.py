@@ -7,6 +7,7 @@ import functools
 import itertools
 import multiprocessing
 import os
+import reprlib
 import signal
 import sys
 import threading
@@ -14,17 +15,19 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from numbers import Integral
 from typing import Any
 
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from ...datasets.streams import Stream
+from ...estimators.parameters import wrong_parameters
 from ..results import Facts, Results
 from ..store import Store
 from .cell import Cell, StreamSource, open_stream, run_stacked
 from .identity import describe_stream
-from .specs import StrategySpec
+from .specs import MOST_SEEDS, StrategySpec
 
 
 class Interrupted(KeyboardInterrupt):
@@ -141,6 +144,7 @@ def plan_cells(
         If data are missing.
     """
     estimators = {name: _estimator(name, strategy) for name, strategy in strategies.items()}
+    _check_parameters(estimators)
     named = list(streams.items() if isinstance(streams, Mapping) else ((stream.name, stream) for stream in streams))
     sources = dict(named)
     if len(sources) < len(named):
@@ -180,11 +184,22 @@ def _estimator(name: str, strategy: Any) -> Any:
     return estimator
 
 
+def _check_parameters(estimators: Mapping[str, Any]) -> None:
+    """Raise for all wrong parameters at once, before the first of many cells would find the first of them."""
+    wrong = [f"{name!r}: {each}" for name, estimator in estimators.items() for each in wrong_parameters(estimator)]
+    if wrong:
+        raise ValueError(f"Nothing has run, since parameters are wrong. {' '.join(wrong)}")
+
+
 def _seeds(seeds: int | Sequence[int]) -> list[int]:
-    chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    if not chosen or len(set(chosen)) < len(chosen) or not all(0 <= seed < 2**32 for seed in chosen):
-        raise ValueError(f"seeds is {seeds}; give how many (at least 1), or different numbers from 0 to 2**32 - 1.")
-    return chosen
+    count = seeds if isinstance(seeds, Integral) else len(seeds)
+    if 1 <= count <= MOST_SEEDS:  # before as many are written down
+        chosen = list(range(count)) if count is seeds else list(seeds)
+        if len(set(chosen)) == count and all(isinstance(seed, Integral) and 0 <= seed < 2**32 for seed in chosen):
+            return chosen
+    raise ValueError(
+        f"seeds is {reprlib.repr(seeds)}; give how many (1 to {MOST_SEEDS:,}), or different numbers from 0 to 2**32 - 1."
+    )
 
 
 def _is_device(parameter: str) -> bool:
