@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 
 BAD_INPUT, FAILED, STOPPED = 2, 1, 130
+LONGEST = 2_000  # characters of a message
 MOST_JOBS = 1_000  # processes are started before there is work for them
 
 
@@ -65,14 +66,15 @@ def main() -> None:
     except Exception as error:
         if not hasattr(error, "format_message"):  # what typer says about wrong options
             raise
-        _say(error.format_message())
+        _say(error.format_message().replace("Value error, ", ""))  # the words of the library below typer
         code = BAD_INPUT
     sys.exit(code)
 
 
 def _say(message: object) -> None:
-    """Print a line on standard error; characters that control a terminal are shown, not sent."""
+    """Print a line on standard error, cut if it has no end; characters that control a terminal are shown, not sent."""
     text = " ".join(str(message).split())
+    text = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
     print("forgetless:", "".join(c if c.isprintable() else repr(c)[1:-1] for c in text), file=sys.stderr)
 
 

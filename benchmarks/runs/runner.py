@@ -19,10 +19,12 @@ from numbers import Integral
 from typing import Any
 
 from joblib import Parallel, delayed
+from sklearn.base import clone
 from tqdm import tqdm
 
 from ...datasets.streams import Stream
 from ...estimators.parameters import wrong_parameters
+from ...estimators.pipeline import IncrementalPipeline, check_can_learn
 from ..results import Facts, Results
 from ..store import Store
 from .cell import Cell, StreamSource, open_stream, run_stacked
@@ -181,6 +183,13 @@ def _estimator(name: str, strategy: Any) -> Any:
             f"The strategy {name!r}, a {type(estimator).__name__}, cannot learn incrementally: it needs get_params, "
             "partial_fit and predict (for a pipeline, use forgetless.estimators.make_incremental_pipeline)."
         )
+    if isinstance(estimator, IncrementalPipeline):
+        for step_name, step in estimator.steps[:-1]:
+            if step not in (None, "passthrough"):
+                try:
+                    check_can_learn(step_name, clone(step))  # as a cell gets it
+                except TypeError as error:
+                    raise ValueError(f"The strategy {name!r} cannot learn. {error}") from None
     return estimator
 
 
@@ -198,7 +207,8 @@ def _seeds(seeds: int | Sequence[int]) -> list[int]:
         if len(set(chosen)) == count and all(isinstance(seed, Integral) and 0 <= seed < 2**32 for seed in chosen):
             return chosen
     raise ValueError(
-        f"seeds is {reprlib.repr(seeds)}; give how many (1 to {MOST_SEEDS:,}), or different numbers from 0 to 2**32 - 1."
+        f"seeds is {reprlib.repr(seeds)}; give how many (1 to {MOST_SEEDS:,}), or different numbers from 0 to "
+        "2**32 - 1."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +28,9 @@ _FOLDER = Path(__file__).parent / "suites"
 
 # Far beyond what anybody runs, and little to read or to plan.
 _MOST_BYTES, _MOST_ITEMS, _DEEPEST = 1_000_000, 1_000, 20
+# A key of many parts; tomllib takes minutes for ten thousand.
+_KEY_PART = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+"""
+_LONG_KEY = re.compile(rf"(?<![\w-])(?:{_KEY_PART}){{{_DEEPEST}}}")
 
 
 class SuiteError(ValueError):
@@ -284,7 +288,10 @@ def load_suite(name_or_path: str | os.PathLike[str]) -> Suite:
             content = file.read(_MOST_BYTES + 1)
         if len(content) > _MOST_BYTES:
             raise SuiteError(f"The suite {name!r} has more than {_MOST_BYTES:,} bytes.")
-        table = tomllib.loads(content.decode())
+        text = content.decode()
+        if _LONG_KEY.search(text):
+            raise RecursionError
+        table = tomllib.loads(text)
         _check_values(table)
         return Suite.model_validate(table)
     except FileNotFoundError:
