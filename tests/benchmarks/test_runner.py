@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from helpers.benchmarks import NET, Spy, iris, run
 from pandas.testing import assert_frame_equal, assert_series_equal
 from sklearn.base import clone
+from sklearn.decomposition import PCA
 from sklearn.linear_model import SGDClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
@@ -15,8 +17,12 @@ from sklearn.preprocessing import StandardScaler
 from forgetless.benchmarks import Interrupted, Store, StrategySpec, StreamSpec
 from forgetless.datasets import load_iris, permuted_stream
 from forgetless.estimators import (
+    MLP,
+    ContinualNet,
+    EWCClassifier,
     NaiveClassifier,
     ReplayClassifier,
+    make_incremental_pipeline,
 )
 
 # --- which cells -------------------------------------------------------------------------------------------------
