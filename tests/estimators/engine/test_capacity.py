@@ -1,4 +1,4 @@
-"""Statistics that grow with the square of the features are refused, with a sentence, where there is no room for them."""
+"""Statistics that grow with the square of the features are refused where there is no room for them."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_available_memory_is_less_than_there_could_be():
 )
 def test_squares_need_room(estimator, monkeypatch):
     monkeypatch.setattr(capacity, "available_memory", lambda: 300**2 * 8)
-    with pytest.raises(MemoryError, match="products of 300 features .* needs .* GB are available; give fewer"):
+    with pytest.raises(MemoryError, match=r"products of 300 features .* needs .* GB are available; give fewer"):
         estimator.partial_fit(X, Y)
     assert not hasattr(estimator, "moments_")
     monkeypatch.setattr(capacity, "available_memory", lambda: 300**2 * 8 * 20)
