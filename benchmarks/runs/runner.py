@@ -201,9 +201,9 @@ def _check_parameters(estimators: Mapping[str, Any]) -> None:
 
 
 def _seeds(seeds: int | Sequence[int]) -> list[int]:
-    count = seeds if isinstance(seeds, Integral) else len(seeds)
+    count = seeds if isinstance(seeds, int) else len(seeds)
     if 1 <= count <= MOST_SEEDS:  # before as many are written down
-        chosen = list(range(count)) if count is seeds else list(seeds)
+        chosen = list(range(seeds) if isinstance(seeds, int) else seeds)
         if len(set(chosen)) == count and all(isinstance(seed, Integral) and 0 <= seed < 2**32 for seed in chosen):
             return chosen
     raise ValueError(
