@@ -1,17 +1,12 @@
 """MNIST, read from its original files, which are downloaded once."""
 
-import gzip
-import hashlib
 import os
-import zlib
-from http.client import HTTPException
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from urllib.request import urlopen
 
 import numpy as np
 
 from .base import Dataset
+from .download import fetch, unpack
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -19,17 +14,15 @@ MIRRORS = (
     "http://yann.lecun.com/exdb/mnist/",
 )
 
-# MD5 of the unpacked files: what was published, however a mirror has compressed it.
+# Checksum and size of the unpacked files: what was published, however a mirror has compressed it.
 FILES = {
-    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+    "train-images-idx3-ubyte": ("md5:6bbc9ace898e44ae57da46a324031adb", 47_040_016),
+    "train-labels-idx1-ubyte": ("md5:a25bea736e30d166cdddb491f175f624", 60_008),
+    "t10k-images-idx3-ubyte": ("md5:2646ac647ad5339dbf082846283269ea", 7_840_016),
+    "t10k-labels-idx1-ubyte": ("md5:27ae3e4e09519cfbb04c329615203637", 10_008),
 }
 
 _MEAN_32, _STD_32 = np.float32(0.1000), np.float32(0.2752)
-
-_TIMEOUT = 30  # seconds without a response before the next mirror is tried
 
 
 def load_mnist(data_home: str | os.PathLike[str] | None = None, download_if_missing: bool = True) -> Dataset:
@@ -136,57 +129,15 @@ def _content(folder: Path, name: str, download_if_missing: bool) -> bytes:
     for path in (folder / f"{name}.gz", folder / name):
         if path.is_file():
             try:
-                return _unpack(path.read_bytes(), FILES[name])
+                return unpack(path.read_bytes(), *FILES[name])
             except ValueError as error:
                 raise OSError(f"{path} is damaged: {error}. Delete it, so that it is downloaded again.") from error
     if not download_if_missing:
         raise OSError(f"MNIST is incomplete: {name}.gz is missing. {_by_hand(folder)}")
-    return _download(folder, name)
-
-
-def _download(folder: Path, name: str) -> bytes:
-    """Download one file from the first mirror that has it intact, store it packed and return its unpacked content."""
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{name}.gz"
-    problems = []
-    # A temporary folder beside the target: removed whatever happens, and the final rename is atomic.
-    with TemporaryDirectory(prefix=f"{name}.part-", dir=folder) as temporary:
-        part = Path(temporary) / target.name
-        for mirror in MIRRORS:
-            url = mirror + target.name
-            try:
-                _fetch(url, part)
-                content = _unpack(part.read_bytes(), FILES[name])
-            except (OSError, HTTPException, ValueError) as error:
-                problems.append(f"{url}: {error}")
-            else:
-                part.replace(target)
-                return content
-    raise OSError(f"Could not download {target.name} ({'; '.join(problems)}). {_by_hand(folder)}")
-
-
-def _fetch(url: str, path: Path) -> None:
-    from tqdm.auto import tqdm
-
-    with urlopen(url, timeout=_TIMEOUT) as response, path.open("wb") as file:
-        total = int(response.headers.get("Content-Length", 0)) or None
-        with tqdm(desc=path.name, total=total, unit="B", unit_scale=True, unit_divisor=1024) as progress:
-            while chunk := response.read(1 << 16):
-                progress.update(file.write(chunk))
-
-
-def _unpack(packed: bytes, md5: str) -> bytes:
-    """Unpack the content if it is packed, and verify its checksum; raise ValueError if it is damaged."""
-    content = packed
-    if packed.startswith(b"\x1f\x8b"):
-        try:
-            content = gzip.decompress(packed)
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise ValueError(f"it cannot be unpacked ({error})") from error
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if found != md5:
-        raise ValueError(f"the md5 of its content is {found}, expected {md5}")
-    return content
+    try:
+        return fetch((f"{mirror}{name}.gz" for mirror in MIRRORS), folder / f"{name}.gz", *FILES[name])
+    except OSError as error:
+        raise OSError(f"{error} {_by_hand(folder)}") from error
 
 
 def parse_idx(content: bytes, name: str) -> np.ndarray:

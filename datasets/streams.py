@@ -18,6 +18,9 @@ from .base import Dataset, RandomState
 Scenario = Literal["class", "task", "domain"]
 """What is incremental in a stream; see :class:`Stream`."""
 
+MOST_EXPERIENCES = 100_000
+"""Experiences of a stream whose every permutation is kept."""
+
 
 @dataclass(frozen=True, eq=False)
 class Experience:
@@ -417,7 +420,7 @@ def permuted_stream(
     Raises
     ------
     ValueError
-        If `n_experiences` is less than one.
+        If `n_experiences` is less than 1 or more than 100,000.
 
     References
     ----------
@@ -435,7 +438,7 @@ def permuted_stream(
     """
     from sklearn.utils import check_random_state, check_scalar
 
-    check_scalar(n_experiences, "n_experiences", Integral, min_val=1)
+    check_scalar(n_experiences, "n_experiences", Integral, min_val=1, max_val=MOST_EXPERIENCES)
     # An integer in any case: passed as random_state, the seed in the definition rebuilds the stream.
     seed = random_state if isinstance(random_state, Integral) else check_random_state(random_state).randint(2**31 - 1)
     return _PermutedStream(

@@ -349,6 +349,15 @@ def test_data_that_are_not_there(folder):
     assert "train-images-idx3-ubyte" in line
 
 
+def test_a_class_in_the_current_folder_is_found_by_workers_too(folder):
+    (folder / "of_my_own.py").write_text("from sklearn.naive_bayes import GaussianNB\nclass Mine(GaussianNB): ...\n")
+    args = [sys.executable, "-c", "from forgetless.benchmarks.command import main; main()", "run", "small.toml"]
+    args += ["--device", "cpu", "--n-jobs", "2", "--strategies", "of_my_own.Mine"]
+    done = subprocess.run(args, cwd=folder, env=environment(PYTHONSAFEPATH="1"), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert {strategy for strategy, *_ in stored(folder)} == {"Mine"}
+
+
 def test_empty_store_has_no_report(folder):
     run_small(folder, "--strategies", "slow_strategy.Deadly", "--n-jobs", 2)
     done = forgetless(folder, "report", "results.db")
@@ -372,6 +381,14 @@ def test_quick_answers_import_nothing_heavy(folder, args):
     done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_bare_command_helps(here):
+    code, output, errors = here()
+    assert (code, errors) == (0, "")
+    assert "Usage: forgetless" in output
+    assert len(output.splitlines()) > 10
+    assert output == here("--help")[1]
 
 
 def test_list_and_version(here):

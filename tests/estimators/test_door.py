@@ -59,3 +59,17 @@ def test_values_beyond_float32_are_named():
         Dataset("big", [[1e39], [1.0]], [0, 1], [[1.0]], [1])
     with pytest.raises(ValueError, match="flatten images"):
         Dataset("images", np.zeros((2, 1, 3, 3)), [0, 1], np.zeros((2, 1, 3, 3)), [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("X", "words"),
+    [
+        (pd.DataFrame({"a": ["x", "y"]}), "a value that is no number .*'x'.* encode text and categories"),
+        (np.array([[b"x"], [b"y"]]), "a value that is no number"),
+        (np.array([[pd.Timestamp(0)], [pd.Timestamp(1)]], dtype=object), "a value that is no number .*Timestamp"),
+        ([[1, 2], [3]], "rows of different lengths"),
+    ],
+)
+def test_what_is_no_number_is_told(X, words):
+    with pytest.raises((ValueError, TypeError), match=words):
+        NCMClassifier().partial_fit(X, [0, 1])
