@@ -342,7 +342,11 @@ def test_bad_input_in_a_process_of_its_own(folder):
 
 def test_data_that_are_not_there(folder, here, monkeypatch):
     (folder / "mnist.toml").write_text(SUITE.replace("iris", "mnist"))
-    for name, value in {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}.items():
+    for name, value in {
+        "http_proxy": "http://127.0.0.1:9",
+        "https_proxy": "http://127.0.0.1:9",
+        "no_proxy": "",
+    }.items():
         monkeypatch.setenv(name, value)
     code, _, errors = here("run", "mnist.toml", "--data-home", folder / "data")
     assert code == 2

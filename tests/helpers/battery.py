@@ -62,23 +62,21 @@ class Subject:
         """A net of the kind that the estimator trains."""
         return (ContinualRegressionNet if self.is_regressor else ContinualNet)(module, **params)
 
-    def small(self, **params):
-        """An estimator that learns fast: a small network and few epochs."""
-        if self.has_net:
-            params = {"net": self.net(module__hidden_units=(16,), lr=0.01, max_epochs=10), **params}
-        if self.is_seeded:
-            params = {"random_state": 0, **params}
-        if "n_features" in self.parameters:
-            params = {"n_features": 200, **params}
-        return self.cls(**params)
+    def small(self, n_epochs=10, **params):
+        """An estimator that learns fast: small networks and few epochs."""
+        settings = {
+            "net": self.net(module__hidden_units=(16,), lr=0.01, max_epochs=n_epochs),
+            "random_state": 0,
+            "n_features": 20 * n_epochs,
+            "max_epochs": 2 * n_epochs,
+            "hidden_units": (50,),
+            "latent_size": 10,
+        }
+        return self.cls(**{name: value for name, value in settings.items() if name in self.parameters} | params)
 
     def brief(self, **params):
         """An estimator that learns a little, in no time: for all that does not ask how much is learned."""
-        if self.has_net:
-            params = {"net": self.net(module__hidden_units=(16,), lr=0.01, max_epochs=2), **params}
-        if "n_features" in self.parameters:
-            params = {"n_features": 30, **params}
-        return self.small(**params)
+        return self.small(n_epochs=2, **params)
 
     def targets(self, labels):
         """What the estimator learns: labels, or for a regressor two numbers made of each."""
@@ -214,7 +212,7 @@ def says_what_it_is(subject):
 @check()
 def passes_the_checks_of_scikit_learn(subject):
     params = {"net": subject.net(lr=0.03, max_epochs=3)} if subject.has_net else {}
-    results = check_estimator(subject.small(**params), on_skip=None, on_fail=None)
+    results = check_estimator(subject.small(n_epochs=5, **params), on_skip=None, on_fail=None)
     failed = [result["exception"] for result in results if result["status"] == "failed"]
     if failed:
         raise ExceptionGroup("checks of scikit-learn fail", failed)
@@ -282,7 +280,7 @@ def classes_may_come_late_and_keep_what_was_learned(subject):
 @check(classifies)
 def text_labels_may_come_out_of_order(subject):
     words = np.array(["nine", "Zero", "four", "a", "zz", "b", "m", "k", "x", "d"])
-    clf = subject.small().partial_fit(DIGITS.X_train[:500], words[DIGITS.y_train[:500]])
+    clf = subject.small().partial_fit(DIGITS.X_train[:200], words[DIGITS.y_train[:200]])
     assert clf.classes_.tolist() == sorted(words)
     assert np.mean(clf.predict(DIGITS.X_test) == words[DIGITS.y_test]) > 0.5
     sorted_words = np.array(sorted(words))
@@ -809,12 +807,15 @@ def task_ids_that_are_none_are_refused(subject):
 @check()
 def no_accepted_row_spoils_what_is_learned(subject):
     X, y = DIGITS.X_train[:120], subject.targets(DIGITS.y_train[:120])
-    taught = subject.small().fit(X, y)
+    fresh = subject.small(n_epochs=5)
+    if subject.has_net:
+        fresh.set_params(net__lr=0.03)
+    taught = clone(fresh).fit(X, y)
     good = taught.score(DIGITS.X_test, subject.targets(DIGITS.y_test))
     for value, n_spoiled, before in itertools.product((1e19, 1e30, 3e38), (1, len(X)), (None, taught)):
         if n_spoiled > 1 and before is None:
             continue
-        estimator, spoiled = copy.deepcopy(before) or subject.small(), X.copy()
+        estimator, spoiled = copy.deepcopy(before or fresh), X.copy()
         spoiled[7 : 7 + n_spoiled] = value
         with suppress(FloatingPointError):
             estimator.partial_fit(spoiled, y)
