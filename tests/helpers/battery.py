@@ -513,12 +513,12 @@ def bad_input_changes_nothing(subject):
     estimator = subject.taught(n_experiences=2, n_learned=1)
     twin = copy.deepcopy(estimator)
     for kind, (spoil, message) in (BAD_INPUT | (BAD_TARGETS if subject.is_regressor else BAD_LABELS)).items():
+        refusal = ""
         try:
             estimator.partial_fit(*spoil(second.X_train[:60], subject.targets(second.y_train[:60])))
         except ValueError as error:
-            assert re.search(message, str(error)), f"{kind}: {error}"
-        else:
-            raise AssertionError(f"{kind} is learned")
+            refusal = str(error)
+        assert re.search(message, refusal), (kind, refusal)
         subject.assert_same(estimator, twin, kind)
     subject.assert_unchanged(estimator, twin, second)
 
