@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -115,7 +116,7 @@ def fetch(urls: Iterable[str], path: Path, checksum: str, n_bytes: int) -> bytes
     problems = []
     for url in urls:
         try:
-            packed = _within(TIMEOUT + n_bytes / SLOWEST, lambda end, url=url: _received(url, path.name, n_bytes, end))
+            packed = _within(TIMEOUT + n_bytes / SLOWEST, partial(_received, url, path.name, n_bytes))
             content = unpack(packed, checksum, n_bytes)
         except (OSError, HTTPException, ValueError) as error:
             problems.append(f"{url}: {error}")

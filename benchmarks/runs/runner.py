@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
+import reprlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
+from sklearn.base import clone
 from tqdm import tqdm
 
 from ...datasets.streams import Stream
+from ...estimators.parameters import wrong_parameters
+from ...estimators.pipeline import IncrementalPipeline, check_can_learn
 from ..results import Results
 from ..store import Store
 from .cell import Cell, Interrupted, StreamSource, open_stream
 from .identity import describe_stream
-from .specs import StrategySpec
+from .specs import MOST_SEEDS, StrategySpec
 from .workers import finished, stop_on_ctrl_c
 
 TIME_LIMIT = 86_400.0
@@ -132,6 +137,7 @@ def plan_cells(
         If data are missing.
     """
     estimators = {name: _estimator(name, strategy) for name, strategy in strategies.items()}
+    _check_parameters(estimators)
     named = list(streams.items() if isinstance(streams, Mapping) else ((stream.name, stream) for stream in streams))
     sources = dict(named)
     if len(sources) < len(named):
@@ -168,14 +174,33 @@ def _estimator(name: str, strategy: Any) -> Any:
             f"The strategy {name!r}, a {type(estimator).__name__}, cannot learn incrementally: it needs get_params, "
             "partial_fit and predict (for a pipeline, use forgetless.estimators.make_incremental_pipeline)."
         )
+    if isinstance(estimator, IncrementalPipeline):
+        for step_name, step in estimator.steps[:-1]:
+            if step not in (None, "passthrough"):
+                try:
+                    check_can_learn(step_name, clone(step))  # as a cell gets it
+                except TypeError as error:
+                    raise ValueError(f"The strategy {name!r} cannot learn. {error}") from None
     return estimator
 
 
+def _check_parameters(estimators: Mapping[str, Any]) -> None:
+    """Raise for all wrong parameters at once, before the first of many cells would find the first of them."""
+    wrong = [f"{name!r}: {each}" for name, estimator in estimators.items() for each in wrong_parameters(estimator)]
+    if wrong:
+        raise ValueError(f"Nothing has run, since parameters are wrong. {' '.join(wrong)}")
+
+
 def _seeds(seeds: int | Sequence[int]) -> list[int]:
-    chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    if not chosen or len(set(chosen)) < len(chosen) or not all(0 <= seed < 2**32 for seed in chosen):
-        raise ValueError(f"seeds is {seeds}; give how many (at least 1), or different numbers from 0 to 2**32 - 1.")
-    return chosen
+    count = seeds if isinstance(seeds, int) else len(seeds)
+    if 1 <= count <= MOST_SEEDS:  # before as many are written down
+        chosen = list(range(seeds) if isinstance(seeds, int) else seeds)
+        if len(set(chosen)) == count and all(isinstance(seed, Integral) and 0 <= seed < 2**32 for seed in chosen):
+            return chosen
+    raise ValueError(
+        f"seeds is {reprlib.repr(seeds)}; give how many (1 to {MOST_SEEDS:,}), or different numbers from 0 to "
+        "2**32 - 1."
+    )
 
 
 def _is_device(parameter: str) -> bool:
