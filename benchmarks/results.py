@@ -1,4 +1,4 @@
-"""Results of a benchmark: what was measured, in three tables."""
+"""Results of a benchmark: what was measured, in four tables."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ RUN_COLUMNS: dict[str, type] = {
     "needs_task_id": bool,
     "params": str,
     "stream_definition": str,
+    "protocol": str,
     "device": str,
     "n_experiences": int,
     "n_parameters": float,
@@ -44,17 +45,28 @@ EXPERIENCE_COLUMNS: dict[str, type] = {
     "replay_bytes": int,
     "state_bytes": int,
     "memory": str,
+    "diagnostics": str,
 }
-SCORE_COLUMNS: dict[str, type] = {**NAME_COLUMNS, "trained_on": int, "tested_on": int, "score": float}
+SCORE_COLUMNS: dict[str, type] = {**NAME_COLUMNS, "trained_on": int, "tested_on": int, "metric": str, "score": float}
+EVALUATION_COLUMNS: dict[str, type] = {
+    **NAME_COLUMNS,
+    "experience": int,
+    "n_rows": int,
+    "tested_on": int,
+    "n_tested": int,
+    "metric": str,
+    "score": float,
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """What was measured in one cell: a row for the run, rows per experience and per score without the cell's names."""
+    """What was measured in one cell: a row for the run, rows of the other tables without the cell's names."""
 
     run: dict[str, Any]
     experiences: list[dict[str, Any]]
     scores: list[dict[str, Any]]
+    evaluations: list[dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -65,19 +77,27 @@ class Results:
     ----------
     runs : DataFrame
         One row per cell (strategy, stream, seed): names, parameters, status (``"ok"`` or ``"failed"``) and error,
-        device, seconds, versions.
+        device, seconds, versions. ``protocol`` is a JSON object: ``evaluate`` (``"all"``, ``"seen"``, ``"current"``,
+        ``"future"`` or ``"prequential"``), ``eval_every`` (rows between evaluations within an experience, or null) and
+        ``scoring`` (names of scikit-learn's scorers; the first is the primary one).
     experiences : DataFrame
         One row per cell and experience: seconds of fit and of predict (over all test sets), bytes carried, and the
         peak of memory: how far resident memory (on a GPU: allocated memory) rose during the fit above what the
-        process held when the cell began to learn; NaN where the system does not tell.
+        process held when the cell began to learn; NaN where the system does not tell. ``diagnostics`` is a JSON object
+        of numbers by name, empty if none were asked for.
     scores : DataFrame
-        One row per cell and pair: accuracy on the test set of experience ``tested_on`` after learning experience
-        ``trained_on``; -1 is the untrained model.
+        One row per cell, pair and scorer (``metric``): the score on the test set of experience ``tested_on`` after
+        learning experience ``trained_on``; -1 is the untrained model. There are only the pairs that the protocol
+        evaluates; prequential: experience k on all its rows, each predicted before it was learned, as the pair k - 1, k.
+    evaluations : DataFrame
+        Scores within experiences, one row per cell, test and scorer: on ``n_tested`` rows of experience ``tested_on``
+        after ``n_rows`` rows of ``experience``. Prequential: each chunk, right before it is learned.
     """
 
     runs: pd.DataFrame
     experiences: pd.DataFrame
     scores: pd.DataFrame
+    evaluations: pd.DataFrame
 
     def __repr__(self) -> str:
         failed = int((self.runs["status"] == "failed").sum())

@@ -19,10 +19,18 @@ import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from .results import EXPERIENCE_COLUMNS, NAME_COLUMNS, RUN_COLUMNS, SCORE_COLUMNS, Facts, Results, table
+from .results import (
+    EVALUATION_COLUMNS,
+    EXPERIENCE_COLUMNS,
+    NAME_COLUMNS,
+    RUN_COLUMNS,
+    SCORE_COLUMNS,
+    Facts,
+    Results,
+    table,
+)
 
-# Version 1 had no checksums.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _BATCH = 500  # databases limit the number of values in a statement
 _TIMEOUT = 600  # seconds to wait for another process
@@ -54,14 +62,35 @@ _COLUMNS = {
     "runs": RUN_COLUMNS,
     "experiences": _without_names(EXPERIENCE_COLUMNS),
     "scores": _without_names(SCORE_COLUMNS),
+    "evaluations": _without_names(EVALUATION_COLUMNS),
 }
-_JSON = {"params", "stream_definition", "versions", "memory"}
+_JSON = {"params", "stream_definition", "protocol", "versions", "memory", "diagnostics"}
+# Tables and columns that the first version did not have, and what holds for its cells: it knew one protocol.
+_SINCE = {_CHECKSUM: 2, "protocol": 3, "diagnostics": 3, "metric": 3, "evaluations": 3}
+_BEFORE = {
+    _CHECKSUM: None,
+    "protocol": json.dumps({"evaluate": "all", "eval_every": None, "scoring": ["accuracy"]}),
+    "diagnostics": "{}",
+    "metric": "accuracy",
+}
 
 # The only row of the first table is the version of the others; the table marks the database as ours.
 _version = _table("forgetless", {"schema_version": int}, ["schema_version"])
 _runs = _table("runs", {**RUN_COLUMNS, _CHECKSUM: object}, ["cell"])
 _experiences = _table("experiences", _COLUMNS["experiences"], ["cell", "experience"])
-_scores = _table("scores", _COLUMNS["scores"], ["cell", "trained_on", "tested_on"])
+_scores = _table("scores", _COLUMNS["scores"], ["cell", "trained_on", "tested_on", "metric"])
+_evaluations = _table("evaluations", _COLUMNS["evaluations"], ["cell", "experience", "n_rows", "tested_on", "metric"])
+_DETAILS = (_experiences, _scores, _evaluations)
+
+
+def _tables(version: int) -> list[sa.Table]:
+    """Return the tables of cells that a version has."""
+    return [source for source in (_runs, *_DETAILS) if _SINCE.get(source.name, 1) <= version]
+
+
+def _columns(source: sa.Table, version: int) -> list[str]:
+    """Return the columns of a table that a version has."""
+    return [name for name in source.c.keys() if _SINCE.get(name, 1) <= version]  # noqa: SIM118
 
 
 class StoreError(OSError):
@@ -78,10 +107,15 @@ class _Stored(NamedTuple):
     run: list[Any]
     experiences: list[list[Any]]
     scores: list[list[Any]]
+    evaluations: list[list[Any]]
 
-    @property
-    def checksum(self) -> str:
-        return hashlib.sha256(json.dumps(self).encode()).hexdigest()
+    def checksum(self, version: int = SCHEMA_VERSION) -> str:
+        """Compute the checksum that a version keeps of this cell."""
+        parts: list[Any] = []
+        for source, rows in zip(_tables(version), ([self.run], *self[1:]), strict=False):
+            kept = [_SINCE.get(name, 1) <= version for name in _COLUMNS[source.name]]
+            parts.append([list(itertools.compress(row, kept)) for row in rows])
+        return hashlib.sha256(json.dumps([parts[0][0], *parts[1:]]).encode()).hexdigest()
 
     @property
     def status(self) -> str:
@@ -123,7 +157,7 @@ class Store:
         self.name = os.fsdecode(path_or_url)
         self.read_only = read_only
         self.secrets: list[str] = []
-        self._has_checksums = True
+        self._version = SCHEMA_VERSION
         scheme = self.name.partition("://")[0]
         try:
             self._engine = self._open()
@@ -214,15 +248,29 @@ class Store:
             self._create(connection)
         if connection.dialect.name == "sqlite":
             self._check_pages(connection)
-        if self._has_checksums or self.read_only:
-            return
-        connection.execute(sa.text(f"ALTER TABLE {_runs.name} ADD COLUMN {_CHECKSUM} TEXT"))
+        if self._version < SCHEMA_VERSION and not self.read_only:
+            self._migrate(connection)
+
+    def _migrate(self, connection: sa.Connection) -> None:
+        """Bring the tables of an older version up to date."""
         cells, damaged = self._read(connection)
-        self._has_checksums = True
-        for key, cell in cells.items():
-            connection.execute(_runs.update().where(_runs.c.cell == key), {_CHECKSUM: cell.checksum})
         self._drop(connection, damaged)
+        there = {}
+        for source in _tables(self._version):
+            columns = [sa.column(name) for name in _columns(source, self._version)]
+            old = there[source] = sa.table(f"old_{source.name}", *columns)
+            connection.execute(sa.text(f"CREATE TEMPORARY TABLE {old.name} AS SELECT * FROM {source.name}"))
+            source.drop(connection)
+        _metadata.create_all(connection, [_runs, *_DETAILS], checkfirst=False)
+        for source, old in there.items():
+            names = _columns(source, SCHEMA_VERSION)
+            values = [old.c[name] if name in old.c else sa.literal(_BEFORE[name], sa.Text) for name in names]
+            connection.execute(source.insert().from_select(names, sa.select(*values)))
+            connection.execute(sa.text(f"DROP TABLE {old.name}"))
+        for key, cell in cells.items():
+            connection.execute(_runs.update().where(_runs.c.cell == key), {_CHECKSUM: cell.checksum()})
         connection.execute(_version.update(), {"schema_version": SCHEMA_VERSION})
+        self._version = SCHEMA_VERSION
 
     def _is_store(self, connection: sa.Connection) -> bool:
         """Tell our tables from none at all; refuse those of others."""
@@ -232,25 +280,27 @@ class Store:
             if names := names + inspector.get_view_names():
                 raise StoreError(f"{self.name} is a database of another program (it has a table {_shown(names[0])}).")
             return False
-        if missing := [name for name in _COLUMNS if name not in names]:  # a view may stand for it, which runs code
-            raise StoreError(f"The store {self.name} is damaged: it has no table {missing[0]!r}; name another file.")
         triggers = "SELECT count(*) FROM sqlite_master WHERE type = 'trigger'"
         if connection.dialect.name == "sqlite" and connection.exec_driver_sql(triggers).scalar():
             raise StoreError(f"The store {self.name} runs code of another program (a trigger); name another file.")
         versions = connection.scalars(sa.select(_version.c.schema_version)).all()
-        if versions not in ([1], [SCHEMA_VERSION]):
+        if versions not in [[version] for version in range(1, SCHEMA_VERSION + 1)]:
             there = ", ".join(_shown(version) for version in versions[:3]) or "none"
             raise StoreError(
                 f"The store {self.name} was written by another version of forgetless, or is damaged (tables of version "
                 f"{there}, here {SCHEMA_VERSION}); use that version, or name another file."
             )
-        self._has_checksums = versions != [1]
-        for name, columns in _COLUMNS.items():
-            expected = {*columns, *([_CHECKSUM] if name == _runs.name and self._has_checksums else [])}
-            found = set(connection.execute(sa.text(f"SELECT * FROM {name} LIMIT 0")).keys())
+        self._version = versions[0]
+        for source in _tables(self._version):
+            if source.name not in names:  # a view may stand for it, which runs code
+                raise StoreError(
+                    f"The store {self.name} is damaged: it has no table {source.name!r}; name another file."
+                )
+            expected = set(_columns(source, self._version))
+            found = set(connection.execute(sa.text(f"SELECT * FROM {source.name} LIMIT 0")).keys())
             if found != expected:
                 raise StoreError(
-                    f"The store {self.name} is damaged: its table {name!r} lacks or has too many columns "
+                    f"The store {self.name} is damaged: its table {source.name!r} lacks or has too many columns "
                     f"({_shown(min(found ^ expected))}); name another file."
                 )
         return True
@@ -280,8 +330,6 @@ class Store:
         if found != "ok":
             raise StoreError(f"The store {self.name} is damaged ({found!a}); name another file.")
         self._drop(connection, self._read(connection)[1])
-        for source in (_experiences, _scores):
-            connection.execute(source.delete().where(source.c.cell.not_in(sa.select(_runs.c.cell))))
         warnings.warn(f"The store {self.name} was damaged and has been repaired.", StoreWarning, stacklevel=2)
 
     @contextlib.contextmanager
@@ -328,18 +376,20 @@ class Store:
         named = {"cell": key}
         cell = _Stored(
             _row("runs", facts.run),
-            sorted(_row("experiences", named | row) for row in facts.experiences),
-            sorted((_row("scores", named | row) for row in facts.scores), key=lambda row: row[:3]),
+            *(
+                _rows(source, (named | row for row in rows))
+                for source, rows in zip(_DETAILS, (facts.experiences, facts.scores, facts.evaluations), strict=True)
+            ),
         )
         with self._transaction() as connection:
             known, _ = self._read(connection, [key])
             if key in known and known[key].status == "ok":
                 return
-            for source in (_runs, _experiences, _scores):
+            for source in (_runs, *_DETAILS):
                 connection.execute(source.delete().where(source.c.cell == key))
-            values = dict(zip(RUN_COLUMNS, cell.run, strict=True)) | {_CHECKSUM: cell.checksum}
+            values = dict(zip(RUN_COLUMNS, cell.run, strict=True)) | {_CHECKSUM: cell.checksum()}
             connection.execute(_runs.insert(), values)
-            for target, rows in ((_experiences, cell.experiences), (_scores, cell.scores)):
+            for target, rows in zip(_DETAILS, cell[1:], strict=True):
                 if rows:
                     columns = _COLUMNS[target.name]
                     connection.execute(target.insert(), [dict(zip(columns, row, strict=True)) for row in rows])
@@ -370,7 +420,7 @@ class Store:
                 if cells[key].names != wanted:
                     renamed = dict(zip(RUN_COLUMNS, cells[key].run, strict=True))
                     renamed |= {"strategy": wanted[0], "stream": wanted[1]}
-                    checksum = cells[key]._replace(run=list(renamed.values())).checksum
+                    checksum = cells[key]._replace(run=list(renamed.values())).checksum()
                     values = {"strategy": wanted[0], "stream": wanted[1], _CHECKSUM: checksum}
                     connection.execute(_runs.update().where(_runs.c.cell == key), values)
         self._report(damaged)
@@ -400,16 +450,16 @@ class Store:
         self._report(damaged)
         stored = [found[key] for key in (sorted(found) if wanted is None else wanted) if key in found]
         runs = table((cell.run for cell in stored), RUN_COLUMNS)
-        experiences = table((row for cell in stored for row in cell.experiences), _COLUMNS["experiences"])
-        scores = table((row for cell in stored for row in cell.scores), _COLUMNS["scores"])
         if wanted is None:
             runs = _tell_apart(runs).sort_values(["stream", "strategy", "seed"], ignore_index=True)
         names = runs[list(NAME_COLUMNS)]
-        return Results(
-            runs,
-            names.merge(experiences, on="cell")[list(EXPERIENCE_COLUMNS)],
-            names.merge(scores, on="cell")[list(SCORE_COLUMNS)],
-        )
+
+        def detail(position: int, columns: Mapping[str, type]) -> pd.DataFrame:
+            found = table((row for cell in stored for row in cell[position]), _without_names(columns))
+            return names.merge(found, on="cell")[list(columns)]
+
+        details = enumerate((EXPERIENCE_COLUMNS, SCORE_COLUMNS, EVALUATION_COLUMNS), start=1)
+        return Results(runs, *(detail(position, columns) for position, columns in details))
 
     def _read(
         self, connection: sa.Connection, wanted: Iterable[str] | None = None
@@ -418,24 +468,20 @@ class Store:
         cells: dict[str, _Stored] = {}
         damaged = []
         for keys in [None] if wanted is None else _batches(wanted):
-            rows: dict[str, dict[Any, list[list[Any]]]] = {}
-            for source in (_runs, _experiences, _scores):
-                columns = list(_COLUMNS[source.name])
-                with_checksum = [_CHECKSUM] if source is _runs and self._has_checksums else []
-                query = sa.select(*(source.c[name] for name in columns + with_checksum))
-                query = query.order_by(*source.primary_key)
+            rows: dict[str, dict[Any, list[dict[str, Any]]]] = {}
+            for source in _tables(self._version):
+                query = sa.select(*(source.c[name] for name in _columns(source, self._version)))
                 if keys is not None:
                     query = query.where(source.c.cell.in_(keys))
                 rows[source.name] = defaultdict(list)
-                for row in connection.execute(query):
-                    rows[source.name][row[0]].append(list(row))
+                for row in connection.execute(query).mappings():
+                    rows[source.name][row["cell"]].append(_BEFORE | dict(row))
             for key, found in rows["runs"].items():
                 for run in found:
-                    checksum = (run.pop() or "") if self._has_checksums else None
-                    cell = _checked(run, rows["experiences"][key], rows["scores"][key], checksum)
+                    details = {source.name: rows.get(source.name, {}).get(key, []) for source in _DETAILS}
+                    cell = _checked({"runs": [run], **details}, self._version)
                     if cell is None:
-                        named = dict(zip(RUN_COLUMNS, run, strict=True))
-                        damaged.append(tuple(named[name] for name in NAME_COLUMNS))
+                        damaged.append(tuple(run[name] for name in NAME_COLUMNS))
                     else:
                         cells[key] = cell
         return cells, damaged
@@ -453,13 +499,15 @@ class Store:
             )
 
     def _drop(self, connection: sa.Connection, damaged: Sequence[tuple[Any, ...]]) -> None:
-        """Report damaged cells and delete them."""
+        """Report damaged cells and delete them, and rows that no cell owns."""
         self._report(damaged)
         for key, *_ in damaged:
             same = _runs.c.cell == key
             if isinstance(key, str) and not key.isascii():  # perhaps no text at all
                 same = _runs.c.cell == sa.cast(sa.literal(key.encode("utf-8", "surrogateescape")), sa.Text)
             connection.execute(_runs.delete().where(same))
+        for source in _tables(self._version)[1:]:
+            connection.execute(source.delete().where(source.c.cell.not_in(sa.select(_runs.c.cell))))
 
 
 def _shown(value: object) -> str:
@@ -492,32 +540,33 @@ def _row(name: str, values: Mapping[str, Any]) -> list[Any]:
     return [_value(values[column], kind) for column, kind in _COLUMNS[name].items()]
 
 
-def _checked(
-    run: Sequence[Any], experiences: Iterable[Sequence[Any]], scores: Iterable[Sequence[Any]], checksum: str | None
-) -> _Stored | None:
+def _rows(source: sa.Table, found: Iterable[Mapping[str, Any]]) -> list[list[Any]]:
+    """Make the rows of a table, in the order of its key; databases disagree about the order of texts."""
+    places = [place for place, column in enumerate(_COLUMNS[source.name]) if source.c[column].primary_key]
+    return sorted((_row(source.name, row) for row in found), key=lambda row: [row[place] for place in places])
+
+
+def _checked(found: Mapping[str, Iterable[Mapping[str, Any]]], version: int) -> _Stored | None:
     """Return a cell if it is as it was written; without a checksum, if it can be what was written."""
-
-    def rows(name: str, found: Iterable[Sequence[Any]]) -> list[list[Any]]:
-        return [_row(name, dict(zip(_COLUMNS[name], row, strict=True))) for row in found]
-
     try:
-        [checked] = rows("runs", [run])
-        cell = _Stored(checked, rows("experiences", experiences), rows("scores", scores))
-        parts = {"runs": [cell.run], "experiences": cell.experiences}
-        for name, values in parts.items():
-            for row in values:
-                named = dict(zip(_COLUMNS[name], row, strict=True))
-                if not all(isinstance(json.loads(named[column]), dict) for column in _JSON & named.keys()):
-                    return None
+        [run], *details = (_rows(source, found[source.name]) for source in (_runs, *_DETAILS))
+        cell = _Stored(run, *details)
+        for name, values in zip(_COLUMNS, ([cell.run], *details), strict=True):
+            places = [place for place, column in enumerate(_COLUMNS[name]) if column in _JSON]
+            if not all(isinstance(json.loads(row[place]), dict) for row in values for place in places):
+                return None
         if cell.status == "ok":  # of each experience, and of no other
             n_experiences = dict(zip(RUN_COLUMNS, cell.run, strict=True))["n_experiences"]
             if [row[1] for row in cell.experiences] != list(range(min(n_experiences, len(cell.experiences) + 1))):
                 return None
             if any(not (-1 <= row[1] < n_experiences and 0 <= row[2] < n_experiences) for row in cell.scores):
                 return None
+            if any(not (0 <= row[1] < n_experiences and 0 <= row[3] < n_experiences) for row in cell.evaluations):
+                return None
     except (TypeError, ValueError, OverflowError, RecursionError):
         return None
-    if cell.status not in ("ok", "failed") or (checksum is not None and checksum != cell.checksum):
+    [checksum] = (row[_CHECKSUM] for row in found["runs"])
+    if cell.status not in ("ok", "failed") or (version > 1 and checksum != cell.checksum(version)):
         return None
     return cell
 
@@ -573,7 +622,13 @@ def _tell_apart(runs: pd.DataFrame) -> pd.DataFrame:
     ]
     runs = runs.assign(
         strategy=_labels(runs["strategy"], with_device),
-        stream=_labels(runs["stream"], [json.loads(definition) for definition in runs["stream_definition"]]),
+        stream=_labels(
+            runs["stream"],
+            [
+                {**json.loads(definition), **json.loads(protocol)}
+                for definition, protocol in zip(runs["stream_definition"], runs["protocol"], strict=True)
+            ],
+        ),
     )
     # What differs in no single value (a fixed order of classes, say) cannot be named: the newest stands for all.
     return runs.sort_values("started").drop_duplicates(["strategy", "stream", "seed"], keep="last")

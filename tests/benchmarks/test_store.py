@@ -43,7 +43,8 @@ def test_empty_store_has_tables_with_columns(tmp_path):
     with Store(tmp_path / "a.db") as store:
         results = store.results()
     assert results.runs.empty
-    assert list(results.scores) == ["cell", "strategy", "stream", "seed", "trained_on", "tested_on", "score"]
+    assert list(results.scores) == ["cell", "strategy", "stream", "seed", "trained_on", "tested_on", "metric", "score"]
+    assert list(results.evaluations)[4:] == ["experience", "n_rows", "tested_on", "n_tested", "metric", "score"]
 
 
 def test_a_failed_cell_is_replaced_and_a_finished_one_stays(tmp_path):
@@ -101,6 +102,9 @@ def test_one_name_for_several_definitions_is_told_apart(tmp_path):
         store.write(facts("h", strategy="SGD"))
         store.write(facts("i", strategy="SGD", params=json.dumps({"class": "x.Pipeline", "params": {"a": 1}})))
         store.write(facts("g", strategy="SLDA", stream="long", stream_definition=longer))
+        for cell, evaluate in (("j", "all"), ("k", "prequential")):
+            protocol = json.dumps({"evaluate": evaluate, "eval_every": None, "scoring": ["accuracy"]})
+            store.write(facts(cell, strategy="SLDA", stream="flights", protocol=protocol))
         results = store.results()
         [alone] = store.results(["b"]).runs["strategy"]
     names = dict(zip(results.runs["cell"], results.runs["strategy"], strict=True))
@@ -114,8 +118,11 @@ def test_one_name_for_several_definitions_is_told_apart(tmp_path):
         "g": "SLDA",
         "h": "SGD (class=Naive)",
         "i": "SGD (class=Pipeline)",
+        "j": "SLDA",
+        "k": "SLDA",
     }
-    assert set(results.runs["stream"]) == {"toy", "long"}
+    streams = {"toy", "long", "flights (evaluate=all)", "flights (evaluate=prequential)"}
+    assert set(results.runs["stream"]) == streams
     assert alone == "Naive"
 
 

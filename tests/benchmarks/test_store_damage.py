@@ -1,5 +1,6 @@
 """Damaged and foreign stores: noticed in one sentence, and no score is ever another than was measured."""
 
+import contextlib
 import hashlib
 import json
 import math
@@ -19,7 +20,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from helpers.benchmarks import Spy, iris, run
-from helpers.store import assert_same, facts
+from helpers.store import assert_same, facts, make_older
 
 from forgetless.benchmarks import Store, StoreError, StoreWarning
 
@@ -132,6 +133,12 @@ def test_every_bit_of_a_score(path, tmp_path):
         "DELETE FROM scores WHERE trained_on = 0",
         "DELETE FROM scores",
         "DELETE FROM experiences",
+        "UPDATE scores SET metric = 'r2'",
+        "UPDATE evaluations SET score = 0.5",
+        "UPDATE evaluations SET tested_on = 1",
+        "DELETE FROM evaluations",
+        "UPDATE runs SET protocol = '[]'",
+        "UPDATE experiences SET diagnostics = '1'",
         "UPDATE experiences SET memory = 'no JSON'",
         "UPDATE experiences SET model_bytes = 'many'",
         "UPDATE experiences SET n_train = -3",
@@ -143,7 +150,7 @@ def test_a_changed_cell_is_reported_and_not_done(tmp_path, statement):
         store.write(facts("b", seed=1, score=0.3))
     target = statement.split()[2 if statement.startswith("DELETE") else 1]
     change(tmp_path / "a.db", f"{statement}{' AND' if 'WHERE' in statement else ' WHERE'} cell = 'a'")
-    assert target in ("runs", "scores", "experiences")
+    assert target in ("runs", "scores", "experiences", "evaluations")
     with Store(tmp_path / "a.db") as store:
         with pytest.warns(StoreWarning, match="1 cells of the store .* are damaged") as said:
             assert store.finished({"a": ("Naive", "toy"), "b": ("Naive", "toy")}) == {"b"}
@@ -169,43 +176,90 @@ def test_a_damaged_cell_runs_again(tmp_path, log):
 
 def test_rows_that_no_cell_owns_are_not_read(path):
     before, _, _ = read(path, True)
-    change(path, "INSERT INTO scores VALUES ('nobody', 0, 0, 1.0)")
+    change(path, "INSERT INTO scores VALUES ('nobody', 0, 0, 'accuracy', 1.0)")
     assert_same(read(path, True)[0], before)
 
 
 # --- older and other stores --------------------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def opened(path):
+    """The connection that is open to a file, which is then closed."""
+    engine = sa.create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        yield connection
+    engine.dispose()
+
+
 @pytest.fixture
 def old(path):
     """A store as version 1 made it: in another journal mode, without checksums."""
-    change(
-        path,
-        "PRAGMA journal_mode=WAL",
-        "ALTER TABLE runs DROP COLUMN checksum",
-        "UPDATE forgetless SET schema_version = 1",
-    )
+    with opened(path) as connection:
+        make_older(connection, 1)
+    change(path, "PRAGMA journal_mode=WAL")
     return path
 
 
-class TestOlderVersion:
-    def test_is_read_as_it_is(self, old, tmp_path):
+@pytest.fixture
+def version_2(path):
+    with opened(path) as connection:
+        make_older(connection, 2)
+    return path
+
+
+@pytest.mark.parametrize("version", ["old", "version_2"])
+class TestOlderVersions:
+    def test_is_read_as_it_is(self, version, request, tmp_path):
+        old = request.getfixturevalue(version)
         before = old.read_bytes()
         with Store(old, read_only=True) as store:
-            assert len(store.results().runs) == 20
+            results = store.results()
+        assert len(results.runs) == 20
+        assert json.loads(results.runs["protocol"][0]) == {
+            "evaluate": "all",
+            "eval_every": None,
+            "scoring": ["accuracy"],
+        }
+        assert set(results.scores["metric"]) == {"accuracy"}
+        assert set(results.experiences["diagnostics"]) == {"{}"}
+        assert results.evaluations.empty
         assert old.read_bytes() == before
         assert os.listdir(tmp_path) == ["a.db"]
 
-    def test_is_brought_up_to_date(self, old, tmp_path):
+    def test_is_brought_up_to_date(self, version, request, tmp_path):
+        old = request.getfixturevalue(version)
         with Store(old, read_only=True) as store:
             before = store.results()
         with Store(old) as store:
             assert store.finished(NAMES) == NAMES.keys()
             assert_same(store.results(), before)
+            new = facts("new", seed=20)
+            new.scores.append(new.scores[-1] | {"metric": "balanced_accuracy"})
+            store.write(new)
         change(old, "UPDATE scores SET score = 0.99 WHERE trained_on = 0 AND score = 0.5")
         with Store(old, read_only=True) as store, pytest.warns(StoreWarning, match="1 cells"):
-            assert len(store.results().runs) == 19
+            assert len(store.results().runs) == 20
         assert os.listdir(tmp_path) == ["a.db"]
+
+
+class TestOlderVersion:
+    def test_the_checksum_is_that_of_version_2(self, tmp_path):
+        with Store(tmp_path / "a.db") as store:
+            store.write(facts("c0", score=0.5))
+        with opened(tmp_path / "a.db") as connection:
+            make_older(connection, 2)
+            written = connection.exec_driver_sql("SELECT checksum FROM runs").scalar()
+        assert written == "1676fda592bbb6372352917f7ed46fee78eceb5dba614cbec4b4e2aed8a56caa"  # by that version
+
+    def test_damage_to_version_2_is_noticed(self, version_2):
+        change(version_2, "UPDATE scores SET score = 0.99 WHERE trained_on = 0 AND score = 0.5")
+        with Store(version_2, read_only=True) as store, pytest.warns(StoreWarning, match="1 cells"):
+            assert len(store.results().runs) == 19
+        with pytest.warns(StoreWarning, match="1 cells"):
+            store = Store(version_2)
+        with store, warnings.catch_warnings(action="error"):
+            assert len(store.finished(NAMES)) == 19
 
     def test_what_cannot_be_right_is_left_out(self, old):
         change(
@@ -255,11 +309,11 @@ class TestOddStores:
             ("ALTER TABLE scores RENAME COLUMN score TO mark", "'mark'"),
             ("ALTER TABLE scores ADD COLUMN more TEXT", "'more'"),
             ("DELETE FROM forgetless", "tables of version none"),
-            ("UPDATE forgetless SET schema_version = 3", "tables of version 3"),
+            ("UPDATE forgetless SET schema_version = 4", "tables of version 4"),
             ("UPDATE forgetless SET schema_version = 1", "'checksum'"),
             ("UPDATE forgetless SET schema_version = 'new'", "tables of version 'new'"),
             ("UPDATE forgetless SET schema_version = x'00'", "tables of version b"),
-            ("INSERT INTO forgetless VALUES (7)", "tables of version 2, 7"),
+            ("INSERT INTO forgetless VALUES (7)", "tables of version 3, 7"),
             ("ALTER TABLE forgetless RENAME COLUMN schema_version TO v", "cannot be used: no such column"),
         ],
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from helpers.store import assert_same, facts
+from helpers.store import assert_same, facts, make_older
 
 from forgetless.benchmarks import Store, StoreError, StoreWarning
 
@@ -123,6 +123,31 @@ def test_a_damaged_cell(url):
         store.write(facts("a"))
         with warnings.catch_warnings(action="error"):
             assert len(store.results().runs) == 2
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_version_is_brought_up_to_date(url, version):
+    new = facts("b", seed=1)
+    new.scores += [
+        new.scores[-1] | {"metric": metric} for metric in ("r2", "neg_log_loss", "neg_mean_poisson_deviance")
+    ]
+    with Store(url) as store:
+        store.write(facts("a"))
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        make_older(connection, version)
+    engine.dispose()
+    with Store(url) as store:
+        store.write(new)
+    with Store(url, read_only=True) as store, warnings.catch_warnings(action="error"):
+        results = store.results()
+    assert results.runs["cell"].tolist() == ["a", "b"]
+    assert results.scores["metric"].value_counts().to_dict() == {
+        "accuracy": 4,
+        "r2": 1,
+        "neg_log_loss": 1,
+        "neg_mean_poisson_deviance": 1,
+    }
 
 
 def in_the_query(url):

@@ -1,5 +1,6 @@
 """Facts of cells that nobody ran, for tests of the store."""
 
+import hashlib
 import json
 import math
 
@@ -25,6 +26,7 @@ def facts(cell="c0", status="ok", score=1 / 3, **changed):
         "needs_task_id": False,
         "params": json.dumps({"class": "x.Naive", "params": {"strength": 1.0}}),
         "stream_definition": json.dumps({"builder": "toy", "class_order": [0, 1]}),
+        "protocol": json.dumps({"evaluate": "all", "eval_every": None, "scoring": ["accuracy"]}),
         "device": "cpu",
         "n_experiences": 1,
         "n_parameters": math.nan,
@@ -34,19 +36,54 @@ def facts(cell="c0", status="ok", score=1 / 3, **changed):
         "machine": "made up",
     }
     if status == "failed":
-        return Facts(run | changed, [], [])
+        return Facts(run | changed, [], [], [])
     measured = {"fit_seconds": 0.1, "predict_seconds": 0.2, "peak_memory_bytes": math.nan}
-    n_bytes = {"model_bytes": 2**40, "replay_bytes": 0, "state_bytes": 1, "memory": "{}"}
+    n_bytes = {"model_bytes": 2**40, "replay_bytes": 0, "state_bytes": 1, "memory": "{}", "diagnostics": "{}"}
     return Facts(
         run | changed,
         [{"experience": 0, "n_train": 3, **measured, **n_bytes}],
         [
-            {"trained_on": -1, "tested_on": 0, "score": math.nan},
-            {"trained_on": 0, "tested_on": 0, "score": score},
+            {"trained_on": -1, "tested_on": 0, "metric": "accuracy", "score": math.nan},
+            {"trained_on": 0, "tested_on": 0, "metric": "accuracy", "score": score},
         ],
+        [{"experience": 0, "n_rows": 2, "tested_on": 0, "n_tested": 3, "metric": "accuracy", "score": score / 3}],
     )
 
 
 def assert_same(one: Results, other: Results):
-    for name in ("runs", "experiences", "scores"):
+    for name in ("runs", "experiences", "scores", "evaluations"):
         assert_frame_equal(getattr(one, name), getattr(other, name), check_exact=True)
+
+
+def make_older(connection, version):
+    """Change a store's tables, in any database, to those of an older version.
+
+    Version 2 had one protocol, hence no metrics and no evaluations; version 1 had no checksums either.
+    """
+
+    run = connection.exec_driver_sql
+    run("ALTER TABLE runs DROP COLUMN protocol")
+    run("ALTER TABLE experiences DROP COLUMN diagnostics")
+    run("CREATE TABLE kept AS SELECT cell, trained_on, tested_on, score FROM scores")
+    for name in ("scores", "evaluations"):
+        run(f"DROP TABLE {name}")
+    run(
+        "CREATE TABLE scores (cell TEXT NOT NULL, trained_on BIGINT NOT NULL, tested_on BIGINT NOT NULL, "
+        "score DOUBLE PRECISION, PRIMARY KEY (cell, trained_on, tested_on))"
+    )
+    run("INSERT INTO scores SELECT * FROM kept")
+    run("DROP TABLE kept")
+    run(f"UPDATE forgetless SET schema_version = {version}")
+    if version == 1:
+        run("ALTER TABLE runs DROP COLUMN checksum")
+        return
+    kinds = {"needs_task_id": bool, "seconds": float}
+    for row in run("SELECT * FROM runs").mappings().all():
+        cell = row["cell"]
+        values = [kinds.get(name, lambda value: value)(value) for name, value in row.items() if name != "checksum"]
+        details = [
+            [list(found) for found in run(f"SELECT * FROM {name} WHERE cell = '{cell}' ORDER BY 2, 3")]
+            for name in ("experiences", "scores")
+        ]
+        checksum = hashlib.sha256(json.dumps([values, *details]).encode()).hexdigest()
+        run(f"UPDATE runs SET checksum = '{checksum}' WHERE cell = '{cell}'")
