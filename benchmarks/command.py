@@ -162,6 +162,7 @@ def run(
             seeds=chosen.seeds if seeds is None else seeds,
             device=device,
             stack_seeds=stack_seeds,
+            protocol=chosen.protocol(),
         )
         kept = Store(store)
     with kept, _exit_on(FAILED, StoreError):

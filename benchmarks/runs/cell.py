@@ -57,7 +57,7 @@ class Cell:
         What identifies the content of the stream.
     stacked : bool, default=False
         Whether the seeds of this strategy and stream are trained as one stacked network; scores differ by rounding.
-    protocol : Protocol, default=Protocol()
+    protocol : Protocol, default=Protocol(scoring=("accuracy",))
         How models are tested, with scorers that fit the stream.
     """
 
@@ -69,7 +69,7 @@ class Cell:
     device: str
     stream_definition: dict[str, Any]
     stacked: bool = False
-    protocol: Protocol = Protocol()
+    protocol: Protocol = Protocol(scoring=("accuracy",))  # noqa: RUF009: it cannot change
 
     @functools.cached_property
     def params(self) -> Any:

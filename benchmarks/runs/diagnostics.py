@@ -14,10 +14,10 @@ N_BINS = 15
 
 
 class Diagnostics:
-    """What is measured of an estimator while it learns, cheaply: on at most 1,000 rows, after each experience.
+    r"""What is measured of an estimator while it learns, cheaply: on at most 1,000 rows, after each experience.
 
     ``dead_units``: share of the ReLU units that are 0 on every row. ``effective_rank`` of the features that enter the
-    last layer, :math:`\\exp(-\\sum_i p_i \\log p_i)` of their singular values :math:`p_i` divided by the sum of these
+    last layer, :math:`\exp(-\sum_i p_i \log p_i)` of their singular values :math:`p_i` divided by the sum of these
     (Roy & Vetterli 2007). ``weight_norm``: Euclidean norm of all weights, and ``distance``: how far they moved in the
     experience. ``gradient_steps`` and ``samples_seen``: those of the experience, a row counted as often as it was seen.
     ``calibration_error``: expected calibration error in 15 bins (Guo et al. 2017). What an estimator does not have is

@@ -8,7 +8,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -19,9 +19,11 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    model_validator,
 )
 
 from ...datasets.streams import MOST_EXPERIENCES
+from .protocol import Evaluate, Protocol
 from .specs import MOST_SEEDS, StrategySpec, StreamSpec, load_class, nearest, short_name
 
 _FOLDER = Path(__file__).parent / "suites"
@@ -214,6 +216,8 @@ class Suite(TomlTable):
     description : str, default=""
     seeds : int, default=3
         Number of seeds.
+    evaluate, eval_every, scoring, diagnostics
+        How models are tested, as for :class:`~forgetless.benchmarks.runs.protocol.Protocol`.
     net : NetSettings
         The network of all strategies that have one.
     streams : list of SplitStream, BlurryStream, ...
@@ -230,9 +234,27 @@ class Suite(TomlTable):
     name: Name
     description: str = ""
     seeds: Annotated[PositiveInt, Field(le=MOST_SEEDS)] = 3
+    evaluate: Evaluate = "all"
+    eval_every: PositiveInt | None = None
+    scoring: list[str] = []
+    diagnostics: bool = False
     net: NetSettings = NetSettings()
     streams: Annotated[list[_AnyStream], Field(max_length=_MOST_ITEMS), AfterValidator(unique_names)]
     strategies: Annotated[list[_AnyStrategy], Field(max_length=_MOST_ITEMS), AfterValidator(unique_names)]
+
+    @model_validator(mode="after")
+    def _check_protocol(self) -> Self:
+        self.protocol()
+        return self
+
+    def protocol(self) -> Protocol:
+        """Say how models are tested.
+
+        Returns
+        -------
+        Protocol
+        """
+        return Protocol(self.evaluate, self.eval_every, self.scoring, self.diagnostics)
 
     def strategy_specs(self, names: Sequence[str] | None = None) -> dict[str, StrategySpec]:
         """Say how to make the strategies.
