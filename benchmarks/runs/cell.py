@@ -69,7 +69,7 @@ class Cell:
     device: str
     stream_definition: dict[str, Any]
     stacked: bool = False
-    protocol: Protocol = Protocol(scoring=("accuracy",))  # noqa: RUF009: it cannot change
+    protocol: Protocol = dataclasses.field(default_factory=lambda: Protocol(scoring=("accuracy",)))
 
     @functools.cached_property
     def params(self) -> Any:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
+from sklearn.base import is_regressor
+from sklearn.utils.metaestimators import available_if
 
 from .specs import nearest
 
@@ -23,7 +26,6 @@ _OF_ALL_CLASSES = {
     "neg_log_loss",
     "roc_auc_ovo",
     "roc_auc_ovo_weighted",
-    "roc_auc_ovr",
     "roc_auc_ovr_weighted",
     "top_k_accuracy",
 }
@@ -169,16 +171,12 @@ class Protocol:
         ------
         ValueError
         """
-        if hasattr(estimator, "predict_proba") or hasattr(estimator, "decision_function"):
+        if is_regressor(estimator) or any(hasattr(estimator, each) for each in ("predict_proba", "decision_function")):
             return
-        classes = np.array([0, 1])
+        labels = np.array([0, 1])
         for scorer in self.scoring:
-            try:
-                score(scorer, Answers(classes, {"predict": classes}), classes, slice(None))
-            except (AttributeError, ValueError):
-                raise ValueError(
-                    f"scoring {scorer!r} needs probabilities, which the strategy {name!r} does not give."
-                ) from None
+            if _failure(scorer, Answers(labels, {"predict": labels}), labels):
+                raise ValueError(f"scoring {scorer!r} needs probabilities, which the strategy {name!r} does not give.")
 
     def description(self) -> dict[str, Any]:
         """Return what decides which numbers there are, serialisable as JSON."""
@@ -199,8 +197,20 @@ class Answers:
     def __init__(self, classes: np.ndarray, found: dict[str, np.ndarray]) -> None:
         self.found = found
         self.classes_ = classes
-        for method, answers in found.items():
-            setattr(self, method, answers.__getitem__)
+
+    def predict(self, rows: slice) -> np.ndarray:
+        """Return what was predicted of some rows."""
+        return self.found["predict"][rows]
+
+    @available_if(lambda self: "predict_proba" in self.found)
+    def predict_proba(self, rows: slice) -> np.ndarray:
+        """Return the probabilities of all classes for some rows."""
+        return self.found["predict_proba"][rows]
+
+    @available_if(lambda self: "decision_function" in self.found)
+    def decision_function(self, rows: slice) -> np.ndarray:
+        """Return what the decision function said of some rows."""
+        return self.found["decision_function"][rows]
 
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
@@ -235,24 +245,43 @@ def score(name: str, answers: Answers, y: np.ndarray, rows: slice) -> float:
     import sklearn
     from sklearn.metrics import get_scorer
 
-    if name == "accuracy":  # as accuracy_score, without its checks of what was checked
-        return float(np.mean(answers.found["predict"][rows] == y[rows]))
+    if name == "roc_auc_ovr":
+        return _mean_roc_auc(y[rows], answers.predict_proba(rows), answers.classes_)
     told = {"labels": answers.classes_} if name in _OF_ALL_CLASSES else {}
     with sklearn.config_context(enable_metadata_routing=bool(told)):
         return float(get_scorer(name)(answers, rows, y[rows], **told))
 
 
-def _problem(name: str, stream: Stream) -> str:
-    """Say why a score is not defined for the targets of a stream, by trying it on right answers; empty if it is."""
-    import warnings
+def _mean_roc_auc(y: np.ndarray, probabilities: np.ndarray, classes: np.ndarray) -> float:
+    """Average over the classes that there are rows of; scikit-learn's function is undefined where one has none."""
+    from sklearn.metrics import roc_auc_score
 
+    there = np.isin(classes, y)
+    if there.sum() < 2:
+        raise ValueError("roc_auc_ovr needs rows of at least two classes")
+    areas = [
+        roc_auc_score(y == each, column) for each, column in zip(classes[there], probabilities.T[there], strict=True)
+    ]
+    return float(np.mean(areas))
+
+
+def _problem(name: str, stream: Stream) -> str:
+    """Say why a score does not fit the targets of a stream, by trying it on right answers; empty if it does."""
+    numbers = np.linspace(1.0, 2.0, 4)
+    of_numbers = _failure(name, Answers(np.empty(0), {"predict": numbers}), numbers)
+    if stream.kind == "regression":
+        return of_numbers
+    if not of_numbers:  # scikit-learn would take labels that look like numbers for amounts
+        return "it is a score of numbers"
     classes = stream.classes
-    y = np.repeat(classes, 2) if len(classes) else np.linspace(1.0, 2.0, 4)
-    certain = np.repeat(np.eye(len(classes)), 2, axis=0)
-    found = {"predict": y, **({"predict_proba": certain} if len(classes) else {})}
+    found = {"predict": np.repeat(classes, 2), "predict_proba": np.repeat(np.eye(len(classes)), 2, axis=0)}
+    return _failure(name, Answers(classes, found), found["predict"])
+
+
+def _failure(name: str, answers: Answers, y: np.ndarray) -> str:
     try:
         with warnings.catch_warnings(action="ignore"):
-            score(name, Answers(classes, found), y, slice(None))
+            score(name, answers, y, slice(None))
     except (AttributeError, TypeError, ValueError) as error:
         return " ".join(str(error).split())
     return ""

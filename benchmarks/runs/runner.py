@@ -26,6 +26,8 @@ from .workers import finished, stop_on_ctrl_c
 
 TIME_LIMIT = 86_400.0
 
+_DEFAULT = Protocol()
+
 
 def run_benchmark(
     strategies: Mapping[str, Any],
@@ -127,7 +129,7 @@ def plan_cells(
     seeds: int | Sequence[int],
     device: str,
     stack_seeds: bool = False,
-    protocol: Protocol | None = None,
+    protocol: Protocol = _DEFAULT,
 ) -> list[Cell]:
     """List the cells of a benchmark; data are loaded, nothing is learned.
 
@@ -135,8 +137,8 @@ def plan_cells(
     ----------
     strategies, streams, seeds, device, stack_seeds
         As in :func:`run_benchmark`.
-    protocol : Protocol, default=None
-        How models are tested. ``None``: a ``Protocol()``.
+    protocol : Protocol, default=Protocol()
+        How models are tested.
 
     Returns
     -------
@@ -173,7 +175,7 @@ def plan_cells(
             opened = fixed or open_stream(source, seed)
             definition = definition if fixed else describe_stream(opened)
             kinds.add(opened.kind)
-            tested = (protocol or Protocol()).for_stream(opened)
+            tested = protocol.for_stream(opened)
             for strategy, estimator in estimators.items():
                 if _fits(estimator, opened.kind):
                     tested.check_answers(strategy, estimator)
@@ -184,7 +186,7 @@ def plan_cells(
                     if twin is not cell:
                         names = f"{twin.strategy!r} on {twin.stream!r} and {strategy!r} on {stream!r}"
                         raise ValueError(f"{names} are the same thing under two names; leave one out.")
-    _check_all_run(estimators, sources, cells.values(), kinds)
+    _check_all_run(estimators, sources, protocol, cells.values(), kinds)
     return list(cells.values())
 
 
@@ -195,9 +197,16 @@ def _fits(estimator: Any, kind: str) -> bool:
 
 
 def _check_all_run(
-    estimators: Mapping[str, Any], sources: Mapping[str, Any], cells: Collection[Cell], kinds: Collection[str]
+    estimators: Mapping[str, Any],
+    sources: Mapping[str, Any],
+    protocol: Protocol,
+    cells: Collection[Cell],
+    kinds: Collection[str],
 ) -> None:
-    """Raise if a strategy fits no stream, or a stream no strategy."""
+    """Raise if a strategy or a score fits no stream, or a stream no strategy."""
+    unused = sorted({*protocol.scoring} - {name for cell in cells for name in cell.protocol.scoring})
+    if unused:
+        raise ValueError(f"These scores fit the targets of no stream: {', '.join(unused)}.")
     idle = sorted(estimators.keys() - {cell.strategy for cell in cells})
     if idle:
         learners, targets = ("regressors", "labels") if "classification" in kinds else ("classifiers", "numbers")
