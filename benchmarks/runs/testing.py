@@ -175,7 +175,7 @@ class Tests:
             raise ValueError(
                 f"predict_proba gave shape {probabilities.shape} for {n_rows} rows and {len(known)} classes."
             )
-        everything = np.zeros((n_rows, len(self.stream.classes)))
+        everything = np.zeros((n_rows, len(self.stream.classes)), dtype=probabilities.dtype)
         everything[:, np.searchsorted(self.stream.classes, known)] = probabilities
         return everything
 
