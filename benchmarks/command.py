@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .runs.specs import MOST_SEEDS
+
 # Everything heavy is imported where it is used, so that `--help` and `list` answer at once.
 if TYPE_CHECKING:
     from .results import Results
@@ -20,13 +22,15 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Learn new data without forgetting the old, and find out which way of not forgetting is worth its price.",
     epilog="Start with: forgetless run quick",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 
 BAD_INPUT, FAILED, STOPPED = 2, 1, 130
+LONGEST = 2_000  # characters of a message
+MOST_JOBS = 1_000  # processes are started before there is work for them
 
 
 class Device(StrEnum):
@@ -62,14 +66,15 @@ def main() -> None:
     except Exception as error:
         if not hasattr(error, "format_message"):  # what typer says about wrong options
             raise
-        _say(error.format_message())
+        _say(error.format_message().replace("Value error, ", ""))  # the words of the library below typer
         code = BAD_INPUT
     sys.exit(code)
 
 
 def _say(message: object) -> None:
-    """Print a line on standard error; characters that control a terminal are shown, not sent."""
+    """Print a line on standard error, cut if it has no end; characters that control a terminal are shown, not sent."""
     text = " ".join(str(message).split())
+    text = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
     print("forgetless:", "".join(c if c.isprintable() else repr(c)[1:-1] for c in text), file=sys.stderr)
 
 
@@ -97,11 +102,13 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _common(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 StoreArgument = Annotated[str, typer.Argument(help="File or URL of the store.", show_default=False)]
@@ -112,11 +119,16 @@ def run(
     suite: Annotated[str, typer.Argument(help="quick, mnist, or the path of a TOML file.", show_default=False)],
     strategies: Annotated[
         str | None,
-        typer.Option(help="Only these, separated by commas; others than the suite's by name or import path."),
+        typer.Option(
+            help="Only these, separated by commas; others than the suite's by name or import path, such as "
+            "mymodule.MyClass in the current folder."
+        ),
     ] = None,
     streams: Annotated[str | None, typer.Option(help="Only these streams of the suite, separated by commas.")] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Number of seeds.  [default: the suite's]")] = None,
-    n_jobs: Annotated[int, typer.Option(help="Cells that run in parallel; -1: one per core.")] = -1,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, max=MOST_SEEDS, help="Number of seeds.  [default: the suite's]")
+    ] = None,
+    n_jobs: Annotated[int, typer.Option(max=MOST_JOBS, help="Cells that run in parallel; -1: one per core.")] = -1,
     device: Annotated[
         Device, typer.Option(help="Where networks compute; auto: on a GPU if there is one.")
     ] = Device.auto,
@@ -150,6 +162,7 @@ def run(
             seeds=chosen.seeds if seeds is None else seeds,
             device=device,
             stack_seeds=stack_seeds,
+            protocol=chosen.protocol(),
         )
         kept = Store(store)
     with kept, _exit_on(FAILED, StoreError):
@@ -201,8 +214,10 @@ def verify(
         ),
     ] = None,
     only_list: Annotated[bool, typer.Option("--list", help="List the claims and what they cost; run nothing.")] = False,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds; claims that demand more get more.")] = 3,
-    n_jobs: Annotated[int, typer.Option(help="Cells that run in parallel; -1: one per core.")] = -1,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=MOST_SEEDS, help="Number of seeds; claims that demand more get more.")
+    ] = 3,
+    n_jobs: Annotated[int, typer.Option(max=MOST_JOBS, help="Cells that run in parallel; -1: one per core.")] = -1,
     data_home: Annotated[
         Path | None, typer.Option(help="Folder of downloaded data.  [default: scikit-learn's]")
     ] = None,

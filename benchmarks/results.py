@@ -88,7 +88,7 @@ class Results:
     scores : DataFrame
         One row per cell, pair and scorer (``metric``): the score on the test set of experience ``tested_on`` after
         learning experience ``trained_on``; -1 is the untrained model. There are only the pairs that the protocol
-        evaluates; prequential: all rows of experience k, each predicted before it was learned, as the pair k - 1, k.
+        evaluates; prequential: the pair k - 1, k is about all rows of k, each predicted before it was learned.
     evaluations : DataFrame
         Scores within experiences, one row per cell, test and scorer: on ``n_tested`` rows of experience ``tested_on``
         after ``n_rows`` rows of ``experience``. Prequential: each chunk, right before it is learned.

@@ -1,35 +1,83 @@
-"""MNIST, read from its original files, which are downloaded once."""
+"""MNIST and two harder sets in its format, read from their original files, which are downloaded once."""
 
 import gzip
-import hashlib
 import os
-import zlib
-from http.client import HTTPException
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from urllib.request import urlopen
 
 import numpy as np
 
 from .base import Dataset
+from .download import Source
 
-MIRRORS = (
-    "https://ossci-datasets.s3.amazonaws.com/mnist/",
-    "https://storage.googleapis.com/cvdf-datasets/mnist/",
-    "http://yann.lecun.com/exdb/mnist/",
+MNIST = Source(
+    "MNIST",
+    "mnist",
+    (
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        "http://yann.lecun.com/exdb/mnist/",
+    ),
+    # Of the unpacked files: what was published, however a mirror has compressed it.
+    {
+        "train-images-idx3-ubyte.gz": ("md5:6bbc9ace898e44ae57da46a324031adb", 47_040_016),
+        "train-labels-idx1-ubyte.gz": ("md5:a25bea736e30d166cdddb491f175f624", 60_008),
+        "t10k-images-idx3-ubyte.gz": ("md5:2646ac647ad5339dbf082846283269ea", 7_840_016),
+        "t10k-labels-idx1-ubyte.gz": ("md5:27ae3e4e09519cfbb04c329615203637", 10_008),
+    },
 )
 
-# MD5 of the unpacked files: what was published, however a mirror has compressed it.
-FILES = {
-    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
-}
+# Checksums and sizes of the two are those of the packed files in TensorFlow Datasets (url_checksums).
+FASHION_MNIST = Source(
+    "Fashion-MNIST",
+    "fashion_mnist",
+    (
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+    ),
+    {
+        "train-images-idx3-ubyte.gz": (
+            "sha256:3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            26_421_880,
+        ),
+        "train-labels-idx1-ubyte.gz": (
+            "sha256:a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            29_515,
+        ),
+        "t10k-images-idx3-ubyte.gz": (
+            "sha256:346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            4_422_102,
+        ),
+        "t10k-labels-idx1-ubyte.gz": (
+            "sha256:67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+            5_148,
+        ),
+    },
+)
+
+KMNIST = Source(
+    "KMNIST",
+    "kmnist",
+    ("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
+    {
+        "train-images-idx3-ubyte.gz": (
+            "sha256:51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
+            18_165_135,
+        ),
+        "train-labels-idx1-ubyte.gz": (
+            "sha256:e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
+            29_497,
+        ),
+        "t10k-images-idx3-ubyte.gz": (
+            "sha256:edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
+            3_041_136,
+        ),
+        "t10k-labels-idx1-ubyte.gz": (
+            "sha256:20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
+            5_120,
+        ),
+    },
+)
 
 _MEAN_32, _STD_32 = np.float32(0.1000), np.float32(0.2752)
-
-_TIMEOUT = 30  # seconds without a response before the next mirror is tried
 
 
 def load_mnist(data_home: str | os.PathLike[str] | None = None, download_if_missing: bool = True) -> Dataset:
@@ -68,23 +116,84 @@ def load_mnist(data_home: str | os.PathLike[str] | None = None, download_if_miss
     >>> load_mnist("no/such/folder", download_if_missing=False)
     Traceback (most recent call last):
     ...
-    OSError: MNIST is incomplete: train-images-idx3-ubyte.gz is missing. Put ... into ...
+    OSError: MNIST is incomplete: train-images-idx3-ubyte.gz is missing. Put ... from ... into ...
     """
-    if data_home is None:
-        from sklearn.datasets import get_data_home
+    description = "Handwritten digits, 28 x 28 pixels in [0, 1]; LeCun, Cortes, Burges 1998, CC BY-SA 3.0."
+    return _load(MNIST, description, data_home, download_if_missing)
 
-        data_home = get_data_home()
-    folder = Path(data_home).expanduser() / "mnist"
-    X_train, y_train, X_test, y_test = (parse_idx(_content(folder, name, download_if_missing), name) for name in FILES)
-    return Dataset(
-        "mnist",
-        _pixels(X_train),
-        y_train.astype(np.int64),
-        _pixels(X_test),
-        y_test.astype(np.int64),
-        image_shape=(1, 28, 28),
-        description="Handwritten digits, 28 x 28 pixels in [0, 1]; LeCun, Cortes, Burges 1998, CC BY-SA 3.0.",
-    )
+
+def load_fashion_mnist(data_home: str | os.PathLike[str] | None = None, download_if_missing: bool = True) -> Dataset:
+    """Load Fashion-MNIST: 70,000 pictures of clothes of 28 x 28 pixels, with the original split and order.
+
+    The files are read from the folder ``fashion_mnist`` in `data_home`, and downloaded and verified as for
+    :func:`load_mnist`, 31 MB in all.
+
+    Parameters
+    ----------
+    data_home, download_if_missing
+        As for :func:`load_mnist`.
+
+    Returns
+    -------
+    Dataset
+        60,000 training and 10,000 test rows of 784 pixels in [0, 1]. Labels are 0 (T-shirt or top), 1 (trouser),
+        2 (pullover), 3 (dress), 4 (coat), 5 (sandal), 6 (shirt), 7 (sneaker), 8 (bag) and 9 (ankle boot).
+
+    Raises
+    ------
+    OSError
+        If a file is missing and cannot be downloaded, or is damaged.
+
+    References
+    ----------
+    Xiao, H., Rasul, K., Vollgraf, R. (2017). Fashion-MNIST: a novel image dataset for benchmarking machine learning
+    algorithms. Licence MIT.
+
+    Examples
+    --------
+    >>> from forgetless.datasets import load_fashion_mnist
+    >>> load_fashion_mnist()  # doctest: +SKIP
+    Dataset('fashion_mnist': 60000 training rows, 10000 test rows, 784 features, 10 classes)
+    """
+    description = "Clothes, 28 x 28 pixels in [0, 1]; Xiao, Rasul, Vollgraf 2017, MIT licence."
+    return _load(FASHION_MNIST, description, data_home, download_if_missing)
+
+
+def load_kmnist(data_home: str | os.PathLike[str] | None = None, download_if_missing: bool = True) -> Dataset:
+    """Load Kuzushiji-MNIST: 70,000 cursive Japanese characters of 28 x 28 pixels, with the original split and order.
+
+    The files are read from the folder ``kmnist`` in `data_home`, and downloaded and verified as for
+    :func:`load_mnist`, 21 MB in all.
+
+    Parameters
+    ----------
+    data_home, download_if_missing
+        As for :func:`load_mnist`.
+
+    Returns
+    -------
+    Dataset
+        60,000 training and 10,000 test rows of 784 pixels in [0, 1]. Labels are 0 (o), 1 (ki), 2 (su), 3 (tsu),
+        4 (na), 5 (ha), 6 (ma), 7 (ya), 8 (re) and 9 (wo).
+
+    Raises
+    ------
+    OSError
+        If a file is missing and cannot be downloaded, or is damaged.
+
+    References
+    ----------
+    Clanuwat, T., Bober-Irizar, M., Kitamoto, A., Lamb, A., Yamamoto, K., Ha, D. (2018). Deep learning for classical
+    Japanese literature. Licence CC BY-SA 4.0.
+
+    Examples
+    --------
+    >>> from forgetless.datasets import load_kmnist
+    >>> load_kmnist()  # doctest: +SKIP
+    Dataset('kmnist': 60000 training rows, 10000 test rows, 784 features, 10 classes)
+    """
+    description = "Cursive Japanese characters, 28 x 28 pixels in [0, 1]; Clanuwat et al. 2018, CC BY-SA 4.0."
+    return _load(KMNIST, description, data_home, download_if_missing)
 
 
 def load_mnist32(data_home: str | os.PathLike[str] | None = None, download_if_missing: bool = True) -> Dataset:
@@ -127,66 +236,30 @@ def load_mnist32(data_home: str | os.PathLike[str] | None = None, download_if_mi
     return Dataset("mnist32", X_train, mnist.y_train, X_test, mnist.y_test, (1, 32, 32), description=description)
 
 
+def _load(
+    source: Source, description: str, data_home: str | os.PathLike[str] | None, download_if_missing: bool
+) -> Dataset:
+    """Load the four files of a set in MNIST's format."""
+
+    def array(name: str, content: bytes) -> np.ndarray:
+        # An IDX file begins with zeros; what does not was published as it was packed.
+        return parse_idx(gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content, name)
+
+    contents = source.read(data_home, download_if_missing)
+    X_train, y_train, X_test, y_test = map(array, source.files, contents)
+    return Dataset(
+        source.folder,
+        _pixels(X_train),
+        y_train.astype(np.int64),
+        _pixels(X_test),
+        y_test.astype(np.int64),
+        image_shape=(1, 28, 28),
+        description=description,
+    )
+
+
 def _pixels(images: np.ndarray) -> np.ndarray:
     return images.reshape(len(images), -1) / np.float32(255)
-
-
-def _content(folder: Path, name: str, download_if_missing: bool) -> bytes:
-    """Return the verified, unpacked content of one file, from the folder or from a mirror."""
-    for path in (folder / f"{name}.gz", folder / name):
-        if path.is_file():
-            try:
-                return _unpack(path.read_bytes(), FILES[name])
-            except ValueError as error:
-                raise OSError(f"{path} is damaged: {error}. Delete it, so that it is downloaded again.") from error
-    if not download_if_missing:
-        raise OSError(f"MNIST is incomplete: {name}.gz is missing. {_by_hand(folder)}")
-    return _download(folder, name)
-
-
-def _download(folder: Path, name: str) -> bytes:
-    """Download one file from the first mirror that has it intact, store it packed and return its unpacked content."""
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{name}.gz"
-    problems = []
-    # A temporary folder beside the target: removed whatever happens, and the final rename is atomic.
-    with TemporaryDirectory(prefix=f"{name}.part-", dir=folder) as temporary:
-        part = Path(temporary) / target.name
-        for mirror in MIRRORS:
-            url = mirror + target.name
-            try:
-                _fetch(url, part)
-                content = _unpack(part.read_bytes(), FILES[name])
-            except (OSError, HTTPException, ValueError) as error:
-                problems.append(f"{url}: {error}")
-            else:
-                part.replace(target)
-                return content
-    raise OSError(f"Could not download {target.name} ({'; '.join(problems)}). {_by_hand(folder)}")
-
-
-def _fetch(url: str, path: Path) -> None:
-    from tqdm.auto import tqdm
-
-    with urlopen(url, timeout=_TIMEOUT) as response, path.open("wb") as file:
-        total = int(response.headers.get("Content-Length", 0)) or None
-        with tqdm(desc=path.name, total=total, unit="B", unit_scale=True, unit_divisor=1024) as progress:
-            while chunk := response.read(1 << 16):
-                progress.update(file.write(chunk))
-
-
-def _unpack(packed: bytes, md5: str) -> bytes:
-    """Unpack the content if it is packed, and verify its checksum; raise ValueError if it is damaged."""
-    content = packed
-    if packed.startswith(b"\x1f\x8b"):
-        try:
-            content = gzip.decompress(packed)
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise ValueError(f"it cannot be unpacked ({error})") from error
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if found != md5:
-        raise ValueError(f"the md5 of its content is {found}, expected {md5}")
-    return content
 
 
 def parse_idx(content: bytes, name: str) -> np.ndarray:
@@ -226,7 +299,3 @@ def parse_idx(content: bytes, name: str) -> np.ndarray:
     if values.size != np.prod(shape):
         raise OSError(f"{name} holds {values.size} values, but its IDX header announces the shape {shape}.")
     return values.reshape(shape)
-
-
-def _by_hand(folder: Path) -> str:
-    return f"Put {', '.join(f'{name}.gz' for name in FILES)} (or the unpacked files) into {folder.absolute()}."

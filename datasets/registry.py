@@ -8,14 +8,31 @@ from importlib import import_module
 from .base import Dataset
 
 DATASETS = {
+    "ag_news": "load_ag_news",
+    "airline_passengers": "load_river",
+    "bananas": "load_river",
+    "basic_motions": "load_basic_motions",
     "breast_cancer": "load_breast_cancer",
+    "chick_weights": "load_river",
+    "cifar10": "load_cifar10",
     "digits": "load_digits",
+    "fashion_mnist": "load_fashion_mnist",
+    "flights": "load_flights",
+    "image_segments": "load_river",
     "iris": "load_iris",
+    "kmnist": "load_kmnist",
     "mnist": "load_mnist",
     "mnist32": "load_mnist32",
+    "movielens": "load_movielens",
+    "phishing": "load_river",
+    "shuttle": "load_river",
+    "sp500": "load_river",
+    "trump_approval": "load_river",
+    "watch": "load_watch",
+    "water_flow": "load_river",
     "wine": "load_wine",
 }
-"""Name of each data set and of the function in ``forgetless.datasets`` that loads it."""
+"""Name of each data set and of the function in ``forgetless.datasets`` that loads it, if need be by its name."""
 
 
 def load_dataset(name: str, data_home: str | os.PathLike[str] | None = None) -> Dataset:
@@ -35,6 +52,10 @@ def load_dataset(name: str, data_home: str | os.PathLike[str] | None = None) -> 
 
     Raises
     ------
+    ImportError
+        If the data are in a package that is not installed.
+    OSError
+        If files are missing and cannot be downloaded, or are damaged.
     ValueError
         If there is no data set of that name.
 
@@ -47,6 +68,5 @@ def load_dataset(name: str, data_home: str | os.PathLike[str] | None = None) -> 
     if name not in DATASETS:
         raise ValueError(f"There is no data set {name!r}; choose one of {', '.join(sorted(DATASETS))}.")
     loader: Callable[..., Dataset] = getattr(import_module(__package__), DATASETS[name])
-    if "data_home" in inspect.signature(loader).parameters:
-        return loader(data_home=data_home)
-    return loader()
+    options = {"name": name, "data_home": data_home}
+    return loader(**{option: options[option] for option in inspect.signature(loader).parameters.keys() & options})

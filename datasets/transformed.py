@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .base import Dataset, Inputs, RandomState, Targets
-from .streams import DatasetStream, Stream, as_seed, check_test_part
+from .streams import MOST_EXPERIENCES, DatasetStream, Stream, as_seed, check_test_part
 
 
 def permuted_stream(
@@ -44,7 +44,7 @@ def permuted_stream(
     Raises
     ------
     ValueError
-        If `n_experiences` is less than one.
+        If `n_experiences` is less than 1 or more than 100,000.
 
     References
     ----------
@@ -62,7 +62,7 @@ def permuted_stream(
     """
     from sklearn.utils import check_scalar
 
-    check_scalar(n_experiences, "n_experiences", Integral, min_val=1)
+    check_scalar(n_experiences, "n_experiences", Integral, min_val=1, max_val=MOST_EXPERIENCES)
     _check_transformable(dataset, "permuted_stream")
     return _PermutedStream(
         name or f"permuted-{dataset.name}-{n_experiences}",
@@ -124,7 +124,7 @@ def rotated_stream(
     """
     from sklearn.utils import check_scalar
 
-    check_scalar(n_experiences, "n_experiences", Integral, min_val=1)
+    check_scalar(n_experiences, "n_experiences", Integral, min_val=1, max_val=MOST_EXPERIENCES)
     _check_transformable(dataset, "rotated_stream")
     if dataset.image_shape is None:
         raise ValueError(

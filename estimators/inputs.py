@@ -119,6 +119,14 @@ def explained(X: Any) -> Iterator[None]:
             raise ValueError("Input X contains NaN: values are missing (pandas.NA); fill or drop them.") from error
         if "NA is ambiguous" in str(error):
             raise ValueError("Input y contains NaN: labels are missing (pandas.NA); drop these rows.") from error
+        if "could not convert" in str(error) or "float() argument" in str(error):
+            raise type(error)(
+                f"There is a value that is no number ({error}); encode text and categories in a step before, such as "
+                "sklearn.preprocessing.OneHotEncoder or sklearn.feature_extraction.text.HashingVectorizer, and give "
+                "dates as numbers."
+            ) from error
+        if "inhomogeneous" in str(error):
+            raise ValueError("X has rows of different lengths; give each row a value for each feature.") from error
         raise
 
 

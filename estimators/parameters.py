@@ -35,6 +35,13 @@ def declared(cls: type, name: str) -> list[Any]:
     return [vars(base)[name] for base in reversed(cls.__mro__) if name in vars(base)]
 
 
+def _constraints(cls: type) -> dict[str, Any]:
+    constraints: dict[str, Any] = {}
+    for own in declared(cls, "parameter_constraints"):
+        constraints |= own
+    return constraints
+
+
 def check_parameters(estimator: BaseEstimator) -> None:
     """Raise ``InvalidParameterError`` (a ValueError) if a parameter breaks the constraints that its class declares.
 
@@ -44,13 +51,52 @@ def check_parameters(estimator: BaseEstimator) -> None:
         Its class and their bases have ``parameter_constraints``: for a parameter's name a list of what it may be, as
         :func:`at_least`, :func:`between` and :func:`one_of` make them, or types, None, "boolean", "random_state".
     """
-    constraints: dict[str, list[Any]] = {}
-    for own in declared(type(estimator), "parameter_constraints"):
-        constraints |= own
-    values = estimator.get_params(deep=False)
+    constraints, values = _constraints(type(estimator)), estimator.get_params(deep=False)
     validate_parameter_constraints(
         {name: constraints[name] for name in values if name in constraints}, values, type(estimator).__name__
     )
 
 
-__all__ = ["Integral", "Real", "above", "at_least", "between", "check_parameters", "declared", "one_of"]
+def wrong_parameters(estimator: Any) -> list[str]:
+    """Say what is wrong with the parameters of an estimator and of those within it, ours or scikit-learn's.
+
+    Parameters
+    ----------
+    estimator : estimator
+
+    Returns
+    -------
+    list of str
+        A sentence for each parameter that breaks the constraints of its class.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import SGDClassifier
+    >>> wrong_parameters(SGDClassifier(alpha=-1))
+    ["The 'alpha' parameter of SGDClassifier must be a float in the range [0.0, inf). Got -1 instead."]
+    """
+    found = []
+    for each in [estimator, *estimator.get_params(deep=True).values()]:
+        if isinstance(each, type) or not hasattr(each, "get_params"):
+            continue
+        constraints = getattr(each, "_parameter_constraints", {}) | _constraints(type(each))
+        for name, value in each.get_params(deep=False).items():
+            if name in constraints:
+                try:
+                    validate_parameter_constraints({name: constraints[name]}, {name: value}, type(each).__name__)
+                except ValueError as error:
+                    found.append(str(error))
+    return found
+
+
+__all__ = [
+    "Integral",
+    "Real",
+    "above",
+    "at_least",
+    "between",
+    "check_parameters",
+    "declared",
+    "one_of",
+    "wrong_parameters",
+]

@@ -28,6 +28,31 @@ def _if_last_step_has(name: str) -> Callable[[Method], Method]:
     return decorator
 
 
+def is_fitted(step: BaseEstimator) -> bool:
+    """Whether a step is fitted, as scikit-learn sees it."""
+    try:
+        check_is_fitted(step)
+    except NotFittedError:
+        return False
+    return True
+
+
+def check_can_learn(name: str, step: BaseEstimator) -> None:
+    """Raise TypeError if a step before the last can neither learn incrementally nor is fitted.
+
+    Parameters
+    ----------
+    name : str
+    step : transformer
+    """
+    if get_tags(step).requires_fit and not hasattr(step, "partial_fit") and not is_fitted(step):
+        raise TypeError(
+            f"Step {name!r} ({type(step).__name__}) has no partial_fit and is not fitted. Use a transformer that has "
+            "partial_fit, such as StandardScaler or IncrementalPCA, or one that is fitted and frozen, "
+            "sklearn.frozen.FrozenEstimator(step.fit(X)): a copy for a benchmark is fitted then, too."
+        )
+
+
 class IncrementalPipeline(Pipeline):
     """A scikit-learn pipeline with ``partial_fit``: each step learns from what comes, then passes it on.
 
@@ -129,18 +154,10 @@ class IncrementalPipeline(Pipeline):
         self, name: str, step: BaseEstimator, X: ArrayLike, y: ArrayLike | None, params: Mapping[str, Any]
     ) -> BaseEstimator:
         """The step as it is after learning from `X`; the step itself is not touched."""
-        try:
-            check_is_fitted(step)
-            fitted = True
-        except NotFittedError:
-            fitted = False
-        if not get_tags(step).requires_fit or (fitted and (self.update == "first" or not hasattr(step, "partial_fit"))):
+        check_can_learn(name, step)
+        keep = is_fitted(step) and (self.update == "first" or not hasattr(step, "partial_fit"))
+        if keep or not get_tags(step).requires_fit:
             return step
-        if not hasattr(step, "partial_fit"):
-            raise TypeError(
-                f"Step {name!r} ({type(step).__name__}) has no partial_fit and is not fitted; fit it beforehand, "
-                "and the pipeline keeps it as it is, or use a transformer that has partial_fit."
-            )
         return copy.deepcopy(step).partial_fit(X, y, **params)
 
     @_if_last_step_has("score")

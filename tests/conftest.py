@@ -6,3 +6,4 @@ os.environ.setdefault("SCIPY_ARRAY_API", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from helpers.data import data_home  # noqa: F401 - a fixture for all tests
+from helpers.servers import server  # noqa: F401

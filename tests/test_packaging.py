@@ -68,8 +68,9 @@ def test_importing_a_package_imports_nothing_heavy(module):
 
 def test_streams_and_loaders_import_nothing_heavy():
     code = (
-        "import sys, forgetless.datasets as d; d.DATASETS, d.Stream, d.load_mnist, d.load_digits;"
-        "print({'pandas', 'scipy', 'sklearn', 'torch', 'tqdm'} & set(sys.modules))"
+        "import sys, forgetless.datasets as d; d.DATASETS, d.Stream, d.load_mnist, d.load_digits, d.load_csv;"
+        "d.load_watch, d.file_stream;"
+        "print({'pandas', 'pyarrow', 'scipy', 'sklearn', 'torch', 'tqdm'} & set(sys.modules))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"

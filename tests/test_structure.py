@@ -1,6 +1,7 @@
 """The structure of the package, read from its syntax trees: who imports whom, and who uses whose private names."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,14 +25,20 @@ OTHERS_OF_TESTS = {path.stem for path in TESTS if HELPERS not in path.parts} | {
 }
 
 
-def each(paths):
-    return pytest.mark.parametrize("path", [pytest.param(path, id=str(path.relative_to(ROOT))) for path in paths])
+def none_in(paths):
+    """Make a function that finds what is wrong in a file a test that it finds nothing in these."""
+
+    def as_test(find):
+        def test():
+            found = [f"{path.relative_to(ROOT)}, {what}" for path in paths for what in find(path)]
+            assert not found, "\n".join(["", *found])
+
+        return test
+
+    return as_test
 
 
-def assert_none(found):
-    assert not found, "\n".join(["", *found])
-
-
+@cache
 def tree_of(path):
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
@@ -91,9 +98,9 @@ def foreign_private_names(tree, private=OWN_PRIVATE_NAMES):
     return [f"line {line}: {name}" for line, name in used_names(tree) if name in private and name not in defined]
 
 
-@each([*FILES, *TESTS])
+@none_in([*FILES, *TESTS])
 def test_private_names_stay_in_their_module(path):
-    assert_none(foreign_private_names(tree_of(path)))
+    return foreign_private_names(tree_of(path))
 
 
 @pytest.mark.parametrize(
@@ -141,7 +148,7 @@ def imported(path, tree, root=ROOT):
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
             up = len(package) - (node.level - 1)
-            assert up >= 0, f"line {node.lineno}: the import leaves the package"
+            assert up >= 0, f"{path}, line {node.lineno}: the import leaves the package"
             base = (*package[:up], *(node.module or "").split(".")) if node.module else package[:up]
             for alias in node.names:
                 yield node.lineno, (*base, alias.name)
@@ -151,15 +158,14 @@ def lines(found):
     return [f"line {line}: {'.'.join(parts)}" for line, parts in found]
 
 
-@each(MODULES)
+@none_in(MODULES)
 def test_imports_within_the_package_are_relative(path):
-    absolute = [
+    return [
         f"line {node.lineno}"
         for node in ast.walk(tree_of(path))
         if (isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").split(".")[0] == "forgetless")
         or (isinstance(node, ast.Import) and any(alias.name.split(".")[0] == "forgetless" for alias in node.names))
     ]
-    assert_none(absolute)
 
 
 def part_of(path):
@@ -167,16 +173,16 @@ def part_of(path):
     return parts[0] if len(parts) > 1 else ""
 
 
-@each([path for path in MODULES if part_of(path) in ("datasets", "estimators", "reports")])
+@none_in([path for path in MODULES if part_of(path) in ("datasets", "estimators", "reports")])
 def test_only_benchmarks_imports_other_parts(path):
     found = [(line, parts) for line, parts in imported(path, tree_of(path)) if parts[0] != part_of(path)]
     # The version of the package is no part of it.
-    assert_none(lines((line, parts) for line, parts in found if parts != ("__version__",)))
+    return lines((line, parts) for line, parts in found if parts != ("__version__",))
 
 
-@each([ROOT / "__init__.py"])
+@none_in([ROOT / "__init__.py"])
 def test_the_package_itself_imports_nothing(path):
-    assert_none(lines(imported(path, tree_of(path))))
+    return lines(imported(path, tree_of(path)))
 
 
 def family_of(path):
@@ -184,18 +190,18 @@ def family_of(path):
     return parts[1] if parts[0] == "estimators" and len(parts) > 2 else ""
 
 
-@each([path for path in MODULES if family_of(path) == ENGINE])
+@none_in([path for path in MODULES if family_of(path) == ENGINE])
 def test_the_engine_knows_no_method(path):
     allowed = (("estimators", ENGINE), ("estimators", "parameters"))
     found = [(line, parts) for line, parts in imported(path, tree_of(path)) if parts[:2] not in allowed]
-    assert_none(lines(found))
+    return lines(found)
 
 
-@each([path for path in MODULES if family_of(path) in FAMILIES])
+@none_in([path for path in MODULES if family_of(path) in FAMILIES])
 def test_families_do_not_import_each_other(path):
     others = FAMILIES - {family_of(path)}
     found = [(line, parts) for line, parts in imported(path, tree_of(path)) if parts[1:2] and parts[1] in others]
-    assert_none(lines(found))
+    return lines(found)
 
 
 def test_families_are_the_folders():
@@ -205,7 +211,7 @@ def test_families_are_the_folders():
 # --- imports of tests --------------------------------------------------------------------------------------------
 
 
-@each(TESTS)
+@none_in(TESTS)
 def test_tests_import_each_other_only_through_helpers(path):
     found = []
     for node in ast.walk(tree_of(path)):
@@ -221,4 +227,4 @@ def test_tests_import_each_other_only_through_helpers(path):
             for name in names
             if name.startswith(".") or name.split(".")[0] in OTHERS_OF_TESTS
         ]
-    assert_none(found)
+    return found

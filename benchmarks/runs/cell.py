@@ -2,49 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
-import importlib.metadata
 import inspect
-import itertools
 import json
 import math
-import os
 import pickle
-import platform
-import re
-import signal
-import sys
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import cloudpickle
 import numpy as np
 from sklearn.base import clone
-from sklearn.metrics import accuracy_score
-from sklearn.utils import column_or_1d
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from ...datasets.streams import Stream, concatenate
+from ...datasets.streams import Stream, take
 from ..results import Facts
+from .diagnostics import Diagnostics
 from .identity import describe, digest, set_by_runner
+from .measuring import PeakMemory, limited, machine, now, one_thread, versions
+from .protocol import Answers, Protocol
 from .specs import StreamSpec
+from .testing import Tests, read_only, together
 
 # Raised when the same cell would give other numbers or mean something else; cells stored before are then run again.
-PROTOCOL = 1
+PROTOCOL = 2
 
 StreamSource = Stream | StreamSpec | Callable[[int], Stream]
 
 LONGEST_MESSAGE = 1000
-
-# Test sets are concatenated up to this size, so that one call to predict answers for many experiences.
-BLOCK_BYTES = 2**29
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +57,8 @@ class Cell:
         What identifies the content of the stream.
     stacked : bool, default=False
         Whether the seeds of this strategy and stream are trained as one stacked network; scores differ by rounding.
+    protocol : Protocol, default=Protocol(scoring=("accuracy",))
+        How models are tested, with scorers that fit the stream.
     """
 
     strategy: str
@@ -79,6 +69,7 @@ class Cell:
     device: str
     stream_definition: dict[str, Any]
     stacked: bool = False
+    protocol: Protocol = dataclasses.field(default_factory=lambda: Protocol(scoring=("accuracy",)))
 
     @functools.cached_property
     def params(self) -> Any:
@@ -88,7 +79,7 @@ class Cell:
     @functools.cached_property
     def key(self) -> str:
         """SHA-256 of what defines the cell: protocol, strategy with all parameters, stream, seed, device, stacking."""
-        parts = [PROTOCOL, self.params, self.stream_definition, self.seed, self.device]
+        parts = [PROTOCOL, self.params, self.stream_definition, self.seed, self.device, self.protocol.description()]
         return digest([*parts, "stacked"] if self.stacked else parts)
 
 
@@ -122,13 +113,6 @@ class Interrupted(KeyboardInterrupt):
     """The user stopped a benchmark; the message says how to go on."""
 
 
-class TimeLimit(BaseException):  # what runs may catch every Exception
-    """A cell took longer than it may."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"it ran longer than {seconds:g} seconds, the time limit.")
-
-
 def run_stacked(cells: Sequence[Cell], time_limit: float = math.inf) -> list[Facts]:
     """Run cells that differ in their seeds only, as one stack; with one thread, so that scores are reproducible.
 
@@ -153,7 +137,7 @@ def run_stacked(cells: Sequence[Cell], time_limit: float = math.inf) -> list[Fac
     runs = [_Run(cell) for cell in cells]
     try:
         # Hundreds of cells would say the same hundreds of times, across the line of progress.
-        with _limited(len(cells) * time_limit), _one_thread(), warnings.catch_warnings(action="ignore"):
+        with limited(len(cells) * time_limit), one_thread(), warnings.catch_warnings(action="ignore"):
             for run in runs:
                 run.open()
             for k in range(max(len(run.stream) for run in runs)):
@@ -211,11 +195,13 @@ class _Run:
             "n_experiences": 0,
             "n_parameters": math.nan,
             "started": datetime.now(UTC).isoformat(),
-            "versions": json.dumps(_versions()),
-            "machine": _machine(cell.device),
+            "protocol": json.dumps(cell.protocol.description()),
+            "versions": json.dumps(versions()),
+            "machine": machine(cell.device),
         }
         self.experiences: list[dict[str, Any]] = []
         self.scores: list[dict[str, Any]] = []
+        self.evaluations: list[dict[str, Any]] = []
 
     def open(self) -> None:
         """Make stream and estimator, and test the untrained model."""
@@ -223,37 +209,73 @@ class _Run:
         self.stream = open_stream(cell.source, cell.seed)
         self.run |= {"scenario": self.stream.scenario, "n_experiences": len(self.stream)}
         self.estimator = _prepare(cell.estimator, cell.seed, cell.device)
-        self.tests = _Tests(self.stream, self.estimator, cell.device)
-        self.scores += self.tests.run(_untrained(self.estimator, self.stream), -1)[0]
+        by_task = self.stream.scenario == "task" and _takes(self.estimator, "predict", "task_id")
+        self.tests = Tests(self.stream, cell.protocol, by_task, cell.device)
+        self.model = _untrained(self.estimator, self.stream)
+        self.scores += self.tests.after(-1, self.model)
         announces = self.stream.announces_classes or not _is_ours(_learner(self.estimator))
-        takes_classes = _takes(self.estimator, "partial_fit", "classes")
+        takes_classes = len(self.stream.classes) and _takes(self.estimator, "partial_fit", "classes")
         self.announced = {"classes": self.stream.classes} if announces and takes_classes else {}
         self.knows_tasks = _takes(self.estimator, "partial_fit", "task_id")
-        self.memory = _PeakMemory(cell.device)
+        self.memory = PeakMemory(cell.device)
+        self.diagnostics = Diagnostics() if cell.protocol.diagnostics else None
+        self.tests.spent()
 
-    def call(self, k: int) -> dict[str, Any]:
-        """Return the arguments of ``partial_fit`` in experience `k`."""
-        experience = self.stream[k]
-        task = {"task_id": experience.task_id} if self.knows_tasks and experience.task_id is not None else {}
-        return {"X": _read_only(experience.X_train), "y": _read_only(experience.y_train), **self.announced, **task}
+    def calls(self, k: int) -> Iterator[dict[str, Any]]:
+        """Yield the arguments of each call of ``partial_fit`` in experience `k`, and test between them."""
+        experience, protocol = self.stream[k], self.cell.protocol
+        told = {"task_id": experience.task_id} if self.knows_tasks and experience.task_id is not None else {}
+        told |= self.announced
+        n_train = len(experience.y_train)
+        prequential = protocol.evaluate == "prequential"
+        arriving = self.stream.arriving_set(k) if prequential else (experience.X_train, experience.y_train)
+        heard: list[tuple[Answers, np.ndarray]] = []
+        for part in protocol.parts(len(arriving[1])):
+            if prequential:
+                heard += self._predict_first(k, part, *_some(*arriving, part))
+            elif part.start:
+                self.evaluations += self.tests.within(k, part.start, self.estimator)
+            # Where labels come late, other rows are learned than those that arrive, and not as many.
+            share = slice(*(edge * n_train // len(arriving[1]) for edge in (part.start, part.stop)))
+            X, y = _some(experience.X_train, experience.y_train, share)
+            if len(y):
+                yield {"X": read_only(X), "y": read_only(y), **told}
+                self.model = self.estimator
+        if prequential:
+            answers, targets = zip(*heard, strict=True) if heard else ((), ())
+            found = self.tests.scores(together(answers), np.concatenate(targets)) if heard else {}
+            for metric in protocol.scoring:
+                value = found.get(metric, math.nan)
+                self.scores.append({"trained_on": k - 1, "tested_on": k, "metric": metric, "score": value})
+
+    def _predict_first(self, k: int, part: slice, X: Any, y: np.ndarray) -> list[tuple[Answers, np.ndarray]]:
+        """Test on rows that arrive, where there is a model that can answer."""
+        if self.model is None or (self.tests.by_task and not part.start):  # the task is not known yet
+            return []
+        answers = self.tests.answers(self.model, read_only(X), y, k if self.tests.by_task else None)
+        where = {"experience": k, "n_rows": part.start, "tested_on": k, "n_tested": len(y)}
+        scores = self.tests.scores(answers, y)
+        self.evaluations += [{**where, "metric": metric, "score": value} for metric, value in scores.items()]
+        return [(answers, y)]
 
     def learned(self, k: int, n_train: int, seconds: float, peak: float) -> None:
-        """Note what experience `k` cost, and test on every experience."""
+        """Note what experience `k` cost, and test."""
         carried = _memory_usage(self.estimator)
         model, replay = carried.get("weights", 0), carried.get("replay", 0)
-        found, predict_seconds = self.tests.run(self.estimator, k)
-        self.scores += found
+        self.scores += self.tests.after(k, self.estimator)
+        state = self.diagnostics.after(self.estimator, self.stream[k]) if self.diagnostics else {}
         self.experiences.append(
             {
                 "experience": k,
                 "n_train": n_train,
                 "fit_seconds": seconds,
-                "predict_seconds": predict_seconds,
+                "predict_seconds": self.tests.spent(),
                 "peak_memory_bytes": peak,
                 "model_bytes": model,
                 "replay_bytes": replay,
                 "state_bytes": sum(carried.values()) - model - replay,
                 "memory": json.dumps(carried),
+                "diagnostics": json.dumps(state),
             }
         )
 
@@ -264,30 +286,41 @@ class _Run:
     def fail(self, error: BaseException) -> None:
         """Keep the error, and nothing else."""
         self.run |= {"status": "failed", "error": _sentence(error)}
-        self.experiences, self.scores = [], []
+        self.experiences, self.scores, self.evaluations = [], [], []
 
     def facts(self, n_stacked: int) -> Facts:
         """Return the facts of a run that shared its time with the others of its stack."""
         self.run["seconds"] = (time.perf_counter() - self.clock) / n_stacked
-        return Facts(self.run, self.experiences, self.scores)
+        return Facts(self.run, self.experiences, self.scores, self.evaluations)
 
 
 def _learn(runs: Sequence[_Run], k: int) -> None:
-    """Let all learn their experience `k`."""
+    """Let all learn their experience `k`, in one call or in several."""
     device = runs[0].cell.device
-    calls = [run.call(k) for run in runs]
     memory = runs[0].memory
-    memory.start()
-    clock = _now(device)
-    if len(runs) == 1:
-        runs[0].estimator.partial_fit(**calls[0])
-    else:
-        from ...estimators import partial_fit_together
+    seconds, peak, n_train = 0.0, 0.0, 0
+    for calls in zip(*(run.calls(k) for run in runs), strict=True):
+        memory.start()
+        clock = now(device)
+        if len(runs) == 1:
+            runs[0].estimator.partial_fit(**calls[0])
+        else:
+            from ...estimators import partial_fit_together
 
-        partial_fit_together([run.estimator for run in runs], calls)
-    seconds, peak = (_now(device) - clock) / len(runs), memory.peak() / len(runs)
-    for run, call in zip(runs, calls, strict=True):
-        run.learned(k, len(call["y"]), seconds, peak)
+            partial_fit_together([run.estimator for run in runs], calls)
+        seconds += (now(device) - clock) / len(runs)
+        peak = max(peak, memory.peak() / len(runs))
+        n_train += len(calls[0]["y"])
+        for run in runs:
+            if run.diagnostics:
+                run.diagnostics.called(_learner(run.estimator), len(calls[0]["y"]))
+    for run in runs:
+        run.learned(k, n_train, seconds, peak)
+
+
+def _some(X: Any, y: np.ndarray, rows: slice) -> tuple[Any, np.ndarray]:
+    """Return some rows, without a copy if they are all."""
+    return (X, y) if rows == slice(0, len(y)) else take(X, y, np.arange(rows.start, rows.stop))
 
 
 def _learner(estimator: Any) -> Any:
@@ -314,51 +347,12 @@ def _prepare(estimator: Any, seed: int, device: str) -> Any:
     return estimator.set_params(**chosen)
 
 
-@contextlib.contextmanager
-def _limited(seconds: float) -> Iterator[None]:
-    """Raise :class:`TimeLimit` when time is over; signals are heard in the main thread, and where there are any."""
-    if (
-        math.isinf(seconds)
-        or not hasattr(signal, "setitimer")
-        or threading.current_thread() is not threading.main_thread()
-    ):
-        yield
-        return
-
-    def stop(*_: object) -> None:
-        raise TimeLimit(seconds)
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    torch = sys.modules.get("torch")  # loaded by now if the strategy needs it
-    n_threads = torch.get_num_threads() if torch else 1
-    with threadpool_limits(limits=1):
-        try:
-            if torch:
-                torch.set_num_threads(1)
-            yield
-        finally:
-            if torch:
-                torch.set_num_threads(n_threads)
-
-
-# --- learning ----------------------------------------------------------------------------------------------------
-
-
 def _untrained(estimator: Any, stream: Stream) -> Any:
     """Return an untrained model that can answer, or None; a clone, for a network built here knows all classes."""
     if not hasattr(estimator, "initialize"):
         return None
-    return clone(estimator).initialize(_read_only(stream.test_set(0)[0]), stream.classes)
+    X, y = stream.arriving_set(0)
+    return clone(estimator).initialize(read_only(X), stream.classes if len(stream.classes) else y)
 
 
 def _sentence(error: BaseException) -> str:
@@ -376,15 +370,6 @@ def _takes(estimator: Any, method: str, parameter: str) -> bool:
     return parameter in inspect.signature(getattr(_learner(estimator), method)).parameters
 
 
-def _read_only(data: Any) -> Any:
-    """Protect data that others are tested on, too."""
-    if not isinstance(data, np.ndarray):
-        return data.copy()
-    view = data.view()
-    view.flags.writeable = False
-    return view
-
-
 def _memory_usage(estimator: Any) -> dict[str, int]:
     if not hasattr(estimator, "memory_usage"):
         return {"weights": len(cloudpickle.dumps(estimator, protocol=pickle.DEFAULT_PROTOCOL))}  # also of a script
@@ -396,122 +381,3 @@ def _n_parameters(estimator: Any) -> float:
     learner = _learner(estimator)
     nets = [part.net_ for part in getattr(learner, "learners_", {"": learner}).values() if hasattr(part, "net_")]
     return float(sum(p.numel() for net in nets for p in net.module_.parameters())) if nets else math.nan
-
-
-# --- testing -----------------------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class _Block:
-    """Test sets of some experiences, concatenated; `rows` says which rows are of which experience."""
-
-    X: Any
-    y: np.ndarray
-    rows: dict[int, slice]
-
-
-class _Tests:
-    """The test sets of a stream, for one model: concatenated if one call can answer for all, or task by task."""
-
-    def __init__(self, stream: Stream, estimator: Any, device: str) -> None:
-        self.stream = stream
-        self.device = device
-        self.by_task = stream.scenario == "task" and _takes(estimator, "predict", "task_id")
-        small = len(stream) * _n_bytes(stream.test_set(0)[0]) <= BLOCK_BYTES
-        self._kept = list(self._blocks()) if small else None
-
-    def run(self, model: Any, trained_on: int) -> tuple[list[dict[str, Any]], float]:
-        """Return the accuracy on every experience, and the seconds that predicting took.
-
-        The accuracy is NaN where there is no model yet, and on tasks that a model which is told the task has not met.
-        """
-        scores = dict.fromkeys(range(len(self.stream)), math.nan)
-        seconds = 0.0
-        for block in () if model is None else self._kept or self._blocks():
-            task = {}
-            if self.by_task:
-                [task["task_id"]] = block.rows
-                if task["task_id"] > trained_on:
-                    continue
-            clock = _now(self.device)
-            answers = model.predict(block.X, **task)
-            seconds += _now(self.device) - clock
-            answers = column_or_1d(answers)
-            accuracy_score(block.y, answers)  # which looks whether these are answers at all
-            scores |= {j: float(np.mean(answers[rows] == block.y[rows])) for j, rows in block.rows.items()}
-        return [{"trained_on": trained_on, "tested_on": j, "score": score} for j, score in scores.items()], seconds
-
-    def _blocks(self) -> Iterator[_Block]:
-        waiting: list[tuple[Any, np.ndarray]] = []
-        for j in range(len(self.stream)):
-            waiting.append(self.stream.test_set(j))
-            full = sum(_n_bytes(X) for X, _ in waiting) + _n_bytes(waiting[-1][0]) > BLOCK_BYTES
-            if self.by_task or full or j == len(self.stream) - 1:
-                ends = np.cumsum([len(y) for _, y in waiting]).tolist()
-                first = j + 1 - len(waiting)
-                rows = {first + k: slice(start, end) for k, (start, end) in enumerate(itertools.pairwise([0, *ends]))}
-                X, y = concatenate(waiting)
-                yield _Block(_read_only(X), y, rows)
-                waiting = []
-
-
-def _n_bytes(X: Any) -> int:
-    """Count the bytes of an array, a frame or a sparse matrix."""
-    if hasattr(X, "memory_usage"):
-        return int(X.memory_usage().sum())
-    return int((X.data if hasattr(X, "tocsr") else X).nbytes)
-
-
-# --- measuring ---------------------------------------------------------------------------------------------------
-
-
-def _now(device: str) -> float:
-    """Return the clock in seconds, once the device has done all it was told to do."""
-    if device == "cuda":
-        sys.modules["torch"].cuda.synchronize()
-    return time.perf_counter()
-
-
-class _PeakMemory:
-    """How far memory rises above what is held now: allocated memory on a GPU, else resident memory of the process.
-
-    The resident peak is the kernel's own (``VmHWM``, reset through ``clear_refs``): exact, and free of charge. Systems
-    without it give NaN.
-    """
-
-    def __init__(self, device: str) -> None:
-        self.cuda = sys.modules["torch"].cuda if device == "cuda" else None
-        self.base = 0.0
-        self.start()
-        self.base = self.peak()
-
-    def start(self) -> None:
-        """Forget the peak so far."""
-        if self.cuda:
-            self.cuda.reset_peak_memory_stats()
-            return
-        try:
-            Path("/proc/self/clear_refs").write_text("5")
-        except OSError:
-            self.base = math.nan
-
-    def peak(self) -> float:
-        """Return the bytes above the base that were held at the worst moment since the start."""
-        if self.cuda:
-            allocated: int = self.cuda.max_memory_allocated()
-            return allocated - self.base
-        if math.isnan(self.base):
-            return math.nan
-        found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-        return 1024.0 * int(found[1]) - self.base if found else math.nan
-
-
-@functools.cache
-def _versions() -> dict[str, str]:
-    names = ("forgetless", "numpy", "scikit-learn", "skorch", "torch")
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}
-
-
-def _machine(device: str) -> str:
-    gpu = f", {sys.modules['torch'].cuda.get_device_name()}" if device == "cuda" else ""
-    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs{gpu}"

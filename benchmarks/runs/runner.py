@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import os
+import reprlib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
+from sklearn.base import clone, is_classifier, is_regressor
 from tqdm import tqdm
 
 from ...datasets.streams import Stream
+from ...estimators.parameters import wrong_parameters
+from ...estimators.pipeline import IncrementalPipeline, check_can_learn
 from ..results import Results
 from ..store import Store
 from .cell import Cell, Interrupted, StreamSource, open_stream
 from .identity import describe_stream
-from .specs import StrategySpec
+from .protocol import Evaluate, Protocol
+from .specs import MOST_SEEDS, StrategySpec
 from .workers import finished, stop_on_ctrl_c
 
 TIME_LIMIT = 86_400.0
+
+_DEFAULT = Protocol()
 
 
 def run_benchmark(
@@ -30,10 +38,16 @@ def run_benchmark(
     device: str = "cpu",
     store: Store | str | os.PathLike[str] | None = None,
     stack_seeds: bool = False,
+    evaluate: Evaluate = "all",
+    eval_every: int | None = None,
+    scoring: str | Sequence[str] = (),
+    diagnostics: bool = False,
     time_limit: float = TIME_LIMIT,
     progress: bool = True,
 ) -> Results:
-    """Let every strategy learn every stream with every seed, and measure accuracy, time and memory.
+    """Let every strategy learn every stream with every seed, and measure scores, time and memory.
+
+    Classifiers learn the streams of labels, regressors those of numbers.
 
     Parameters
     ----------
@@ -58,6 +72,9 @@ def run_benchmark(
         Train all seeds of a strategy on a stream as one stacked network, where the strategy allows it: several small
         networks cost little more than one. Scores are those of seeds trained one by one up to rounding, so the cells
         are others; seconds are a seed's share.
+    evaluate, eval_every, scoring, diagnostics
+        How models are tested, see :class:`~forgetless.benchmarks.runs.protocol.Protocol`; by default on all test sets
+        after each experience, by accuracy or R².
     time_limit : float, default=86400
         Seconds that a cell may take, at most 1,000,000; after that it has failed. With ``n_jobs=1`` cells run in this
         process, where code that never comes back to Python cannot be stopped.
@@ -94,7 +111,8 @@ def run_benchmark(
         raise ValueError("n_jobs is 0; give how many cells may run in parallel, or -1 for one per core.")
     if not 0 < time_limit <= 1e6:
         raise ValueError(f"time_limit is {time_limit}; give the seconds that a cell may take, at most 1,000,000.")
-    cells = plan_cells(strategies, streams, seeds=seeds, device=device, stack_seeds=stack_seeds)
+    protocol = Protocol(evaluate, eval_every, scoring, diagnostics)
+    cells = plan_cells(strategies, streams, seeds=seeds, device=device, stack_seeds=stack_seeds, protocol=protocol)
     with contextlib.ExitStack() as stack:
         if not isinstance(store, Store):
             store = stack.enter_context(Store(":memory:" if store is None else store))
@@ -111,6 +129,7 @@ def plan_cells(
     seeds: int | Sequence[int],
     device: str,
     stack_seeds: bool = False,
+    protocol: Protocol = _DEFAULT,
 ) -> list[Cell]:
     """List the cells of a benchmark; data are loaded, nothing is learned.
 
@@ -118,11 +137,13 @@ def plan_cells(
     ----------
     strategies, streams, seeds, device, stack_seeds
         As in :func:`run_benchmark`.
+    protocol : Protocol, default=Protocol()
+        How models are tested.
 
     Returns
     -------
     list of Cell
-        Ordered by stream, seed, strategy.
+        Ordered by stream, seed, strategy; only those in which the strategy can learn the stream's kind of targets.
 
     Raises
     ------
@@ -132,6 +153,7 @@ def plan_cells(
         If data are missing.
     """
     estimators = {name: _estimator(name, strategy) for name, strategy in strategies.items()}
+    _check_parameters(estimators)
     named = list(streams.items() if isinstance(streams, Mapping) else ((stream.name, stream) for stream in streams))
     sources = dict(named)
     if len(sources) < len(named):
@@ -143,20 +165,55 @@ def plan_cells(
     # What computes on the CPU anyway need not run again for another device, nor wait for torch to look for one.
     on_device = {name for name, each in estimators.items() if any(map(_is_device, each.get_params()))}
     device = _device(device, needed=bool(on_device))
+    seeds = _seeds(seeds)
     cells: dict[str, Cell] = {}
+    kinds = set()
     for stream, source in sources.items():
-        fixed = describe_stream(source) if isinstance(source, Stream) else None
-        for seed in _seeds(seeds):
-            definition = fixed or describe_stream(open_stream(source, seed))
+        fixed = source if isinstance(source, Stream) else None
+        definition = describe_stream(fixed) if fixed else {}
+        for seed in seeds:
+            opened = fixed or open_stream(source, seed)
+            definition = definition if fixed else describe_stream(opened)
+            kinds.add(opened.kind)
+            tested = protocol.for_stream(opened)
             for strategy, estimator in estimators.items():
-                used = device if strategy in on_device else "cpu"
-                stacked = stack_seeds and getattr(estimator, "pure_steps", False)
-                cell = Cell(strategy, stream, estimator, source, seed, used, definition, stacked)
-                twin = cells.setdefault(cell.key, cell)
-                if twin is not cell:
-                    names = f"{twin.strategy!r} on {twin.stream!r} and {strategy!r} on {stream!r}"
-                    raise ValueError(f"{names} are the same thing under two names; leave one out.")
+                if _fits(estimator, opened.kind):
+                    tested.check_answers(strategy, estimator)
+                    used = device if strategy in on_device else "cpu"
+                    stacked = stack_seeds and getattr(estimator, "pure_steps", False)
+                    cell = Cell(strategy, stream, estimator, source, seed, used, definition, stacked, tested)
+                    twin = cells.setdefault(cell.key, cell)
+                    if twin is not cell:
+                        names = f"{twin.strategy!r} on {twin.stream!r} and {strategy!r} on {stream!r}"
+                        raise ValueError(f"{names} are the same thing under two names; leave one out.")
+    _check_all_run(estimators, sources, protocol, cells.values(), kinds)
     return list(cells.values())
+
+
+def _fits(estimator: Any, kind: str) -> bool:
+    """Whether an estimator learns this kind of targets; one that does not say what it is can try."""
+    other = is_regressor(estimator) if kind == "classification" else is_classifier(estimator)
+    return not other
+
+
+def _check_all_run(
+    estimators: Mapping[str, Any],
+    sources: Mapping[str, Any],
+    protocol: Protocol,
+    cells: Collection[Cell],
+    kinds: Collection[str],
+) -> None:
+    """Raise if a strategy or a score fits no stream, or a stream no strategy."""
+    unused = sorted({*protocol.scoring} - {name for cell in cells for name in cell.protocol.scoring})
+    if unused:
+        raise ValueError(f"These scores fit the targets of no stream: {', '.join(unused)}.")
+    idle = sorted(estimators.keys() - {cell.strategy for cell in cells})
+    if idle:
+        learners, targets = ("regressors", "labels") if "classification" in kinds else ("classifiers", "numbers")
+        raise ValueError(f"These strategies are {learners}, but the streams' targets are {targets}: {', '.join(idle)}.")
+    empty = sorted(sources.keys() - {cell.stream for cell in cells})
+    if empty:
+        raise ValueError(f"No strategy here can learn the targets of these streams: {', '.join(empty)}.")
 
 
 def _estimator(name: str, strategy: Any) -> Any:
@@ -168,14 +225,33 @@ def _estimator(name: str, strategy: Any) -> Any:
             f"The strategy {name!r}, a {type(estimator).__name__}, cannot learn incrementally: it needs get_params, "
             "partial_fit and predict (for a pipeline, use forgetless.estimators.make_incremental_pipeline)."
         )
+    if isinstance(estimator, IncrementalPipeline):
+        for step_name, step in estimator.steps[:-1]:
+            if step not in (None, "passthrough"):
+                try:
+                    check_can_learn(step_name, clone(step))  # as a cell gets it
+                except TypeError as error:
+                    raise ValueError(f"The strategy {name!r} cannot learn. {error}") from None
     return estimator
 
 
+def _check_parameters(estimators: Mapping[str, Any]) -> None:
+    """Raise for all wrong parameters at once, before the first of many cells would find the first of them."""
+    wrong = [f"{name!r}: {each}" for name, estimator in estimators.items() for each in wrong_parameters(estimator)]
+    if wrong:
+        raise ValueError(f"Nothing has run, since parameters are wrong. {' '.join(wrong)}")
+
+
 def _seeds(seeds: int | Sequence[int]) -> list[int]:
-    chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    if not chosen or len(set(chosen)) < len(chosen) or not all(0 <= seed < 2**32 for seed in chosen):
-        raise ValueError(f"seeds is {seeds}; give how many (at least 1), or different numbers from 0 to 2**32 - 1.")
-    return chosen
+    count = seeds if isinstance(seeds, int) else len(seeds)
+    if 1 <= count <= MOST_SEEDS:  # before as many are written down
+        chosen = list(range(seeds) if isinstance(seeds, int) else seeds)
+        if len(set(chosen)) == count and all(isinstance(seed, Integral) and 0 <= seed < 2**32 for seed in chosen):
+            return chosen
+    raise ValueError(
+        f"seeds is {reprlib.repr(seeds)}; give how many (1 to {MOST_SEEDS:,}), or different numbers from 0 to "
+        "2**32 - 1."
+    )
 
 
 def _is_device(parameter: str) -> bool:

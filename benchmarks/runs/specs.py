@@ -8,6 +8,8 @@ import functools
 import importlib
 import importlib.metadata
 import inspect
+import os
+import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,9 @@ BUILDERS = ("split", "blurry", "permuted", "rotated", "chunked", "column", "drif
 
 ALTERATIONS = {"label_noise": "with_label_noise", "imbalance": "with_imbalance", "label_delay": "with_label_delay"}
 """Options of every stream, and the functions that alter it."""
+
+# Of each cell, something is kept while a run is planned.
+MOST_SEEDS = 10_000
 
 
 def nearest(name: str, names: Collection[str]) -> str:
@@ -96,7 +101,9 @@ def load_class(name: str, *, any_module: bool = False, known: Collection[str] = 
         One of ours (``"EWCClassifier"`` or ``"EWC"``), a name that an installed package declares in the entry point
         group ``forgetless.strategies``, or an import path in scikit-learn (``"sklearn.naive_bayes.GaussianNB"``).
     any_module : bool, default=False
-        Accept an import path into any module. Importing runs the module, so only a user may ask for it, never a file.
+        Accept an import path into any module; what is installed comes first, then the current folder, which stays on
+        ``sys.path`` for the processes that run cells. Importing runs the module, so only a user may ask for it, never
+        a file.
     known : collection of str, default=()
         Further names that may have been meant, for the message.
 
@@ -107,7 +114,7 @@ def load_class(name: str, *, any_module: bool = False, known: Collection[str] = 
     Raises
     ------
     ValueError
-        If there is no such class, or the path leads out of scikit-learn.
+        If there is no such class, its module cannot be imported, or the path leads out of scikit-learn.
 
     Examples
     --------
@@ -122,24 +129,54 @@ def load_class(name: str, *, any_module: bool = False, known: Collection[str] = 
             ours: type = getattr(estimators, candidate)
             return ours
     for entry_point in importlib.metadata.entry_points(group=ENTRY_POINTS, name=name):
-        declared: type = entry_point.load()
-        return declared
+        return _estimator_class(name, entry_point.load)
     module_name, _, class_name = name.rpartition(".")
     if not module_name:
         names = {*known, *map(short_name, strategy_names())}
         raise ValueError(f"There is no strategy {name!r}{nearest(short_name(name), names)}.")
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ValueError(f"{name!r} is no import path; give package.module.Class, without a dot in front.")
     if not (any_module or module_name.split(".")[0] == "sklearn"):
         raise ValueError(
             f"{name!r} is neither a strategy of forgetless nor in scikit-learn; a suite file may not import anything "
             "else: name it with --strategies, or declare it in the entry point group 'forgetless.strategies'."
         )
+    if any_module and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    return _estimator_class(name, lambda: getattr(importlib.import_module(module_name), class_name))
+
+
+def _estimator_class(name: str, load: Callable[[], Any]) -> type:
+    """Load what should be the class of an estimator; what a module does when it is imported is not our fault."""
     try:
-        found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"{name!r} cannot be imported: {error}.") from None
+        found = load()
+    except (Exception, SystemExit) as error:
+        looked = f"; modules are looked for in what is installed and in the current folder, {os.getcwd()}"
+        raise ValueError(
+            f"{name!r} cannot be imported: {_told(error)}{looked * isinstance(error, ModuleNotFoundError)}."
+        ) from None
     if not (isinstance(found, type) and hasattr(found, "get_params")):
         raise ValueError(f"{name!r} is no scikit-learn estimator.")
+    if inspect.isabstract(found):
+        raise ValueError(f"{name!r} is abstract; name a class derived from it.")
     return found
+
+
+def _made(name: str, cls: type) -> Any:
+    """An object of a class, which may be anybody's."""
+    try:
+        estimator = cls()
+        estimator.get_params()
+    except (Exception, SystemExit) as error:
+        raise ValueError(
+            f"{name!r} cannot be made without arguments, as benchmarks make it ({_told(error)}); give all of its "
+            "parameters defaults, and __init__ nothing to do but to keep them."
+        ) from None
+    return estimator
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(".: ")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,7 +224,7 @@ class StrategySpec:
         cls = load_class(self.estimator, any_module=self.any_module)
         if not (hasattr(cls, "partial_fit") and hasattr(cls, "predict")):
             raise ValueError(f"{self.estimator!r} cannot learn incrementally: it needs partial_fit and predict.")
-        estimator = cls()
+        estimator = _made(self.estimator, cls)
         names = estimator.get_params(deep=False)
         if "net" in names and self.net:
             estimator.set_params(net=_build_net(self.net))
@@ -195,12 +232,22 @@ class StrategySpec:
         for name in self.params:
             if name not in names:
                 raise ValueError(f"{self.estimator} has no parameter {name!r}{nearest(name, names)}.")
-        estimator.set_params(**self.params)
+        try:
+            estimator.set_params(**self.params)
+        except Exception as error:
+            raise ValueError(f"{self.estimator} does not take its parameters: {_told(error)}.") from None
         if not self.preprocess:
             return estimator
         from ...estimators import make_incremental_pipeline
 
-        return make_incremental_pipeline(*(load_class(path)() for path in self.preprocess), estimator)
+        return make_incremental_pipeline(*map(_transformer, self.preprocess), estimator)
+
+
+def _transformer(path: str) -> Any:
+    cls = load_class(path)
+    if not hasattr(cls, "transform"):
+        raise ValueError(f"{path!r} in preprocess is no transformer.")
+    return _made(path, cls)
 
 
 def _build_net(settings: Mapping[str, Any]) -> Any:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -17,11 +19,20 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    model_validator,
 )
 
-from .specs import StrategySpec, StreamSpec, load_class, nearest, short_name
+from ...datasets.streams import MOST_EXPERIENCES
+from .protocol import Evaluate, Protocol
+from .specs import MOST_SEEDS, StrategySpec, StreamSpec, load_class, nearest, short_name
 
 _FOLDER = Path(__file__).parent / "suites"
+
+# Far beyond what anybody runs, and little to read or to plan.
+_MOST_BYTES, _MOST_ITEMS, _DEEPEST = 1_000_000, 1_000, 20
+# A key of many parts; tomllib takes minutes for ten thousand.
+_KEY_PART = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+"""
+_LONG_KEY = re.compile(rf"(?<![\w-])(?:{_KEY_PART}){{{_DEEPEST}}}")
 
 
 class SuiteError(ValueError):
@@ -52,10 +63,9 @@ def unique_names(items: list[Any]) -> list[Any]:
     ValueError
         If two have the same name.
     """
-    names = [item.name for item in items]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"two have the name {name!r}; give each its own name")
+    twice = [name for name, count in Counter(item.name for item in items).items() if count > 1]
+    if twice:
+        raise ValueError(f"two have the name {twice[0]!r}; give each its own name")
     return items
 
 
@@ -86,10 +96,13 @@ class Strategy(TomlTable):
     preprocess: list[str] = []
 
 
+Experiences = Annotated[PositiveInt, Field(le=MOST_EXPERIENCES)]
+
+
 class _StreamTable(TomlTable):
     name: Name
     dataset: str
-    random_state: int | None = None
+    random_state: Annotated[int, Field(ge=0, lt=2**32)] | None = None
     label_noise: float | None = None
     imbalance: float | None = None
     label_delay: PositiveInt | None = None
@@ -99,25 +112,25 @@ class SplitStream(_StreamTable):
     """A stream of :func:`~forgetless.datasets.split_stream`."""
 
     builder: Literal["split"]
-    n_experiences: PositiveInt = 5
+    n_experiences: Experiences = 5
     scenario: Literal["class", "task", "domain"] = "class"
-    class_order: str | list[Any] | None = None
+    class_order: str | list[int] | list[str] | list[float] | None = None
 
 
 class BlurryStream(_StreamTable):
     """A stream of :func:`~forgetless.datasets.blurry_stream`."""
 
     builder: Literal["blurry"]
-    n_experiences: PositiveInt = 5
+    n_experiences: Experiences = 5
     share: float = 0.1
-    class_order: str | list[Any] | None = None
+    class_order: str | list[int] | list[str] | list[float] | None = None
 
 
 class PermutedStream(_StreamTable):
     """A stream of :func:`~forgetless.datasets.permuted_stream`."""
 
     builder: Literal["permuted"]
-    n_experiences: PositiveInt = 5
+    n_experiences: Experiences = 5
     permute_first: bool = False
 
 
@@ -125,7 +138,7 @@ class RotatedStream(_StreamTable):
     """A stream of :func:`~forgetless.datasets.rotated_stream`."""
 
     builder: Literal["rotated"]
-    n_experiences: PositiveInt = 5
+    n_experiences: Experiences = 5
     angles: list[float] | None = None
 
 
@@ -133,7 +146,7 @@ class ChunkedStream(_StreamTable):
     """A stream of :func:`~forgetless.datasets.chunked_stream`."""
 
     builder: Literal["chunked"]
-    n_experiences: PositiveInt | None = None
+    n_experiences: Experiences | None = None
     chunk_size: PositiveInt | None = None
     period: str | float | None = None
     time: str | int | None = None
@@ -146,7 +159,7 @@ class ColumnStream(_StreamTable):
     builder: Literal["column"]
     column: str | int
     scenario: Literal["domain", "task"] = "domain"
-    order: str | list[Any] = "sorted"
+    order: str | list[int] | list[str] | list[float] = "sorted"
     test_size: float = 0.2
 
 
@@ -154,7 +167,7 @@ class DriftStream(_StreamTable):
     """A stream of :func:`~forgetless.datasets.drift_stream`, whose concepts are permutations of the features."""
 
     builder: Literal["drift"]
-    n_experiences: PositiveInt = 5
+    n_experiences: Experiences = 5
     concepts: PositiveInt = 1
     drift: Literal["abrupt", "gradual", "incremental", "recurring"] = "abrupt"
     width: float = 0.2
@@ -203,6 +216,8 @@ class Suite(TomlTable):
     description : str, default=""
     seeds : int, default=3
         Number of seeds.
+    evaluate, eval_every, scoring, diagnostics
+        How models are tested, as for :class:`~forgetless.benchmarks.runs.protocol.Protocol`.
     net : NetSettings
         The network of all strategies that have one.
     streams : list of SplitStream, BlurryStream, ...
@@ -218,10 +233,28 @@ class Suite(TomlTable):
 
     name: Name
     description: str = ""
-    seeds: PositiveInt = 3
+    seeds: Annotated[PositiveInt, Field(le=MOST_SEEDS)] = 3
+    evaluate: Evaluate = "all"
+    eval_every: PositiveInt | None = None
+    scoring: list[str] = []
+    diagnostics: bool = False
     net: NetSettings = NetSettings()
-    streams: Annotated[list[_AnyStream], AfterValidator(unique_names)]
-    strategies: Annotated[list[_AnyStrategy], AfterValidator(unique_names)]
+    streams: Annotated[list[_AnyStream], Field(max_length=_MOST_ITEMS), AfterValidator(unique_names)]
+    strategies: Annotated[list[_AnyStrategy], Field(max_length=_MOST_ITEMS), AfterValidator(unique_names)]
+
+    @model_validator(mode="after")
+    def _check_protocol(self) -> Self:
+        self.protocol()
+        return self
+
+    def protocol(self) -> Protocol:
+        """Say how models are tested.
+
+        Returns
+        -------
+        Protocol
+        """
+        return Protocol(self.evaluate, self.eval_every, self.scoring, self.diagnostics)
 
     def strategy_specs(self, names: Sequence[str] | None = None) -> dict[str, StrategySpec]:
         """Say how to make the strategies.
@@ -344,18 +377,46 @@ def load_suite(name_or_path: str | os.PathLike[str]) -> Suite:
     name = os.fspath(name_or_path)
     path = _FOLDER / f"{name}.toml" if name in suite_names() else Path(name)
     try:
+        if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+            raise SuiteError(f"The suite {name!r} cannot be read: it is no file.")
         with path.open("rb") as file:
-            return Suite.model_validate(tomllib.load(file))
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise SuiteError(f"The suite {name!r} has more than {_MOST_BYTES:,} bytes.")
+        text = content.decode()
+        if _LONG_KEY.search(text):
+            raise RecursionError
+        table = tomllib.loads(text)
+        _check_values(table)
+        return Suite.model_validate(table)
     except FileNotFoundError:
         raise SuiteError(
             f"There is no suite {name!r}{nearest(name, suite_names())}, nor a file of that name."
         ) from None
     except OSError as error:
         raise SuiteError(f"The suite {name!r} cannot be read: {error.strerror}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SuiteError(f"The suite {name!r} is no TOML file: {error}.") from None
     except ValidationError as error:
         raise SuiteError(f"In the suite {name!r}, {_sentence(error)}.") from None
+    except SuiteError:
+        raise
+    except RecursionError:
+        raise SuiteError(f"The suite {name!r} is nested too deeply.") from None
+    except ValueError as error:
+        raise SuiteError(f"The suite {name!r} is no TOML file: {error}.") from None
+
+
+def _check_values(table: dict[str, Any]) -> None:
+    """Refuse what could not even be shown in a message: other integers than TOML's, and tables deep in tables."""
+    level: list[Any] = [table]
+    for _ in range(_DEEPEST):
+        if any(type(value) is int and not -(2**63) <= value < 2**63 for value in level):
+            raise ValueError("an integer has more than 64 bits")
+        containers = (
+            value.values() if isinstance(value, dict) else value for value in level if isinstance(value, dict | list)
+        )
+        level = [value for values in containers for value in values]
+    if level:
+        raise RecursionError
 
 
 _MODELS: dict[str, type[TomlTable]] = {
@@ -389,4 +450,6 @@ def _sentence(error: ValidationError) -> str:
             return f"'builder'{where} is wrong: input should be {builders}, not {context['tag']!r:.60}"
         case "value_error":
             return f"{key}{where} is wrong: {found['ctx']['error']}"
+        case "model_type" | "dict_type":
+            return f"{key}{where} is wrong: input should be a table, not {found['input']!r:.60}"
     return f"{key}{where} is wrong: {found['msg'][0].lower()}{found['msg'][1:]}, not {found['input']!r:.60}"

@@ -20,7 +20,8 @@ from pathlib import Path
 from joblib import Parallel, delayed
 
 from ..results import Facts
-from .cell import Cell, Interrupted, TimeLimit, failed, run_stacked
+from .cell import Cell, Interrupted, failed, run_stacked
+from .measuring import TimeLimit
 
 Job = list[Cell]  # one cell, or several that are trained as one stack
 

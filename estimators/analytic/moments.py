@@ -13,6 +13,7 @@ from torch import nn
 
 from ..base import ContinualClassifier, ContinualEstimator
 from ..engine.call import Call
+from ..engine.capacity import require_memory
 from ..engine.modules import Features, frozen_copy
 
 # Bytes of features that are held at once.
@@ -21,6 +22,8 @@ CHUNK_BYTES = 1 << 28
 _MODULE_ROWS = 1024
 # BLAS has other kernels for a handful of rows; filled up, a row gets the same bits alone and in company.
 _LEAST_ROWS = 32
+# Matrices of (width, width) in double precision that there are at once while weights are solved for, at most.
+_SQUARES = 8
 _EPS = float(np.finfo(np.float64).eps)
 # Below this, nothing of the order of 1 is lost when squares are added.
 _EXTREME = _EPS**-0.5
@@ -215,6 +218,22 @@ def symmetric(upper: NDArray[np.float64]) -> NDArray[np.float64]:
     return upper + np.triu(upper, 1).T
 
 
+def require_square(estimator: ContinualEstimator, width: int) -> None:
+    """Raise MemoryError if there is no room for the scatter of so many features and for solving with it.
+
+    Parameters
+    ----------
+    estimator : ContinualEstimator
+    width : int
+    """
+    require_memory(
+        _SQUARES * 8 * width**2,
+        f"{type(estimator).__name__} keeps products of {width:,} features with each other, which",
+        "give fewer features, for example by sklearn.random_projection.SparseRandomProjection, a smaller n_features "
+        "where the estimator has it, or use NCMClassifier, which keeps means only",
+    )
+
+
 class ClosedForm(ContinualEstimator):
     """Predictions that are linear in features, solved from the moments of the data.
 
@@ -295,6 +314,8 @@ class ClosedForm(ContinualEstimator):
         if not hasattr(self, "moments_"):
             self.prepare_features(call)
             width = self.rows_and_groups(_tensor(call.X[:1]), _tensor(call.y[:1]))[0].shape[1]
+            if self.needs_scatter:
+                require_square(self, width)
             self.moments_ = tuple(Moments.of_nothing(width, scatter=self.needs_scatter) for _ in self.parts_of(call.X))
         before = self.moments_
         self._change(call.X, call.y, 1)

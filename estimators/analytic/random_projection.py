@@ -13,7 +13,7 @@ from ..base import ContinualClassifier, ContinualRegressor
 from ..engine.call import Call
 from ..engine.modules import head_of
 from ..parameters import Integral, above, at_least, one_of
-from .moments import ClosedForm, Moments, Which
+from .moments import ClosedForm, Moments, Which, require_square
 
 # Candidates for the ridge, largest first, in units of the mean eigenvalue of the centred Gram matrix.
 _RIDGES = tuple(10.0**k for k in range(1, -8, -1))
@@ -65,6 +65,7 @@ class RandomProjection(ClosedForm):
 
     def prepare_features(self, call: Call) -> None:
         """Draw R, and what decides which rows are held out."""
+        require_square(self, self.n_features)
         super().prepare_features(call)
         rng = np.random.default_rng([call.entropy[0], *b"projection"])
         n_inputs = self.n_features_in_ if self.features is None else head_of(self.features).in_features

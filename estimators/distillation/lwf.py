@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from skorch import NeuralNet
 from torch import nn
 
@@ -145,7 +146,11 @@ class LwFClassifier(LwF, ContinualClassifier):
         """The teacher's answers for the new rows are computed once, and what they are about is known."""
         super().before_training(call)
         if hasattr(self, "teacher_"):
-            call.state.old_outputs = [self.on_device(outputs) for outputs in self._old_outputs_]
+            # Tasks of as many classes in one table: a step costs as much with forty old tasks as with one.
+            by_size: dict[int, list[NDArray[np.int64]]] = {}
+            for outputs in self._old_outputs_:
+                by_size.setdefault(len(outputs), []).append(outputs)
+            call.state.old_outputs = [self.on_device(np.stack(same)) for same in by_size.values()]
             no_tasks = all(outputs is None for outputs in self.output_groups_.values())
             call.state.against_active = self.distilled_outputs == "active" and no_tasks
 
@@ -160,11 +165,11 @@ class LwFClassifier(LwF, ContinualClassifier):
         state, teacher = call.state, call.objective.logits(taught)
         divergence = partial(distillation_loss, temperature=self.temperature, reduction=self.distillation_reduction)
         if state.against_active:
-            [old] = state.old_outputs
+            [[old]] = state.old_outputs
             return divergence(call.objective.active_logits(outputs), teacher[..., old], outputs=old)
         student = call.objective.logits(outputs)
-        losses = [divergence(student[..., k], teacher[..., k]) for k in state.old_outputs]
-        return sum(losses[1:], losses[0]) / len(losses)
+        losses = [divergence(student[..., k], teacher[..., k]).mean(-1) * len(k) for k in state.old_outputs]
+        return sum(losses[1:], losses[0]) / sum(map(len, state.old_outputs))
 
 
 class LwFRegressor(LwF, ContinualRegressor):

@@ -15,6 +15,7 @@ from skorch.dataset import ValidSplit
 from torch import nn
 from torch.utils.data import Dataset
 
+from ..parameters import Integral, at_least
 from .call import Call
 from .equality import same
 from .loop import PlainLearning, train
@@ -77,6 +78,13 @@ class FastLoop(NeuralNet):
     skorch's own loop.
     """
 
+    # What a benchmark checks before it runs; skorch itself checks nothing.
+    parameter_constraints = {
+        "lr": [at_least(0), torch.Tensor],
+        "max_epochs": [at_least(0, Integral)],
+        "max_steps": [at_least(1, Integral), None],
+        "batch_size": [at_least(-1, Integral)],
+    }
     device: str
     # While a strategy trains: which outputs are no answers, a mask; None: all are answers.
     inactive_outputs_: torch.Tensor | None = None

@@ -15,6 +15,7 @@ import pytest
 from helpers.processes import environment
 
 from forgetless import __version__
+from forgetless.benchmarks import Store
 from forgetless.benchmarks.command import main
 
 SUITE = """
@@ -36,8 +37,8 @@ n_experiences = 2
 """
 
 LEADERBOARD = [
-    *("stream", "strategy", "n_seeds", "average_accuracy", "average_accuracy_ci_low", "average_accuracy_ci_high"),
-    *("forgetting", "backward_transfer", "learning_accuracy", "fit_seconds", "predict_seconds"),
+    *("stream", "strategy", "n_seeds", "scorer", "headline", "score", "score_ci_low", "score_ci_high"),
+    *("average_accuracy", "forgetting", "backward_transfer", "learning_accuracy", "fit_seconds", "predict_seconds"),
     *("model_bytes", "replay_bytes", "state_bytes", "keeps"),
 ]
 
@@ -99,7 +100,7 @@ def here(folder, monkeypatch, capsys):
 
     def here(*args):
         monkeypatch.chdir(folder)
-        monkeypatch.setattr(sys, "argv", ["forgetless", *args])
+        monkeypatch.setattr(sys, "argv", ["forgetless", *map(str, args)])
         with pytest.raises(SystemExit) as caught:
             main()
         return (caught.value.code or 0, *capsys.readouterr())
@@ -153,7 +154,7 @@ def alive(pid):
 # --- what it is for ----------------------------------------------------------------------------------------------
 
 
-def test_run_report_leaderboard(folder):
+def test_run_report_leaderboard(folder, here):
     done = run_small(folder, "--n-jobs", 1)
     assert done.returncode == 0, done.stderr_text
     assert len(stored(folder)) == 8
@@ -164,11 +165,11 @@ def test_run_report_leaderboard(folder):
     assert (folder / "report.html").read_text().startswith("<!DOCTYPE html>")
 
     (folder / "report.html").unlink()
-    assert forgetless(folder, "report", "results.db", "-o", "other.html").returncode == 0
+    assert here("report", "results.db", "-o", "other.html")[0] == 0
     assert (folder / "other.html").exists()
     assert sorted(os.listdir(folder)) == ["other.html", "results.db", "slow_strategy.py", "small.toml"]
 
-    text = forgetless(folder, "leaderboard", "results.db", "--format", "csv").stdout_text
+    _, text, _ = here("leaderboard", "results.db", "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(text)))
     assert list(rows[0]) == LEADERBOARD
     assert {(row["stream"], row["strategy"], row["n_seeds"]) for row in rows} == {
@@ -177,41 +178,41 @@ def test_run_report_leaderboard(folder):
         for strategy in ("GaussianNB", "SGDClassifier")
     }
     assert all(0 <= float(row["average_accuracy"]) <= 1 for row in rows)
-    assert "|" in forgetless(folder, "leaderboard", "results.db", "--format", "markdown").stdout_text
-    assert "iris-class" in forgetless(folder, "leaderboard", "results.db").stdout_text
+    assert "|" in here("leaderboard", "results.db", "--format", "markdown")[1]
+    assert "iris-class" in here("leaderboard", "results.db")[1]
 
 
-def test_same_scores_bit_for_bit_with_one_job_and_two(folder):
+def test_same_scores_bit_for_bit_with_one_job_and_two(folder, here):
     ours = SUITE.replace("strategies = [", 'strategies = [ "Naive", { estimator = "EWC" }, "Replay", "Independent",')
     (folder / "ours.toml").write_text(ours + "\n[net]\nmax_epochs = 2\n")
     for jobs in (1, 2):
-        args = ["run", "ours.toml", "--seeds", 1, "--n-jobs", jobs, "--store", f"{jobs}.db"]
-        done = forgetless(folder, *args)
-        assert done.returncode == 0, done.stderr_text
+        code, _, errors = here("run", "ours.toml", "--seeds", 1, "--n-jobs", jobs, "--store", f"{jobs}.db")
+        assert code == 0, errors
     one, two = scores(folder, "1.db"), scores(folder, "2.db")
     assert len(one) > 100
     assert one == two
 
 
-def test_choosing_strategies_streams_and_seeds(folder):
-    done = run_small(
-        *(folder, "--strategies", "gaussiannb,sklearn.linear_model.Perceptron", "--streams", "iris-class"),
-        *("--seeds", 1, "--n-jobs", 1, "--store", "sub.db", "--report", "sub.html"),
+def test_choosing_strategies_streams_and_seeds(folder, here):
+    run = ("run", "small.toml", "--device", "cpu", "--n-jobs", 1, "--store", "sub.db")
+    code, _, errors = here(
+        *(*run, "--strategies", "gaussiannb,sklearn.linear_model.Perceptron", "--streams", "iris-class"),
+        *("--seeds", 1, "--report", "sub.html"),
     )
-    assert done.returncode == 0, done.stderr_text
+    assert code == 0, errors
     assert set(stored(folder, "sub.db")) == {("GaussianNB", "iris-class", 0), ("Perceptron", "iris-class", 0)}
     # A second suite in the same store: the report is about this run only, the leaderboard about all.
-    done = run_small(folder, "--streams", "iris-permuted", "--n-jobs", 1, "--store", "sub.db")
-    assert "Perceptron" not in done.stdout_text
+    _, output, _ = here(*run, "--streams", "iris-permuted")
+    assert "Perceptron" not in output
     assert "Perceptron" not in (folder / "report.html").read_text()
-    assert "Perceptron" in forgetless(folder, "leaderboard", "sub.db").stdout_text
+    assert "Perceptron" in here("leaderboard", "sub.db")[1]
 
 
-def test_data_home(folder, data_home):
+def test_data_home(folder, here, data_home):
     (folder / "mnist.toml").write_text(SUITE.replace("iris", "mnist"))
     args = ["--streams", "mnist-class", "--strategies", "GaussianNB", "--seeds", 1, "--n-jobs", 1]
-    done = forgetless(folder, "run", "mnist.toml", "--data-home", data_home, *args)
-    assert done.returncode == 0, done.stderr_text
+    code, _, errors = here("run", "mnist.toml", "--data-home", data_home, *args)
+    assert code == 0, errors
 
 
 def test_failed_cells_are_told_and_the_exit_code_is_1(folder):
@@ -271,8 +272,11 @@ def test_a_worker_that_dies(folder):
     args = ["--strategies", "GaussianNB,slow_strategy.Deadly", "--streams", "iris-class", "--seeds", 1, "--n-jobs", 2]
     done = run_small(folder, *args)
     assert done.returncode == 1
-    assert done.stderr_text.splitlines()[-1].startswith("forgetless: A worker process was killed, perhaps because")
     assert "Traceback" not in done.stderr_text
+    with Store(folder / "results.db", read_only=True) as store:
+        runs = store.results().runs.set_index("strategy")
+    assert runs["status"].to_dict() == {"GaussianNB": "ok", "Deadly": "failed"}
+    assert runs.loc["Deadly", "error"].startswith("WorkerDied: the process that ran it was killed, twice")
 
 
 # --- bad input ---------------------------------------------------------------------------------------------------
@@ -340,20 +344,35 @@ def test_bad_input_in_a_process_of_its_own(folder):
     assert done.stderr_text == "forgetless: There is no strategy 'EWX' (did you mean 'EWC'?).\n"
 
 
-def test_data_that_are_not_there(folder):
+def test_data_that_are_not_there(folder, here, monkeypatch):
     (folder / "mnist.toml").write_text(SUITE.replace("iris", "mnist"))
-    nowhere = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
-    done = forgetless(folder, "run", "mnist.toml", "--data-home", folder / "data", **nowhere)
-    assert done.returncode == 2
-    [line] = done.stderr_text.splitlines()
+    for name, value in {
+        "http_proxy": "http://127.0.0.1:9",
+        "https_proxy": "http://127.0.0.1:9",
+        "no_proxy": "",
+    }.items():
+        monkeypatch.setenv(name, value)
+    code, _, errors = here("run", "mnist.toml", "--data-home", folder / "data")
+    assert code == 2
+    [line] = errors.splitlines()
     assert "train-images-idx3-ubyte" in line
 
 
-def test_empty_store_has_no_report(folder):
-    run_small(folder, "--strategies", "slow_strategy.Deadly", "--n-jobs", 2)
-    done = forgetless(folder, "report", "results.db")
-    assert done.returncode == 2
-    assert "has no results yet" in done.stderr_text
+def test_a_class_in_the_current_folder_is_found_by_workers_too(folder):
+    (folder / "of_my_own.py").write_text("from sklearn.naive_bayes import GaussianNB\nclass Mine(GaussianNB): ...\n")
+    args = [sys.executable, "-c", "from forgetless.benchmarks.command import main; main()", "run", "small.toml"]
+    args += ["--device", "cpu", "--n-jobs", "2", "--strategies", "of_my_own.Mine"]
+    done = subprocess.run(args, cwd=folder, env=environment(PYTHONSAFEPATH="1"), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert {strategy for strategy, *_ in stored(folder)} == {"Mine"}
+
+
+def test_empty_store_has_no_report(folder, here):
+    with Store(folder / "results.db"):
+        pass
+    code, _, errors = here("report", "results.db")
+    assert code == 2
+    assert "has no results yet" in errors
 
 
 # --- quick answers -----------------------------------------------------------------------------------------------
@@ -372,6 +391,14 @@ def test_quick_answers_import_nothing_heavy(folder, args):
     done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_bare_command_helps(here):
+    code, output, errors = here()
+    assert (code, errors) == (0, "")
+    assert "Usage: forgetless" in output
+    assert len(output.splitlines()) > 10
+    assert output == here("--help")[1]
 
 
 def test_list_and_version(here):

@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from helpers.benchmarks import NET, Spy, iris, run
 from pandas.testing import assert_frame_equal, assert_series_equal
 from sklearn.base import clone
+from sklearn.decomposition import PCA
 from sklearn.linear_model import SGDClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
@@ -15,8 +17,12 @@ from sklearn.preprocessing import StandardScaler
 from forgetless.benchmarks import Store, StrategySpec, StreamSpec
 from forgetless.datasets import load_iris, permuted_stream
 from forgetless.estimators import (
+    MLP,
+    ContinualNet,
+    EWCClassifier,
     NaiveClassifier,
     ReplayClassifier,
+    make_incremental_pipeline,
 )
 
 
@@ -118,7 +124,14 @@ def test_results_come_in_the_order_of_the_plan():
         ({"streams": {"x": StreamSpec("iris", "spilt")}}, "did you mean 'split'"),
         ({"streams": {"x": StreamSpec("irsi", "split")}}, "irsi"),
         ({"streams": [iris(), iris()]}, "Two streams have the same name"),
+        ({"strategies": {"x": EWCClassifier(ewc_lambda=-1)}}, "'x': The 'ewc_lambda' parameter of EWCClassifier"),
+        ({"strategies": {"x": SGDClassifier(alpha=-1)}}, "'x': The 'alpha' parameter of SGDClassifier"),
+        ({"strategies": {"x": EWCClassifier(net=ContinualNet(MLP, lr=-1))}}, "'lr' parameter of ContinualNet"),
+        ({"strategies": {"x": make_incremental_pipeline(PCA(2).fit(np.eye(4)), GaussianNB())}}, "FrozenEstimator"),
         ({"seeds": 0}, "seeds is 0"),
+        ({"seeds": 10**30}, "give how many .1 to 10,000."),
+        ({"seeds": range(10**12)}, "give how many .1 to 10,000."),
+        ({"seeds": ["a"]}, "different numbers"),
         ({"seeds": [1, 1]}, "different numbers"),
         ({"seeds": [-1]}, "different numbers"),
         ({"n_jobs": 0}, "n_jobs is 0"),

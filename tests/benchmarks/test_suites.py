@@ -196,7 +196,7 @@ def test_files_that_cannot_be_read(tmp_path):
     for path, words in [
         ("quik", "no suite 'quik' .did you mean 'quick'"),
         (tmp_path / "no.toml", "nor a file of that name"),
-        (tmp_path, "cannot be read: Is a directory"),
+        (tmp_path, "cannot be read: it is no file"),
     ]:
         with pytest.raises(SuiteError, match=words):
             load_suite(path)

@@ -2,10 +2,18 @@
 
 import pytest
 
+from forgetless import datasets
 from forgetless.datasets import DATASETS, load_dataset
 
 
-def test_names():
-    assert set(DATASETS) == {"breast_cancer", "digits", "iris", "mnist", "mnist32", "wine"}
-    with pytest.raises(ValueError, match=r"no data set 'cifar'; choose one of breast_cancer, digits"):
+def test_names_and_loaders():
+    assert {"ag_news", "cifar10", "digits", "flights", "image_segments", "mnist", "watch"} <= set(DATASETS)
+    assert list(DATASETS) == sorted(DATASETS)
+    assert all(callable(getattr(datasets, loader)) for loader in DATASETS.values())
+    with pytest.raises(ValueError, match=r"no data set 'cifar'; choose one of ag_news, airline_passengers"):
         load_dataset("cifar")
+
+
+def test_a_loader_of_many_is_told_the_name():
+    pytest.importorskip("river", reason='needs pip install "forgetless[data]"')
+    assert load_dataset("phishing").name == "phishing"

@@ -66,3 +66,17 @@ def test_images_are_rows():
         found = clf.fit(images, y).predict_proba(images)
         np.testing.assert_array_equal(found, clf.fit(images.reshape(20, -1), y).predict_proba(images))
         assert clf.n_features_in_ == 64
+
+
+@pytest.mark.parametrize(
+    ("X", "words"),
+    [
+        (pd.DataFrame({"a": ["x", "y"]}), "a value that is no number .*'x'.* encode text and categories"),
+        (np.array([[b"x"], [b"y"]]), "a value that is no number"),
+        (np.array([[pd.Timestamp(0)], [pd.Timestamp(1)]], dtype=object), "a value that is no number .*Timestamp"),
+        ([[1, 2], [3]], "rows of different lengths"),
+    ],
+)
+def test_what_is_no_number_is_told(X, words):
+    with pytest.raises((ValueError, TypeError), match=words):
+        NCMClassifier().partial_fit(X, [0, 1])

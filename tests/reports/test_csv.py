@@ -15,15 +15,17 @@ def cell(text):
     return row
 
 
-@pytest.mark.parametrize("start", ["", " ", "\t", "\r", "\n", "\r\n", "\x0b", "\x00", "\ufeff", "\u200b", "\xa0"])
+STARTS = ["", " ", "\t", "\r", "\n", "\r\n", "\x0b", "\x00", "\ufeff", "\u200b", "\xa0"]
+
+
 @pytest.mark.parametrize(
     "formula",
     ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "=cmd|' /C calc'!A0", "＝1+1", "＋1", "－1", "＠x", "-inf", "-nan"],
 )
-def test_formulas_are_texts(start, formula):
-    text = cell(start + formula)
-    assert text[0] not in "=+-@＝＋－＠\t\r\n"
-    assert formula in text
+def test_formulas_are_texts(formula):
+    texts = {start: cell(start + formula) for start in STARTS}
+    assert {start for start, text in texts.items() if text[0] in "=+-@＝＋－＠\t\r\n"} == set()
+    assert {start for start, text in texts.items() if formula not in text} == set()
 
 
 @pytest.mark.parametrize("text", ["Naive", "a=b", "2-layer", "a@b", "it's", 'a "b", c', "größer 模型", "a'=b"])
@@ -36,11 +38,11 @@ def test_numbers_that_are_texts_stay_numbers(text):
     assert cell(text) == text
 
 
-@pytest.mark.parametrize("code", [*range(32), 127, *range(0x80, 0xA0), 0x202E, 0x2066, 0x2028])
-def test_control_characters_are_not_sent(code):
-    written = to_csv(pd.DataFrame({"name": [f"a{chr(code)}b", "c"], f"x{chr(code)}y": [1, 2]}))
-    assert all(character.isprintable() or character == "\n" for character in written)
-    assert written.count("\n") == 3
+def test_control_characters_are_not_sent():
+    for character in map(chr, [*range(32), 127, *range(0x80, 0xA0), 0x202E, 0x2066, 0x2028]):
+        written = to_csv(pd.DataFrame({"name": [f"a{character}b", "c"], f"x{character}y": [1, 2]}))
+        assert all(c.isprintable() or c == "\n" for c in written), ascii(character)
+        assert written.count("\n") == 3, ascii(character)
 
 
 def test_numbers_are_written_in_full():
