@@ -201,6 +201,7 @@ def _streams(
         done = rows[rows["score"].notna()]
         timed = done[done["fit_seconds"].notna()]
         lines = curves[(curves["stream"] == stream) & curves["mean"].notna()]
+        times = sorted(lines["experience"].unique())  # who answers untrained has more of them
         mine = summary[summary["stream"] == stream]
         yield {
             "id": f"stream-{number}",
@@ -215,7 +216,11 @@ def _streams(
             "rows": rows.to_dict("records"),
             "roles": reference_roles(results, name),
             "curves": Markup(figures.curves(lines, series, f"c{number}", scorer)) if len(lines) else None,
-            "curve_rows": [(key, part.to_dict("records")) for key, part in lines.groupby("strategy", sort=False)],
+            "curve_times": times,
+            "curve_rows": [
+                (key, part.set_index("experience").reindex(times).to_dict("records"))
+                for key, part in lines.groupby("strategy", sort=False)
+            ],
             "tradeoff": Markup(figures.tradeoff(timed, series, f"t{number}")) if len(timed) else None,
             "front": figures.pareto(timed),
             "matrices": [

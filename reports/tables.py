@@ -146,7 +146,8 @@ class _Cell:
         if not measured and self.problem:
             return self.problem
         if metric.protocols and self.evaluate not in metric.protocols:
-            return "needs evaluate=" + " or ".join(f'"{name}"' for name in metric.protocols)
+            *others, last = (f'"{name}"' for name in metric.protocols)
+            return f"needs evaluate={', '.join(others)}{' or ' if others else ''}{last}"
         if n_experiences < metric.min_experiences:
             return f"needs at least {metric.min_experiences} experiences"
         if metric.name in ("forward_transfer", "future_score") and self.scenario == "class":
@@ -188,6 +189,7 @@ def _by_cell(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, dict[str,
 
 def _inputs(
     n_experiences: object,
+    evaluate: str,
     bounds: tuple[float, float],
     scores: Mapping[str, Array],
     experiences: Mapping[str, Array],
@@ -205,39 +207,42 @@ def _inputs(
         inside = position < size
         for name in ("n_train", *_MEASURED):
             inputs[name][position[inside]] = _possible(experiences[name][inside], (0.0, math.inf))
-    return inputs | _within(inputs["R"], bounds, inputs["n_train"], evaluations)
+    known = (evaluations["experience"] < size) & (evaluations["tested_on"] < size) if evaluations else []
+    within = {name: values[known] for name, values in evaluations.items()}
+    if within:
+        within["score"] = _possible(within["score"], bounds)
+    chunks = _chunks(size, within) if evaluate == "prequential" else {}
+    return inputs | _in_time(inputs["R"], inputs["n_train"], {} if chunks else within) | chunks
 
 
-def _within(
-    R: Array, bounds: tuple[float, float], n_train: Array, evaluations: Mapping[str, Array]
-) -> dict[str, Array]:
-    """Put what was evaluated within experiences between the rows of R, and list the chunks that were tested first."""
-    size = len(R)
-    of = {name: evaluations.get(name, np.empty(0)) for name in _EVALUATED}
-    inside = (of["experience"] < size) & (of["tested_on"] < size)
-    of = {name: values[inside] for name, values in of.items()}
-    experience, tested_on = of["experience"].astype(int), of["tested_on"].astype(int)
-    score = _possible(of["score"], bounds)
+def _in_time(R: Array, n_train: Array, within: Mapping[str, Array]) -> dict[str, Array]:
+    """Put what was evaluated within experiences between the rows of R."""
+    ends = np.arange(1.0, len(R) + 1)
+    if not within:
+        return {"E": R, "t": ends}
+    experience, tested_on = within["experience"].astype(int), within["tested_on"].astype(int)
     with np.errstate(divide="ignore", invalid="ignore"):
-        t = experience + np.clip(of["n_rows"] / n_train[experience], 0.0, 1.0)
-    moments, row = np.unique(t[np.isfinite(t)], return_inverse=True)
-    between = np.full((len(moments), size), np.nan)
-    between[row, tested_on[np.isfinite(t)]] = score[np.isfinite(t)]
-    times = np.concatenate([moments, np.arange(1.0, size + 1)])
-    order = np.argsort(times, kind="stable")
-    # A chunk's score stands at the time when its last row had come.
+        moment = experience + np.clip(within["n_rows"] / n_train[experience], 0.0, 1.0)
+    known = np.isfinite(moment)
+    moments, row = np.unique(moment[known], return_inverse=True)
+    between = np.full((len(moments), len(R)), np.nan)
+    between[row, tested_on[known]] = within["score"][known]
+    t = np.concatenate([moments, ends])
+    order = np.argsort(t, kind="stable")
+    return {"E": np.concatenate([between, R])[order], "t": t[order]}
+
+
+def _chunks(size: int, within: Mapping[str, Array]) -> dict[str, Array]:
+    """List the chunks that were tested before they were learned, each at the time when its last row had come."""
+    of = {name: within.get(name, np.empty(0)) for name in _EVALUATED}
+    experience = of["experience"].astype(int)
     last = of["n_rows"] + of["n_tested"]
     n_rows = np.zeros(size)
     np.maximum.at(n_rows, experience, last)
-    chunk_t = experience + last / np.maximum(n_rows[experience], 1)
-    in_time = np.argsort(chunk_t, kind="stable")
-    return {
-        "E": np.concatenate([between, R])[order],
-        "t": times[order],
-        "n_tested": np.bincount(tested_on, of["n_tested"], minlength=size),
-        "chunk_t": chunk_t[in_time],
-        "chunk": score[in_time],
-    }
+    t = experience + last / np.maximum(n_rows[experience], 1)
+    order = np.argsort(t, kind="stable")
+    n_tested = np.bincount(experience, of["n_tested"], minlength=size)
+    return {"n_tested": n_tested, "chunk_t": t[order], "chunk": of["score"][order]}
 
 
 def _possible(values: Array, bounds: tuple[float, float]) -> Array:
@@ -267,7 +272,7 @@ def _cells(results: ResultTables) -> dict[str, _Cell]:
         of_cell = (each.get(key, {}) for each in (scores, experiences, evaluations))
         other = scorer != of_stream[str(run.stream)][1]
         problem = f"the score is {scorer}, another than that of the stream's first run" if other else ""
-        inputs = _inputs(run.n_experiences, score_bounds(scorer), *of_cell)
+        inputs = _inputs(run.n_experiences, evaluate, score_bounds(scorer), *of_cell)
         cells[key] = _Cell(str(run.scenario), evaluate, inputs, problem)
     joint: dict[tuple[object, object], Array] = {}
     for run in finished[finished["estimator"] == "JointClassifier"].itertuples(index=False):

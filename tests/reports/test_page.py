@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.results import make_results, rename
+from helpers.results import cell, make_results, rename, together
 
 from forgetless.reports import (
     METRICS,
@@ -233,6 +233,21 @@ def test_incomplete_results_are_reported_silently(results, tmp_path):
         to_markdown(board)
         to_terminal(board, results.runs, file=io.StringIO())
         check_markup(html(results, tmp_path))
+
+
+def test_the_table_of_a_curve_has_a_place_for_who_answers_untrained(tmp_path):
+    chunks = [(0, 0, 0, 10, 0.1), (0, 10, 0, 10, 0.2), (1, 0, 1, 20, 0.3)]
+    matrix = [[0.15, math.nan], [math.nan, 0.3], [math.nan, math.nan]]
+    results = together(
+        cell(matrix, chunks[1:], "prequential", cell="a", strategy="late"),
+        cell(matrix, chunks, "prequential", cell="b", strategy="early"),
+    )
+    page = html(results, tmp_path)
+    rows = re.findall(r'<tr><th scope="row">(?:late|early)</th><td.*?</tr>', page)[:2]
+    assert [re.findall(r'<td class="n">([^<]*)</td>', row) for row in rows] == [
+        ["–", "20.0", "30.0"],
+        ["10.0", "20.0", "30.0"],
+    ]
 
 
 def test_templates_are_package_data():
