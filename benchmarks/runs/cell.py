@@ -23,7 +23,8 @@ from ..results import Facts
 from .diagnostics import Diagnostics
 from .identity import describe, digest, set_by_runner
 from .measuring import PeakMemory, limited, machine, now, one_thread, versions
-from .protocol import Answers, Protocol
+from .protocol import Protocol
+from .scoring import Answers
 from .specs import StreamSpec
 from .testing import Tests, read_only, together
 

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
-
-import numpy as np
-from sklearn.base import is_regressor
-from sklearn.utils.metaestimators import available_if
 
 from .specs import nearest
 
@@ -19,16 +14,6 @@ if TYPE_CHECKING:
 Evaluate = Literal["all", "seen", "current", "future", "prequential"]
 
 DEFAULT_SCORING = {"classification": ("accuracy",), "regression": ("r2",)}
-
-# Their functions must be told of classes that a test set has no rows of.
-_OF_ALL_CLASSES = {
-    "neg_brier_score",
-    "neg_log_loss",
-    "roc_auc_ovo",
-    "roc_auc_ovo_weighted",
-    "roc_auc_ovr_weighted",
-    "top_k_accuracy",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +131,9 @@ class Protocol:
         ValueError
             If none fits.
         """
-        problems = {name: _problem(name, stream) for name in self.scoring}
+        from .scoring import problem_with
+
+        problems = {name: problem_with(name, stream) for name in self.scoring}
         fitting = tuple(name for name, problem in problems.items() if not problem) or (
             () if problems else DEFAULT_SCORING[stream.kind]
         )
@@ -171,117 +158,14 @@ class Protocol:
         ------
         ValueError
         """
-        if is_regressor(estimator) or any(hasattr(estimator, each) for each in ("predict_proba", "decision_function")):
+        from .scoring import needs_more_than_predictions
+
+        if hasattr(estimator, "predict_proba") or hasattr(estimator, "decision_function"):
             return
-        labels = np.array([0, 1])
         for scorer in self.scoring:
-            if _failure(scorer, Answers(labels, {"predict": labels}), labels):
+            if needs_more_than_predictions(scorer):
                 raise ValueError(f"scoring {scorer!r} needs probabilities, which the strategy {name!r} does not give.")
 
     def description(self) -> dict[str, Any]:
         """Return what decides which numbers there are, serialisable as JSON."""
         return dataclasses.asdict(self) | {"scoring": list(self.scoring)}
-
-
-class Answers:
-    """A model that has answered: scorers ask it about rows, by their positions.
-
-    Parameters
-    ----------
-    classes : ndarray
-        All classes of the stream; empty for regression.
-    found : dict of str to ndarray
-        Answers by the name of the method that gave them.
-    """
-
-    def __init__(self, classes: np.ndarray, found: dict[str, np.ndarray]) -> None:
-        self.found = found
-        self.classes_ = classes
-
-    def predict(self, rows: slice) -> np.ndarray:
-        """Return what was predicted of some rows."""
-        return self.found["predict"][rows]
-
-    @available_if(lambda self: "predict_proba" in self.found)
-    def predict_proba(self, rows: slice) -> np.ndarray:
-        """Return the probabilities of all classes for some rows."""
-        return self.found["predict_proba"][rows]
-
-    @available_if(lambda self: "decision_function" in self.found)
-    def decision_function(self, rows: slice) -> np.ndarray:
-        """Return what the decision function said of some rows."""
-        return self.found["decision_function"][rows]
-
-    def __sklearn_tags__(self) -> Any:
-        from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
-
-        if len(self.classes_):
-            return Tags("classifier", TargetTags(required=True), classifier_tags=ClassifierTags())
-        return Tags("regressor", TargetTags(required=True), regressor_tags=RegressorTags())
-
-
-def score(name: str, answers: Answers, y: np.ndarray, rows: slice) -> float:
-    """Compute a score of scikit-learn's from answers.
-
-    Parameters
-    ----------
-    name : str
-        The scorer's.
-    answers : Answers
-    y : ndarray
-        True targets of all rows.
-    rows : slice
-        Those that count.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    ValueError
-        If the score is not defined for these targets.
-    """
-    import sklearn
-    from sklearn.metrics import get_scorer
-
-    if name == "roc_auc_ovr":
-        return _mean_roc_auc(y[rows], answers.predict_proba(rows), answers.classes_)
-    told = {"labels": answers.classes_} if name in _OF_ALL_CLASSES else {}
-    with sklearn.config_context(enable_metadata_routing=bool(told)):
-        return float(get_scorer(name)(answers, rows, y[rows], **told))
-
-
-def _mean_roc_auc(y: np.ndarray, probabilities: np.ndarray, classes: np.ndarray) -> float:
-    """Average over the classes that there are rows of; scikit-learn's function is undefined where one has none."""
-    from sklearn.metrics import roc_auc_score
-
-    there = np.isin(classes, y)
-    if there.sum() < 2:
-        raise ValueError("roc_auc_ovr needs rows of at least two classes")
-    areas = [
-        roc_auc_score(y == each, column) for each, column in zip(classes[there], probabilities.T[there], strict=True)
-    ]
-    return float(np.mean(areas))
-
-
-def _problem(name: str, stream: Stream) -> str:
-    """Say why a score does not fit the targets of a stream, by trying it on right answers; empty if it does."""
-    numbers = np.linspace(1.0, 2.0, 4)
-    of_numbers = _failure(name, Answers(np.empty(0), {"predict": numbers}), numbers)
-    if stream.kind == "regression":
-        return of_numbers
-    if not of_numbers:  # scikit-learn would take labels that look like numbers for amounts
-        return "it is a score of numbers"
-    classes = stream.classes
-    found = {"predict": np.repeat(classes, 2), "predict_proba": np.repeat(np.eye(len(classes)), 2, axis=0)}
-    return _failure(name, Answers(classes, found), found["predict"])
-
-
-def _failure(name: str, answers: Answers, y: np.ndarray) -> str:
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            score(name, answers, y, slice(None))
-    except (AttributeError, TypeError, ValueError) as error:
-        return " ".join(str(error).split())
-    return ""

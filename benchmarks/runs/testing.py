@@ -14,7 +14,8 @@ from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
 from ...datasets.streams import Stream, concatenate
 from .measuring import now
-from .protocol import Answers, Protocol, score
+from .protocol import Protocol
+from .scoring import Answers, score
 
 # Test sets are concatenated up to this size, so that one call to predict answers for many experiences.
 BLOCK_BYTES = 2**29

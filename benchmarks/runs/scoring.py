@@ -1,0 +1,159 @@
+"""Scores of answers: scikit-learn's scorers, asked about a model that has answered already."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import sklearn
+from sklearn.metrics import get_scorer, roc_auc_score
+from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
+from sklearn.utils.metaestimators import available_if
+
+if TYPE_CHECKING:
+    from ...datasets.streams import Stream
+
+# Their functions must be told of classes that a test set has no rows of.
+_OF_ALL_CLASSES = {
+    "neg_brier_score",
+    "neg_log_loss",
+    "roc_auc_ovo",
+    "roc_auc_ovo_weighted",
+    "roc_auc_ovr_weighted",
+    "top_k_accuracy",
+}
+
+
+class Answers:
+    """A model that has answered: scorers ask it about rows, by their positions.
+
+    Parameters
+    ----------
+    classes : ndarray
+        All classes of the stream; empty for regression.
+    found : dict of str to ndarray
+        Answers by the name of the method that gave them.
+    """
+
+    def __init__(self, classes: np.ndarray, found: dict[str, np.ndarray]) -> None:
+        self.found = found
+        self.classes_ = classes
+
+    def predict(self, rows: slice) -> np.ndarray:
+        """Return what was predicted of some rows."""
+        return self.found["predict"][rows]
+
+    @available_if(lambda self: "predict_proba" in self.found)
+    def predict_proba(self, rows: slice) -> np.ndarray:
+        """Return the probabilities of all classes for some rows."""
+        return self.found["predict_proba"][rows]
+
+    @available_if(lambda self: "decision_function" in self.found)
+    def decision_function(self, rows: slice) -> np.ndarray:
+        """Return what the decision function said of some rows."""
+        return self.found["decision_function"][rows]
+
+    def __sklearn_tags__(self) -> Any:
+        if len(self.classes_):
+            return Tags("classifier", TargetTags(required=True), classifier_tags=ClassifierTags())
+        return Tags("regressor", TargetTags(required=True), regressor_tags=RegressorTags())
+
+
+def score(name: str, answers: Answers, y: np.ndarray, rows: slice) -> float:
+    """Compute a score of scikit-learn's from answers.
+
+    Parameters
+    ----------
+    name : str
+        The scorer's.
+    answers : Answers
+    y : ndarray
+        True targets of all rows.
+    rows : slice
+        Those that count.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If the score is not defined for these targets.
+    """
+    if name == "roc_auc_ovr":
+        return _mean_roc_auc(y[rows], answers.predict_proba(rows), answers.classes_)
+    told = {"labels": answers.classes_} if name in _OF_ALL_CLASSES else {}
+    with sklearn.config_context(enable_metadata_routing=bool(told)):
+        return float(get_scorer(name)(answers, rows, y[rows], **told))
+
+
+def _mean_roc_auc(y: np.ndarray, probabilities: np.ndarray, classes: np.ndarray) -> float:
+    """Average over the classes that there are rows of; scikit-learn's function is undefined where one has none."""
+    there = np.isin(classes, y)
+    if there.sum() < 2:
+        raise ValueError("roc_auc_ovr needs rows of at least two classes")
+    areas = [
+        roc_auc_score(y == each, column) for each, column in zip(classes[there], probabilities.T[there], strict=True)
+    ]
+    return float(np.mean(areas))
+
+
+def problem_with(name: str, stream: Stream) -> str:
+    """Say why a score does not fit the targets of a stream, by trying it on right answers.
+
+    Parameters
+    ----------
+    name : str
+        The scorer's.
+    stream : Stream
+
+    Returns
+    -------
+    str
+        Empty if it fits.
+    """
+    numbers = np.linspace(1.0, 2.0, 4)
+    of_numbers = _failure(name, Answers(np.empty(0), {"predict": numbers}), numbers)
+    if stream.kind == "regression":
+        return of_numbers
+    if not of_numbers:  # scikit-learn would take labels that look like numbers for amounts
+        return "it is a score of numbers"
+    classes = stream.classes
+    found = {"predict": np.repeat(classes, 2), "predict_proba": np.repeat(np.eye(len(classes)), 2, axis=0)}
+    return _failure(name, Answers(classes, found), found["predict"])
+
+
+def needs_more_than_predictions(name: str) -> bool:
+    """Whether a score of classes cannot be computed from predictions alone.
+
+    Parameters
+    ----------
+    name : str
+        The scorer's.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> needs_more_than_predictions("neg_log_loss"), needs_more_than_predictions("f1_macro")
+    (True, False)
+    """
+    right = {"predict": np.array([0, 0, 1, 1]), "predict_proba": np.repeat(np.eye(2), 2, axis=0)}
+    alone = {"predict": right["predict"]}
+    fits, alone_fits = (
+        not _failure(name, Answers(np.array([0, 1]), each), alone["predict"]) for each in (right, alone)
+    )
+    return fits and not alone_fits
+
+
+def _failure(name: str, answers: Answers, y: np.ndarray) -> str:
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            score(name, answers, y, slice(None))
+    except (AttributeError, TypeError, ValueError) as error:
+        return " ".join(str(error).split())
+    return ""
