@@ -248,8 +248,8 @@ def test_kill_and_start_again(folder):
     assert f"{len(before)} of 10 cells are in results.db already." in done.stderr_text
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
-@pytest.mark.parametrize("whom", ["process", "group"])  # `kill -INT`, or Ctrl-C in a terminal
+# `kill -INT`, or Ctrl-C in a terminal, which all processes hear of; with one job, there is only one.
+@pytest.mark.parametrize(("n_jobs", "whom"), [(1, "process"), (2, "process"), (2, "group")])
 def test_interrupt(folder, n_jobs, whom):
     args = ["--strategies", "GaussianNB,slow_strategy.Slow", "--streams", "iris-class", "--n-jobs", n_jobs]
     process = start(folder, "run", "small.toml", *args, "--seeds", 1, SLOW="600")
@@ -267,12 +267,15 @@ def test_interrupt(folder, n_jobs, whom):
     wait_until(lambda: not any(map(alive, running)), seconds=3)
 
 
-def test_a_worker_that_dies(folder):
-    args = ["--strategies", "GaussianNB,slow_strategy.Deadly", "--streams", "iris-class", "--seeds", 1, "--n-jobs", 2]
-    done = run_small(folder, *args)
+def test_a_worker_that_dies_leaves_an_empty_store_which_has_no_report(folder, here):
+    done = run_small(folder, "--strategies", "slow_strategy.Deadly", "--n-jobs", 2)
     assert done.returncode == 1
     assert done.stderr_text.splitlines()[-1].startswith("forgetless: A worker process was killed, perhaps because")
     assert "Traceback" not in done.stderr_text
+
+    code, _, errors = here("report", "results.db")
+    assert code == 2
+    assert "has no results yet" in errors
 
 
 # --- bad input ---------------------------------------------------------------------------------------------------
@@ -352,13 +355,6 @@ def test_data_that_are_not_there(folder, here, monkeypatch):
     assert code == 2
     [line] = errors.splitlines()
     assert "train-images-idx3-ubyte" in line
-
-
-def test_empty_store_has_no_report(folder, here):
-    run_small(folder, "--strategies", "slow_strategy.Deadly", "--n-jobs", 2)
-    code, _, errors = here("report", "results.db")
-    assert code == 2
-    assert "has no results yet" in errors
 
 
 # --- quick answers -----------------------------------------------------------------------------------------------
