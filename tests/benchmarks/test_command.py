@@ -249,8 +249,8 @@ def test_kill_and_start_again(folder):
     assert f"{len(before)} of 10 cells are in results.db already." in done.stderr_text
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
-@pytest.mark.parametrize("whom", ["process", "group"])  # `kill -INT`, or Ctrl-C in a terminal
+# `kill -INT`, or Ctrl-C in a terminal, which all processes hear of; with one job, there is only one.
+@pytest.mark.parametrize(("n_jobs", "whom"), [(1, "process"), (2, "process"), (2, "group")])
 def test_interrupt(folder, n_jobs, whom):
     args = ["--strategies", "GaussianNB,slow_strategy.Slow", "--streams", "iris-class", "--n-jobs", n_jobs]
     process = start(folder, "run", "small.toml", *args, "--seeds", 1, SLOW="600")

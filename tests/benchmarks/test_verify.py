@@ -73,10 +73,10 @@ def test_the_command_fails_where_a_number_does_not_come_out_and_nobody_knows_why
     code, out, _ = command("flowers/bayes/class", "--seeds", "1", "--n-jobs", "1")
     assert code == 1
     assert re.search(r"bayes/class +20\.0 +\d+\.\d +1 +fail\n", out)
-    path.write_text(CLAIMS.replace("buffer_size = 10", "buffer_size = -1"))
-    code, out, _ = command("flowers/net-1", "--seeds", "1", "--n-jobs", "1")
+    path.write_text(CLAIMS.replace("var_smoothing = 1e-9", "priors = [0.5, 0.6, 0.7]"))
+    code, out, _ = command("flowers/bayes/class", "--seeds", "1", "--n-jobs", "1")
     assert code == 1
-    assert "error: InvalidParameterError" in out
+    assert "error: ValueError" in out
     assert "| **error** |" in (tmp_path / "docs" / "replication.md").read_text("utf-8")
 
 

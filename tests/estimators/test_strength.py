@@ -104,7 +104,7 @@ def test_distance_from_the_anchor_falls_with_strength(name):
     clf, parameter = STRENGTHS[name]
     distances = []
     for strength in [0.0, 0.1, 10.0, 1000.0]:
-        trial = copy.deepcopy(clf).set_params(net=NET, random_state=0, **{parameter: strength})
+        trial = copy.deepcopy(clf).set_params(net=make_net(), random_state=0, **{parameter: strength})
         distances.append(float(distance_from_anchor(trial).norm()))
     assert distances == sorted(distances, reverse=True), distances
     assert distances[-1] < distances[0] / 2
@@ -113,7 +113,7 @@ def test_distance_from_the_anchor_falls_with_strength(name):
 @pytest.mark.parametrize("name", WITH_IMPORTANCE)
 def test_weights_of_new_classes_are_free(name):
     clf, parameter = STRENGTHS[name]
-    clf = copy.deepcopy(clf).set_params(net=NET, random_state=0, **{parameter: 1e6})
+    clf = copy.deepcopy(clf).set_params(net=make_net(), random_state=0, **{parameter: 1e6})
     clf.partial_fit(X[OLD], Y[OLD]).partial_fit(X[NEW], Y[NEW])
     importance = dict(zip(["w1", "b1", "w2", "b2"], clf.net_.unflatten(clf.importance_), strict=True))
     assert not importance["w2"][5:].any() and not importance["b2"][5:].any()

@@ -278,7 +278,7 @@ def classes_may_come_late_and_keep_what_was_learned(subject):
 @check(classifies)
 def text_labels_may_come_out_of_order(subject):
     words = np.array(["nine", "Zero", "four", "a", "zz", "b", "m", "k", "x", "d"])
-    clf = subject.small().partial_fit(DIGITS.X_train[:200], words[DIGITS.y_train[:200]])
+    clf = subject.small().partial_fit(DIGITS.X_train[:500], words[DIGITS.y_train[:500]])
     assert clf.classes_.tolist() == sorted(words)
     assert np.mean(clf.predict(DIGITS.X_test) == words[DIGITS.y_test]) > 0.5
     sorted_words = np.array(sorted(words))
@@ -727,17 +727,16 @@ def changed_parameters_take_effect_or_are_refused(subject):
 
     unchanged = continued(copy.deepcopy(begun))
     for name, value in alternatives(subject):
-        refusal, from_the_start, changed = "", unchanged, unchanged
-        with contextlib.suppress(ValueError):  # there are values that ask for something else, such as task ids
-            begun_with = subject.learned(subject.brief().set_params(**{name: value}), [first], n_rows=30)
-            from_the_start = continued(begun_with)
-        if np.array_equal(from_the_start, unchanged):
-            continue
+        changed, refusal = unchanged, ""
         try:
             changed = continued(copy.deepcopy(begun).set_params(**{name: value}))
         except ValueError as error:
             refusal = str(error)
-        assert name.removeprefix("net__") in refusal or not np.array_equal(changed, unchanged), (name, value, refusal)
+        if name.removeprefix("net__") in refusal or not np.array_equal(changed, unchanged):
+            continue
+        with contextlib.suppress(ValueError):  # there are values that ask for something else, such as task ids
+            begun_with = subject.learned(subject.brief().set_params(**{name: value}), [first], n_rows=30)
+            assert np.array_equal(continued(begun_with), unchanged), (name, value, refusal)
 
 
 # --- at the door ------------------------------------------------------------------------------------------------------
