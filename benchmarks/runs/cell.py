@@ -225,7 +225,9 @@ class _Run:
     def calls(self, k: int) -> Iterator[dict[str, Any]]:
         """Yield the arguments of each call of ``partial_fit`` in experience `k`, and test between them."""
         experience, protocol = self.stream[k], self.cell.protocol
-        told = {"task_id": experience.task_id} if self.knows_tasks and experience.task_id is not None else {}
+        told: dict[str, Any] = (
+            {"task_id": experience.task_id} if self.knows_tasks and experience.task_id is not None else {}
+        )
         told |= self.announced
         n_train = len(experience.y_train)
         prequential = protocol.evaluate == "prequential"

@@ -25,6 +25,14 @@ _OF_ALL_CLASSES = {
 }
 
 
+def _known(method: str) -> Any:
+    def ask(self: Answers, rows: slice) -> np.ndarray:
+        return self.found[method][rows]
+
+    ask.__name__ = method  # scikit-learn tells methods apart by it
+    return available_if(lambda self: method in self.found)(ask)
+
+
 class Answers:
     """A model that has answered: scorers ask it about rows, by their positions.
 
@@ -40,19 +48,9 @@ class Answers:
         self.found = found
         self.classes_ = classes
 
-    def predict(self, rows: slice) -> np.ndarray:
-        """Return what was predicted of some rows."""
-        return self.found["predict"][rows]
-
-    @available_if(lambda self: "predict_proba" in self.found)
-    def predict_proba(self, rows: slice) -> np.ndarray:
-        """Return the probabilities of all classes for some rows."""
-        return self.found["predict_proba"][rows]
-
-    @available_if(lambda self: "decision_function" in self.found)
-    def decision_function(self, rows: slice) -> np.ndarray:
-        """Return what the decision function said of some rows."""
-        return self.found["decision_function"][rows]
+    predict = _known("predict")
+    predict_proba = _known("predict_proba")
+    decision_function = _known("decision_function")
 
     def __sklearn_tags__(self) -> Any:
         if len(self.classes_):
