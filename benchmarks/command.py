@@ -116,7 +116,9 @@ StoreArgument = Annotated[str, typer.Argument(help="File or URL of the store.", 
 
 @app.command()
 def run(
-    suite: Annotated[str, typer.Argument(help="quick, mnist, or the path of a TOML file.", show_default=False)],
+    suite: Annotated[
+        str, typer.Argument(help="A name, see `list suites`, or the path of a TOML file.", show_default=False)
+    ],
     strategies: Annotated[
         str | None,
         typer.Option(
@@ -147,7 +149,7 @@ def run(
     Finished cells are kept: after a stop, the same command runs only the rest. The report is about the cells of this
     command, also where the store has more.
     """
-    with _exit_on(BAD_INPUT, ValueError, OSError):
+    with _exit_on(BAD_INPUT, ValueError, OSError, ImportError):
         from .runs.runner import plan_cells, run_cells
         from .runs.suites import load_suite
         from .store import Store, StoreError
@@ -353,8 +355,8 @@ def _streams() -> Iterator[tuple[str, str]]:
 
     for suite in suite_names():
         for name, spec in load_suite(suite).stream_specs().items():
-            scenario = spec.params.get("scenario", "domain")
-            what = f"{spec.dataset}, {spec.builder}, {spec.params['n_experiences']} experiences, {scenario}-incremental"
+            settings = ", ".join(f"{key}={value}" for key, value in spec.params.items())
+            what = f"{spec.dataset}, {spec.builder}" + (f", {settings}" if settings else "")
             yield name, f"{what} (suite {suite})"
 
 

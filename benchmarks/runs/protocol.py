@@ -58,8 +58,6 @@ class Protocol:
     diagnostics: bool = False
 
     def __post_init__(self) -> None:
-        from sklearn.metrics import get_scorer_names
-
         known = get_args(Evaluate)
         if self.evaluate not in known:
             raise ValueError(
@@ -70,9 +68,6 @@ class Protocol:
             raise ValueError(f"eval_every is {self.eval_every!r}; give a number of rows, at least 1.")
         scoring = (self.scoring,) if isinstance(self.scoring, str) else tuple(self.scoring)
         object.__setattr__(self, "scoring", scoring)
-        for name in scoring:
-            if name not in get_scorer_names():
-                raise ValueError(f"There is no scorer {name!r} in scikit-learn{nearest(name, get_scorer_names())}.")
         if len(set(scoring)) < len(scoring):
             raise ValueError(f"scoring names a scorer twice: {', '.join(scoring)}.")
 
@@ -129,10 +124,15 @@ class Protocol:
         Raises
         ------
         ValueError
-            If none fits.
+            If none fits, or one does not exist.
         """
+        from sklearn.metrics import get_scorer_names
+
         from .scoring import problem_with
 
+        for name in self.scoring:
+            if name not in get_scorer_names():
+                raise ValueError(f"There is no scorer {name!r} in scikit-learn{nearest(name, get_scorer_names())}.")
         problems = {name: problem_with(name, stream) for name in self.scoring}
         fitting = tuple(name for name, problem in problems.items() if not problem) or (
             () if problems else DEFAULT_SCORING[stream.kind]

@@ -6,6 +6,7 @@ import contextlib
 import os
 import reprlib
 import sys
+import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from numbers import Integral
 from typing import Any
@@ -203,17 +204,20 @@ def _check_all_run(
     cells: Collection[Cell],
     kinds: Collection[str],
 ) -> None:
-    """Raise if a strategy or a score fits no stream, or a stream no strategy."""
-    unused = sorted({*protocol.scoring} - {name for cell in cells for name in cell.protocol.scoring})
-    if unused:
-        raise ValueError(f"These scores fit the targets of no stream: {', '.join(unused)}.")
+    """Raise if no strategy fits a stream; warn of strategies and scores that fit none."""
     idle = sorted(estimators.keys() - {cell.strategy for cell in cells})
-    if idle:
-        learners, targets = ("regressors", "labels") if "classification" in kinds else ("classifiers", "numbers")
-        raise ValueError(f"These strategies are {learners}, but the streams' targets are {targets}: {', '.join(idle)}.")
+    unused = sorted({*protocol.scoring} - {name for cell in cells for name in cell.protocol.scoring})
+    learners, targets = ("regressors", "labels") if "classification" in kinds else ("classifiers", "numbers")
+    why = f"These strategies are {learners}, but the streams' targets are {targets}: {', '.join(idle)}."
+    if idle and not cells:
+        raise ValueError(why)
     empty = sorted(sources.keys() - {cell.stream for cell in cells})
     if empty:
         raise ValueError(f"No strategy here can learn the targets of these streams: {', '.join(empty)}.")
+    if idle:
+        warnings.warn(f"{why} They do not run.", stacklevel=4)
+    if unused:
+        warnings.warn(f"These scores fit the targets of no stream: {', '.join(unused)}.", stacklevel=4)
 
 
 def _estimator(name: str, strategy: Any) -> Any:

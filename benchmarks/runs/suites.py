@@ -218,6 +218,8 @@ class Suite(TomlTable):
         Number of seeds.
     evaluate, eval_every, scoring, diagnostics
         How models are tested, as for :class:`~forgetless.benchmarks.runs.protocol.Protocol`.
+    preprocess : list of str, default=[]
+        Transformers before every strategy that names none of its own.
     net : NetSettings
         The network of all strategies that have one.
     streams : list of SplitStream, BlurryStream, ...
@@ -238,6 +240,7 @@ class Suite(TomlTable):
     eval_every: PositiveInt | None = None
     scoring: list[str] = []
     diagnostics: bool = False
+    preprocess: list[str] = []
     net: NetSettings = NetSettings()
     streams: Annotated[list[_AnyStream], Field(max_length=_MOST_ITEMS), AfterValidator(unique_names)]
     strategies: Annotated[list[_AnyStrategy], Field(max_length=_MOST_ITEMS), AfterValidator(unique_names)]
@@ -277,7 +280,9 @@ class Suite(TomlTable):
         """
         net = self.net.model_dump()
         ours = {
-            strategy.name: StrategySpec(strategy.estimator, strategy.params, net, tuple(strategy.preprocess))
+            strategy.name: StrategySpec(
+                strategy.estimator, strategy.params, net, tuple(strategy.preprocess or self.preprocess)
+            )
             for strategy in self.strategies
         }
         if names is None:
@@ -291,7 +296,9 @@ class Suite(TomlTable):
                 chosen |= {key: ours[key] for key in found}
             else:
                 load_class(name, any_module=True, known=ours)
-                chosen[short_name(name)] = StrategySpec(name, net=net, any_module=True)
+                chosen[short_name(name)] = StrategySpec(
+                    name, net=net, preprocess=tuple(self.preprocess), any_module=True
+                )
         return chosen
 
     def stream_specs(self, names: Sequence[str] | None = None, data_home: str | None = None) -> dict[str, StreamSpec]:
@@ -342,7 +349,7 @@ def suite_names() -> list[str]:
     Examples
     --------
     >>> suite_names()
-    ['mnist', 'quick']
+    ['domains', 'drift', 'long', 'mnist', 'quick']
     """
     return sorted(path.stem for path in _FOLDER.glob("*.toml"))
 

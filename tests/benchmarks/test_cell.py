@@ -49,7 +49,7 @@ def test_external_estimator_hears_all_classes_and_is_tested_in_one_call(log):
 def test_many_test_sets_are_tested_in_blocks(monkeypatch, log):
     stream = permuted_stream(load_iris(), n_experiences=5, random_state=0)
     whole = run({"SGD": SGDClassifier(), "Spy": Spy()}, [stream]).scores["score"]
-    monkeypatch.setattr("forgetless.benchmarks.runs.cell.BLOCK_BYTES", 2 * stream.test_set(0)[0].nbytes)
+    monkeypatch.setattr("forgetless.benchmarks.runs.testing.BLOCK_BYTES", 2 * stream.test_set(0)[0].nbytes)
     in_blocks = run({"SGD": SGDClassifier(), "Spy": Spy()}, [stream]).scores["score"]
     assert_series_equal(whole, in_blocks, check_exact=True)
     assert {call[1] for call in log if call[0] == "predict"} == {150, 60, 30}

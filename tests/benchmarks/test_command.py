@@ -406,4 +406,5 @@ def test_list_and_version(here):
     _, everything, _ = here("list")
     for word in ("strategies:", "EWC ", "streams:", "digits-class", "suites:", "quick", "datasets:", "mnist"):
         assert word in everything
-    assert [line.split()[0] for line in here("list", "suites")[1].splitlines()] == ["mnist", "quick"]
+    listed = [line.split()[0] for line in here("list", "suites")[1].splitlines()]
+    assert listed == ["domains", "drift", "long", "mnist", "quick"]

@@ -179,7 +179,6 @@ def test_each_strategy_learns_the_streams_that_fit_it():
         ({"scoring": "acuracy"}, r"no scorer 'acuracy' in scikit-learn \(did you mean 'accuracy'\?\)"),
         ({"scoring": ["r2"]}, "scoring 'r2' does not fit the stream .*it is a score of numbers"),
         ({"scoring": ["roc_auc"]}, "scoring 'roc_auc' does not fit the stream"),
-        ({"scoring": ["accuracy", "r2"]}, "fit the targets of no stream: r2"),
         ({"scoring": ["accuracy", "accuracy"]}, "names a scorer twice"),
         ({"scoring": ["neg_log_loss"], "strategies": {"x": Spy()}}, "needs probabilities, which the strategy 'x'"),
         ({"evaluate": "sen"}, r"evaluate is 'sen' \(did you mean 'seen'\?\)"),
@@ -189,6 +188,14 @@ def test_each_strategy_learns_the_streams_that_fit_it():
 def test_what_does_not_fit_is_refused_before_anything_runs(options, words):
     with pytest.raises(ValueError, match=words):
         run(**{"strategies": {"Bayes": GaussianNB()}, "streams": [iris()], **options})
+
+
+def test_what_fits_no_stream_is_left_out_aloud():
+    with pytest.warns(UserWarning, match=r"regressors, but the streams' targets are labels: SGD\. They do not run"):
+        results = run({"Bayes": GaussianNB(), "SGD": SGDRegressor()}, [iris()])
+    assert results.runs["strategy"].tolist() == ["Bayes"]
+    with pytest.warns(UserWarning, match="fit the targets of no stream: r2"):
+        run({"Bayes": GaussianNB()}, [iris()], scoring=["accuracy", "r2"])
 
 
 def test_a_decision_function_is_enough_where_scikit_learn_takes_one():
