@@ -116,9 +116,7 @@ StoreArgument = Annotated[str, typer.Argument(help="File or URL of the store.", 
 
 @app.command()
 def run(
-    suite: Annotated[
-        str, typer.Argument(help="A name, see `list suites`, or the path of a TOML file.", show_default=False)
-    ],
+    suite: Annotated[str, typer.Argument(help="A name from `list suites`, or a TOML file.", show_default=False)],
     strategies: Annotated[
         str | None,
         typer.Option(

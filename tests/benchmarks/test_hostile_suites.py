@@ -98,7 +98,7 @@ SUITES = {
     "more experiences than classes": (stream("n_experiences = 4"), "cannot fill 4 experiences"),
     "unknown data": (STREAM.join([NAME + BAYES, ""]).replace("iris", "../../etc/passwd"), "There is no data set"),
     "data of an escape": ((NAME + BAYES + STREAM).replace("iris", "\\u001b]0;x\\u0007"), "There is no data set"),
-    "unknown builder": (stream('builder = "eval"'), "or 'permuted' or 'rotated' or 'chunked' or 'column' or 'drift', not 'eval'"),
+    "unknown builder": (stream('builder = "eval"'), "or 'column' or 'drift', not 'eval'"),
     "builder is a number": (stream("builder = 1"), "'builder' in number 1 of streams is wrong"),
     "builder is a table": (stream("builder = {}"), "'builder' in number 1 of streams is wrong"),
     "unknown scenario": (stream('scenario = "all"'), "'scenario' in number 1 of streams is wrong"),

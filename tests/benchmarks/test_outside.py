@@ -1,5 +1,7 @@
 """Prequential scores checked from outside: by a plain loop on electricity, and by river on its own stream."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,7 +22,7 @@ def test_electricity_equals_a_loop_of_ten_lines(model, data_home):  # noqa: F811
     X, y = table.drop(columns="class"), table["class"].to_numpy()
     model, right = clone(model), []
     edges = np.cumsum([0, *(len(experience.y_train) for experience in stream)])
-    for first, last in zip(edges, edges[1:], strict=False):
+    for first, last in itertools.pairwise(edges):
         for start in range(first, last, 1000):
             part = slice(start, min(start + 1000, last))
             if start:
