@@ -79,7 +79,7 @@ class Tests:
             told the task has not met it, and where a score is not defined for the rows of a test set.
         """
         wanted = self.protocol.tested_after(trained_on, len(self.stream))
-        found = {} if model is None else dict(self._scores(model, wanted, trained_on))
+        found = {} if model is None else {j: scores for j, _, scores in self._scores(model, wanted, trained_on)}
         unknown = dict.fromkeys(self.protocol.scoring, math.nan)
         return [
             {"trained_on": trained_on, "tested_on": j, "metric": metric, "score": value}
@@ -107,11 +107,11 @@ class Tests:
                 "experience": experience,
                 "n_rows": n_rows,
                 "tested_on": j,
-                "n_tested": len(self.stream.test_set(j)[1]),
+                "n_tested": n_tested,
                 "metric": metric,
                 "score": value,
             }
-            for j, scores in self._scores(model, wanted, experience)
+            for j, n_tested, scores in self._scores(model, wanted, experience)
             for metric, value in scores.items()
         ]
 
@@ -180,14 +180,17 @@ class Tests:
         everything[:, np.searchsorted(self.stream.classes, known)] = probabilities
         return everything
 
-    def _scores(self, model: Any, wanted: Sequence[int], trained_on: int) -> Iterator[tuple[int, dict[str, float]]]:
+    def _scores(
+        self, model: Any, wanted: Sequence[int], trained_on: int
+    ) -> Iterator[tuple[int, int, dict[str, float]]]:
+        """Yield the position, the number of rows and the scores of each test set that the model can answer."""
         for block in self.kept or self._blocks(wanted):
             task_id = next(iter(block.rows)) if self.by_task else None
             if not len(block.y) or (task_id is not None and task_id > trained_on):
                 continue
             answers = self.answers(model, block.X, block.y, task_id)
             for j, rows in block.rows.items():
-                yield j, self.scores(answers, block.y, rows)
+                yield j, rows.stop - rows.start, self.scores(answers, block.y, rows)
 
     def _blocks(self, wanted: Sequence[int]) -> Iterator[Block]:
         waiting: dict[int, tuple[Any, np.ndarray]] = {}
