@@ -67,13 +67,11 @@ def strategy_names() -> list[str]:
     """
     from ...estimators.registry import strategy_modules
 
-    # Scores are accuracies, so regressors have no place in a benchmark.
-    ours = [name for name in strategy_modules() if name.endswith("Classifier")]
-    return [*ours, *sorted(importlib.metadata.entry_points(group=ENTRY_POINTS).names)]
+    return [*strategy_modules(), *sorted(importlib.metadata.entry_points(group=ENTRY_POINTS).names)]
 
 
 def short_name(estimator: str) -> str:
-    """Name a strategy by its class: ours without ``Classifier``, which they all are; others by the whole name.
+    """Name a strategy by its class: our classifiers without ``Classifier``, all others by the whole name.
 
     Parameters
     ----------
@@ -125,7 +123,7 @@ def load_class(name: str, *, any_module: bool = False, known: Collection[str] = 
     from ...estimators.registry import strategy_modules
 
     for candidate in (name, f"{name}Classifier"):
-        if candidate in strategy_modules() and candidate in strategy_names():
+        if candidate in strategy_modules():
             ours: type = getattr(estimators, candidate)
             return ours
     for entry_point in importlib.metadata.entry_points(group=ENTRY_POINTS, name=name):
@@ -227,7 +225,7 @@ class StrategySpec:
         estimator = _made(self.estimator, cls)
         names = estimator.get_params(deep=False)
         if "net" in names and self.net:
-            estimator.set_params(net=_build_net(self.net))
+            estimator.set_params(net=_build_net(self.net, estimator))
         names = estimator.get_params(deep=True)
         for name in self.params:
             if name not in names:
@@ -250,13 +248,15 @@ def _transformer(path: str) -> Any:
     return _made(path, cls)
 
 
-def _build_net(settings: Mapping[str, Any]) -> Any:
-    from ...estimators import MLP, ContinualNet
+def _build_net(settings: Mapping[str, Any], estimator: Any) -> Any:
+    from sklearn.base import is_regressor
+
+    from ...estimators import MLP, ContinualNet, ContinualRegressionNet
 
     own = dict(settings)
     if "hidden_units" in own:
         own["module__hidden_units"] = tuple(own.pop("hidden_units"))
-    return ContinualNet(MLP, **own)
+    return (ContinualRegressionNet if is_regressor(estimator) else ContinualNet)(MLP, **own)
 
 
 @dataclasses.dataclass(frozen=True)
