@@ -354,7 +354,9 @@ def _untrained(estimator: Any, stream: Stream) -> Any:
     """Return an untrained model that can answer, or None; a clone, for a network built here knows all classes."""
     if not hasattr(estimator, "initialize"):
         return None
-    X, y = stream.arriving_set(0)
+    X, y = stream.test_set(0)
+    if not len(y):  # nothing is held out
+        X, y = stream.arriving_set(0)
     return clone(estimator).initialize(read_only(X), stream.classes if len(stream.classes) else y)
 
 
