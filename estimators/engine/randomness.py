@@ -60,6 +60,8 @@ class OwnDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, seed: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.generator = torch.Generator().manual_seed(seed)
+        # An interrupt in the wrong moment leaves a mode on torch's stack; it must not draw for later calls.
+        self.in_use = False
 
     def __torch_dispatch__(
         self,
@@ -70,7 +72,7 @@ class OwnDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         named = dict(kwargs or {})
         draws = torch.Tag.nondeterministic_seeded in operation.tags and named.get("generator") is None
-        if not draws or _device_of(args, named).type != "cpu":
+        if not draws or not self.in_use or _device_of(args, named).type != "cpu":
             return operation(*args, **named)
         with_generator = _taking_a_generator(operation)
         if with_generator is not None:
@@ -109,6 +111,8 @@ class OwnDrawsOfLayers(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
+        if not self.draws.in_use:
+            return function(*args, **(kwargs or {}))
         if function in _DROPOUTS and args[0].device.type == "cpu":
             return self._dropout(_DROPOUTS[function], *args, **(kwargs or {}))
         if function in _MAY_DRAW:
@@ -138,15 +142,19 @@ def own_draws(seed: int, in_loop: bool = False) -> Iterator[None]:
     A CUDA device's own generator is seeded and brought back, since recorded steps know no other.
     """
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
-    with OwnDrawsOfLayers(seed) if in_loop else OwnDraws(seed):
-        states = [torch.cuda.get_rng_state(device) for device in devices]
-        if states:
-            torch.cuda.manual_seed_all(seed)
-        try:
+    mode = OwnDrawsOfLayers(seed) if in_loop else OwnDraws(seed)
+    draws = mode.draws if isinstance(mode, OwnDrawsOfLayers) else mode
+    states = [torch.cuda.get_rng_state(device) for device in devices]
+    try:
+        with mode:
+            draws.in_use = True
+            if states:
+                torch.cuda.manual_seed_all(seed)
             yield
-        finally:
-            for device, state in zip(devices, states, strict=True):
-                torch.cuda.set_rng_state(state, device)
+    finally:
+        draws.in_use = False
+        for device, state in zip(devices, states, strict=True):
+            torch.cuda.set_rng_state(state, device)
 
 
 def _taking_a_generator(operation: Any) -> Any:

@@ -11,7 +11,7 @@ from helpers.battery import DIGITS, Subject, stream
 from torch import nn
 
 from forgetless.estimators import MLP, ContinualNet, NaiveClassifier, all_estimators
-from forgetless.estimators.engine.randomness import OwnDraws, OwnDrawsOfLayers
+from forgetless.estimators.engine.randomness import own_draws
 
 CLASSES = dict(all_estimators())
 every = pytest.mark.parametrize("name", CLASSES)
@@ -109,15 +109,15 @@ DRAWS = {
 }
 
 
-@pytest.mark.parametrize("mode", [OwnDraws, OwnDrawsOfLayers])
+@pytest.mark.parametrize("in_loop", [False, True])
 @pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
-def test_own_draws_are_those_of_the_global_generator(draw, mode):
+def test_own_draws_are_those_of_the_global_generator(draw, in_loop):
     x = torch.linspace(-2, 2, 120).view(5, 6, 4)
     with torch.random.fork_rng():
         torch.manual_seed(7)
         expected = [draw(x), draw(x)]
     before = torch.get_rng_state()
-    with mode(7):
+    with own_draws(7, in_loop):
         drawn = [draw(x), draw(x)]
     assert all(map(torch.equal, drawn, expected))
     assert torch.equal(torch.get_rng_state(), before)
