@@ -35,6 +35,7 @@ def test_ctrl_c_leaves_no_wrong_cell(tmp_path, n_signals):
         signal.setitimer(signal.ITIMER_VIRTUAL, when.uniform(1e-3, seconds))
         try:
             run(STRATEGIES, [iris()], store=name)
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         except KeyboardInterrupt:
             n_heard += 1
         finally:
