@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -123,6 +124,7 @@ def problem_with(name: str, stream: Stream) -> str:
     return _failure(name, Answers(classes, found), found["predict"])
 
 
+@functools.cache
 def needs_more_than_predictions(name: str) -> bool:
     """Whether a score of classes cannot be computed from predictions alone.
 

@@ -15,7 +15,7 @@ from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from ...datasets.streams import Stream, concatenate
 from .measuring import now
 from .protocol import Protocol
-from .scoring import Answers, score
+from .scoring import Answers, needs_more_than_predictions, score
 
 # Test sets are concatenated up to this size, so that one call to predict answers for many experiences.
 BLOCK_BYTES = 2**29
@@ -53,9 +53,8 @@ class Tests:
         self.by_task = by_task
         self.device = device
         self.seconds = 0.0
-        every = range(len(stream))
-        small = len(stream) * _n_bytes(stream.test_set(0)[0]) <= BLOCK_BYTES
-        self.kept = list(self._blocks(every)) if protocol.evaluate == "all" and small else None
+        always_all = protocol.evaluate == "all" and len(stream) * _n_bytes(stream.test_set(0)[0]) <= BLOCK_BYTES
+        self.kept = list(self._blocks(range(len(stream)))) if always_all else None
 
     def spent(self) -> float:
         """Return the seconds that predicting took since this was last asked."""
@@ -137,7 +136,7 @@ class Tests:
         task = {} if task_id is None else {"task_id": task_id}
         clock = now(self.device)
         found = {"predict": model.predict(X, **task)}
-        if any(name not in ("accuracy", "r2") for name in self.protocol.scoring):
+        if any(map(needs_more_than_predictions, self.protocol.scoring)):
             for method in ("predict_proba", "decision_function"):
                 if len(self.stream.classes) and hasattr(model, method) and len(found) == 1:
                     found[method] = getattr(model, method)(X, **task)
