@@ -266,7 +266,9 @@ class _Run:
         carried = _memory_usage(self.estimator)
         model, replay = carried.get("weights", 0), carried.get("replay", 0)
         self.scores += self.tests.after(k, self.estimator)
-        state = self.diagnostics.after(self.estimator, self.stream[k]) if self.diagnostics else {}
+        state: dict[str, float] = {}
+        if self.diagnostics:
+            state = self.diagnostics.after(self.estimator, _learner(self.estimator), self.stream[k])
         self.experiences.append(
             {
                 "experience": k,

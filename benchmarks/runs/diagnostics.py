@@ -44,13 +44,15 @@ class Diagnostics:
         self.gradient_steps += sum(steps)
         self.samples_seen += n_rows * len(steps)
 
-    def after(self, estimator: Any, experience: Experience) -> dict[str, float]:
+    def after(self, estimator: Any, learner: Any, experience: Experience) -> dict[str, float]:
         """Measure.
 
         Parameters
         ----------
         estimator : estimator
             It has just learned the experience.
+        learner : estimator
+            What learns in it: its last step, if it is a pipeline.
         experience : Experience
             Its test rows are looked at; its training rows if there are none.
 
@@ -64,9 +66,6 @@ class Diagnostics:
         X, y = take(X, y, np.arange(min(len(y), MOST_ROWS)))
         task = {} if experience.task_id is None else {"task_id": experience.task_id}
         found: dict[str, float] = {}
-        learner = estimator
-        if hasattr(estimator, "steps"):
-            learner = estimator.steps[-1][1]
         if hasattr(learner, "net_"):
             rows = estimator[:-1].transform(X) if learner is not estimator and len(estimator.steps) > 1 else X
             found |= self._of_network(learner.net_, rows)
