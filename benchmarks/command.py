@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .runs.specs import MOST_SEEDS
+from .runs.specs import LONGEST_TIME_LIMIT, MOST_SEEDS, TIME_LIMIT
 
 # Everything heavy is imported where it is used, so that `--help` and `list` answer at once.
 if TYPE_CHECKING:
@@ -140,7 +140,9 @@ def run(
     stack_seeds: Annotated[
         bool, typer.Option("--stack-seeds", help="Train all seeds of a strategy as one network where it allows that.")
     ] = False,
-    time_limit: Annotated[float, typer.Option(min=1, max=1e6, help="Seconds that a cell may take.")] = 86_400,
+    time_limit: Annotated[
+        float, typer.Option(min=1, max=LONGEST_TIME_LIMIT, help="Seconds that a cell may take.")
+    ] = TIME_LIMIT,
 ) -> None:
     """Run a suite: every strategy learns every stream with every seed; then report.
 

@@ -22,10 +22,8 @@ from ..store import Store
 from .cell import Cell, Interrupted, StreamSource, open_stream
 from .identity import describe_stream
 from .protocol import Evaluate, Protocol
-from .specs import MOST_SEEDS, StrategySpec
+from .specs import LONGEST_TIME_LIMIT, MOST_SEEDS, TIME_LIMIT, StrategySpec
 from .workers import finished, stop_on_ctrl_c
-
-TIME_LIMIT = 86_400.0
 
 _DEFAULT = Protocol()
 
@@ -110,7 +108,7 @@ def run_benchmark(
     """
     if n_jobs == 0:
         raise ValueError("n_jobs is 0; give how many cells may run in parallel, or -1 for one per core.")
-    if not 0 < time_limit <= 1e6:
+    if not 0 < time_limit <= LONGEST_TIME_LIMIT:
         raise ValueError(f"time_limit is {time_limit}; give the seconds that a cell may take, at most 1,000,000.")
     protocol = Protocol(evaluate, eval_every, scoring, diagnostics)
     cells = plan_cells(strategies, streams, seeds=seeds, device=device, stack_seeds=stack_seeds, protocol=protocol)

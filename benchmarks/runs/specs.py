@@ -26,6 +26,8 @@ ALTERATIONS = {"label_noise": "with_label_noise", "imbalance": "with_imbalance",
 
 # Of each cell, something is kept while a run is planned.
 MOST_SEEDS = 10_000
+# Seconds that a cell may take, unless it is told, and at most.
+TIME_LIMIT, LONGEST_TIME_LIMIT = 86_400.0, 1e6
 
 
 def nearest(name: str, names: Collection[str]) -> str:
