@@ -20,6 +20,7 @@ from .distillation.features import FeatureDistillationClassifier as FeatureDisti
 from .distillation.lwf import LwFClassifier as LwFClassifier
 from .distillation.lwf import LwFRegressor as LwFRegressor
 from .distillation.relations import RelationDistillationClassifier as RelationDistillationClassifier
+from .encoders import DateParts as DateParts
 from .encoders import IncrementalOneHotEncoder as IncrementalOneHotEncoder
 from .encoders import IncrementalOrdinalEncoder as IncrementalOrdinalEncoder
 from .engine.call import Call as Call

@@ -118,6 +118,11 @@ class ContinualEstimator(BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "n_experiences_")
 
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Whatever fails inside leaves the estimator as it was, an interrupt included.

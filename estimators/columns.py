@@ -1,7 +1,7 @@
 """Transformers for columns by name, some of which appear later."""
 
 import warnings
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -12,10 +12,10 @@ from scipy import sparse
 from sklearn.base import TransformerMixin, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import FunctionTransformer
-from sklearn.utils import check_array
+from sklearn.utils import Tags, check_array, get_tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .engine.capacity import require_memory
+from .inputs import as_rows
 from .parameters import Integral, at_least, check_parameters
 from .steps import UPDATES, learned
 
@@ -44,6 +44,10 @@ class Part:
     columns: Any
     slots: slice
     later: bool
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Itself: a part is replaced, never changed, and what is in it may be large."""
+        return self
 
     def names(self) -> list[Hashable]:
         """Its columns as a list."""
@@ -229,7 +233,7 @@ class IncrementalColumnTransformer(ColumnTransformer):
         check_is_fitted(self)
         rows, names = self._checked(X, reset=False)
         blocks = [
-            (part.slots, dense(part.transformer.transform(select(rows, part.columns))))
+            (part.slots, np.asarray(as_rows(part.transformer.transform(select(rows, part.columns)))))
             for part in self.parts_
             if self._is_there(part, names)
         ]
@@ -283,22 +287,29 @@ class IncrementalColumnTransformer(ColumnTransformer):
             indices.setdefault(part.name, []).extend(range(part.slots.start, part.slots.stop))
         return indices
 
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True  # what becomes of missing values is the transformers' affair
+        if self.remainder not in ("drop", "passthrough"):
+            tags.input_tags.sparse &= get_tags(self.remainder).input_tags.sparse
+        return tags
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "parts_")
 
     # --- columns -------------------------------------------------------------------------------------------------
 
-    def _checked(self, X: Any, *, reset: bool) -> tuple[Any, list[Hashable]]:
-        """The data as they can be selected from, and the names of their columns."""
+    def _checked(self, X: Any, *, reset: bool) -> tuple[Any, dict[Hashable, None]]:
+        """The data as they can be selected from, and the names of their columns: an ordered set."""
         if not hasattr(X, "columns"):
             if not reset and hasattr(self, "feature_names_in_"):
                 raise ValueError("X has no names of columns, but columns are known by their names; give a DataFrame.")
             X = check_array(X, dtype=None, ensure_all_finite=False, accept_sparse=["csc", "csr"])
         if reset or not (hasattr(X, "columns") and hasattr(self, "feature_names_in_")):
             validate_data(self, X, reset=reset, skip_check_array=True)
-        return X, list(X.columns) if hasattr(X, "columns") else list(range(X.shape[1]))
+        return X, dict.fromkeys(X.columns if hasattr(X, "columns") else range(X.shape[1]))
 
-    def _is_there(self, part: Part, names: list[Hashable]) -> bool:
+    def _is_there(self, part: Part, names: Collection[Hashable]) -> bool:
         """Whether the data have the columns of a part; those of the first call must be there."""
         missing = [name for name in part.names() if name not in names]
         if missing and not (part.later and len(missing) == len(part.names())):
@@ -308,12 +319,11 @@ class IncrementalColumnTransformer(ColumnTransformer):
             )
         return not missing
 
-    def _new(self, X: Any, names: list[Hashable]) -> Iterator[tuple[str, Any, Any]]:
+    def _new(self, X: Any, names: Collection[Hashable]) -> Iterator[tuple[str, Any, Any]]:
         """Name, transformer and columns of what appears in this call."""
         first = not self.__sklearn_is_fitted__()
         known = set() if first else {(part.name, column) for part in self.parts_ for column in part.names()}
         placed = {column for _, column in known}
-        present = {name for name in names if has_values(X, name)}
         waiting: set[Hashable] = set()
         listed = set(placed)
         remainder: tuple[str, Any, Any] = (
@@ -330,8 +340,9 @@ class IncrementalColumnTransformer(ColumnTransformer):
             if transformer == "drop":
                 continue
             new = [column for column in wanted if (name, column) not in known]
-            waiting.update(set(new) - present)
-            new = [column for column in new if column in present]
+            waiting.update(new)
+            new = [column for column in new if column in names and has_values(X, column)]
+            waiting.difference_update(new)
             # Later, each column is alone: any of them may be missing in other calls.
             groups: list[Any] = [new] if new and first else [[column] for column in new]
             for group in groups:
@@ -363,15 +374,3 @@ def select(X: Any, columns: Any) -> Any:
 def has_values(X: Any, column: Hashable) -> bool:
     """Whether a column has any value that is not missing."""
     return sparse.issparse(X) or not pd.isna(np.asarray(select(X, column))).all()
-
-
-def dense(rows: Any) -> NDArray[Any]:
-    """Rows as an array, from a frame or a sparse matrix."""
-    if sparse.issparse(rows):
-        require_memory(
-            8 * rows.shape[0] * rows.shape[1],
-            f"A sparse matrix of shape {rows.shape} as a dense one",
-            "make fewer features, for example by a smaller n_features of HashingVectorizer, or give fewer rows at once",
-        )
-        return np.asarray(rows.toarray())
-    return np.asarray(rows)

@@ -271,6 +271,112 @@ class IncrementalOneHotEncoder(CategoryEncoder):
         )
 
 
+class DateParts(TransformerMixin, BaseEstimator):
+    """Dates as small numbers: how long ago, and where in the year, the week and the day.
+
+    The year comes as decades since 2000, on a line; the day of the year, the day of the week and the time of day as
+    sine and cosine, so that December is beside January, and Sunday beside Monday. Nothing is learned, so old and new
+    rows become the same numbers in any call. Missing dates are 0 everywhere.
+
+    Parameters
+    ----------
+    format : str, default="ISO8601"
+        For columns of text, as ``pandas.to_datetime`` takes it: ``"%d.%m.%Y"``, for example. Numbers are seconds since
+        1970. Times with a zone count as the clock there shows them.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from forgetless.estimators import DateParts
+    >>> sales = pd.DataFrame({"sold": ["2024-01-01 06:00", None]})
+    >>> DateParts().fit_transform(sales).round(2)
+    array([[2.4 , 0.  , 1.  , 0.22, 0.97, 1.  , 0.  ],
+           [0.  , 0.  , 0.  , 0.  , 0.  , 0.  , 0.  ]])
+    >>> DateParts().fit(sales).get_feature_names_out().tolist()[:3]
+    ['sold_decades', 'sold_year_sin', 'sold_year_cos']
+    """
+
+    parameter_constraints: ClassVar[dict[str, list[Any]]] = {"format": [str]}
+
+    n_features_in_: int
+
+    def __init__(self, *, format: str = "ISO8601") -> None:
+        self.format = format
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = tags.input_tags.allow_nan = True
+        tags.requires_fit = False
+        return tags
+
+    def fit(self, X: ArrayLike, y: object = None) -> Self:
+        """Note the columns; there is nothing to learn.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+
+        Returns
+        -------
+        self
+        """
+        check_parameters(self)
+        validate_data(self, X, dtype=None, ensure_all_finite=False)
+        return self
+
+    def transform(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Dates as numbers.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, 7 * n_features)
+
+        Raises
+        ------
+        ValueError
+            If a value is no date in this format.
+        """
+        check_parameters(self)
+        rows = validate_data(self, X, dtype=None, ensure_all_finite=False, reset=False)
+        return np.hstack([self._parts(column) for column in rows.T])
+
+    def _parts(self, column: NDArray[Any]) -> NDArray[np.float64]:
+        dates = pd.Series(column).infer_objects()
+        how: dict[str, Any] = {"unit": "s"} if pd.api.types.is_numeric_dtype(dates) else {"format": self.format}
+        when = pd.to_datetime(dates, **how).dt.tz_localize(None)
+        midnight = when.dt.normalize()
+        day = (when - midnight) / pd.Timedelta(days=1)
+        year = (when.dt.day_of_year - 1 + day) / (365 + when.dt.is_leap_year)
+        turns = 2 * np.pi * np.column_stack([year, (when.dt.day_of_week + day) / 7, day])
+        decades = (when.dt.year - 2000 + year) / 10
+        waves = np.stack([np.sin(turns), np.cos(turns)], axis=2).reshape(len(turns), -1)
+        parts: NDArray[np.float64] = np.nan_to_num(np.column_stack([decades, waves]))
+        return parts
+
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[np.object_]:
+        """Names of the columns of :meth:`transform`.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Names of the input columns; None: those of the data, or ``x0``, ``x1``, ...
+
+        Returns
+        -------
+        ndarray of str
+        """
+        check_is_fitted(self, "n_features_in_")
+        waves = [f"{period}_{wave}" for period in ("year", "week", "day") for wave in ("sin", "cos")]
+        return np.array(
+            [f"{name}_{part}" for name in names_in(self, input_features) for part in ("decades", *waves)], dtype=object
+        )
+
+
 def names_in(estimator: Any, input_features: ArrayLike | None) -> list[str]:
     """Names of the inputs of a fitted estimator: those given, those of the data, or ``x0``, ``x1``, ...
 

@@ -77,6 +77,22 @@ class IncrementalPipeline(Pipeline):
         super().__init__(steps, transform_input=transform_input, memory=memory, verbose=verbose)
         self.update = update
 
+    def set_callbacks(self, *callbacks: Any) -> Self:
+        """Not supported: scikit-learn's callbacks would be told of ``fit`` and of no ``partial_fit``.
+
+        Parameters
+        ----------
+        *callbacks : callback instances
+
+        Raises
+        ------
+        NotImplementedError
+        """
+        raise NotImplementedError(
+            "scikit-learn's callbacks would be told of fit, but of no partial_fit, by which an IncrementalPipeline "
+            "learns; give skorch's callbacks to the network (net__callbacks), or measure between the calls."
+        )
+
     @property
     def output_keeps_meaning(self) -> bool:
         """Whether "auto" may move this pipeline where it is a step itself: if it may move the last one of its own."""

@@ -77,7 +77,8 @@ def learned(step: BaseEstimator, X: ArrayLike, y: ArrayLike | None, update: str,
     transformer
     """
     if moves(step, update):
-        return copy.deepcopy(step).partial_fit(X, y, **params.get("partial_fit", {}))
+        step = copy.deepcopy(step) if is_fitted(step) else clone(step)
+        return step.partial_fit(X, y, **params.get("partial_fit", {}))
     if is_fitted(step) and get_tags(step).requires_fit:
         return step
     # Where nothing need be learned, fit notes the names of the columns.

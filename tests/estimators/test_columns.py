@@ -3,8 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.feature_extraction.text import HashingVectorizer
+from sklearn.frozen import FrozenEstimator
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from forgetless.estimators import (
@@ -60,6 +62,7 @@ def test_chunk_by_chunk_equals_steps_called_by_hand():
     assert np.array_equal(pipe.decision_function(X[X.columns[::-1]]), last.decision_function(by_hand(X)))
 
 
+@pytest.mark.filterwarnings("ignore:Columns .'c'. are not in the data yet")
 @pytest.mark.parametrize("absent", ["left out", "without a value"])
 @pytest.mark.parametrize(
     "last",
@@ -132,3 +135,12 @@ def test_arrays_by_number():
     assert np.array_equal(transformer.transform(X), StandardScaler().fit_transform(X[:, [1]]))
     with pytest.raises(ValueError, match="features"):
         transformer.transform(np.ones((2, 3)))
+
+
+def test_frozen_transformer_stays_as_it_is():
+    X, y = chunk(0)
+    scaler = FrozenEstimator(StandardScaler().fit(5 * X[NUMBERS]))
+    pipe = make_incremental_pipeline(IncrementalColumnTransformer([("n", scaler, NUMBERS)]), NCMClassifier())
+    pipe = clone(pipe).partial_fit(X, y).partial_fit(X, y)
+    assert pipe[0].named_transformers_["n"] is scaler
+    assert np.array_equal(pipe[0].transform(X)[:, :2], scaler.transform(X[NUMBERS]))

@@ -1,11 +1,19 @@
-"""Encoders of categories that may appear at any time."""
+"""Encoders of categories that may appear at any time, and of dates."""
+
+from datetime import date, datetime
 
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from forgetless.estimators import IncrementalOneHotEncoder, IncrementalOrdinalEncoder
+from forgetless.estimators import (
+    DateParts,
+    IncrementalColumnTransformer,
+    IncrementalOneHotEncoder,
+    IncrementalOrdinalEncoder,
+)
 
 X = pd.DataFrame({"size": [3, 1, 2, 1], "colour": ["red", "blue", "red", "green"]})
 
@@ -48,3 +56,42 @@ def test_memory_is_bounded_and_the_most_frequent_are_kept():
         encoder.fit(pd.DataFrame({"colour": ["c", "a", "b", "c"]}))
     assert encoder.categories_[0].tolist() == ["a", "c"]
     assert encoder.transform(pd.DataFrame({"colour": ["b", "c"]})).tolist() == [[0, 0], [0, 1]]
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        ["2024-06-30T18:00", "2023-01-01"],
+        pd.to_datetime(["2024-06-30 18:00", "2023-01-01 00:00"]),
+        pd.to_datetime(["2024-06-30 18:00", "2023-01-01 00:00"]).tz_localize("Asia/Tokyo"),
+        [datetime(2024, 6, 30, 18), date(2023, 1, 1)],
+        [1719770400, 1672531200],
+    ],
+    ids=["text", "dates", "zone", "objects", "seconds"],
+)
+def test_parts_of_dates_in_any_form(dates):
+    parts = DateParts().fit_transform(pd.DataFrame({"when": dates}))
+    year, week, day = (181.75 / 366, 0), (6.75 / 7, 6 / 7), (0.75, 0)
+    turns = 2 * np.pi * np.array([year, week, day])
+    np.testing.assert_allclose(parts[:, 0], [2.4 + 0.1 * year[0], 2.3])
+    np.testing.assert_allclose(parts[:, 1::2], np.sin(turns).T, atol=1e-9)
+    np.testing.assert_allclose(parts[:, 2::2], np.cos(turns).T, atol=1e-9)
+
+
+def test_dates_in_another_format_need_it_said():
+    dates = pd.DataFrame({"when": ["31.12.2024", None]})
+    with pytest.raises(ValueError, match="format"):
+        DateParts().fit_transform(dates)
+    assert DateParts(format="%d.%m.%Y").fit_transform(dates)[1].tolist() == [0] * 7
+
+
+@parametrize_with_checks(
+    [
+        DateParts(),
+        IncrementalOrdinalEncoder(),
+        IncrementalOneHotEncoder(),
+        IncrementalColumnTransformer([("n", StandardScaler(), [0])], remainder=IncrementalOrdinalEncoder()),
+    ]
+)
+def test_scikit_learns_checks_pass(estimator, check):
+    check(estimator)

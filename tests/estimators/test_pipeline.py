@@ -10,6 +10,7 @@ from helpers.estimators import DIGITS, make_stream
 from sklearn.base import clone
 from sklearn.decomposition import PCA, IncrementalPCA
 from sklearn.exceptions import UnsetMetadataPassedError
+from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.kernel_approximation import RBFSampler
@@ -22,6 +23,7 @@ from forgetless.estimators import (
     ContinualNet,
     EWCClassifier,
     IncrementalPipeline,
+    NCMClassifier,
     SLDAClassifier,
     make_incremental_pipeline,
 )
@@ -159,3 +161,17 @@ def test_clone_and_grid_search():
 def test_wrong_update_is_named():
     with pytest.raises(ValueError, match="update"):
         make_incremental_pipeline(StandardScaler(), ewc(), update="never").partial_fit(DIGITS.X_train, DIGITS.y_train)
+
+
+def test_callbacks_that_would_see_no_call_are_refused():
+    with pytest.raises(NotImplementedError, match="no partial_fit"):
+        make_incremental_pipeline(StandardScaler(), ewc()).set_callbacks()
+
+
+def test_sparse_rows_become_dense_where_the_last_step_needs_it():
+    texts, y = ["good day", "bad night"] * 5, ["+", "-"] * 5
+    for last in (NCMClassifier(), SGDClassifier(random_state=0)):
+        pipe = make_incremental_pipeline(HashingVectorizer(n_features=32), last).partial_fit(
+            texts, y, classes=["+", "-"]
+        )
+        assert pipe.score(texts, y) == 1
