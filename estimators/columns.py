@@ -1,7 +1,9 @@
 """Transformers for columns by name, some of which appear later."""
 
+import reprlib
 import warnings
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -194,13 +196,15 @@ class IncrementalColumnTransformer(ColumnTransformer):
         parts = []
         for part in [] if first else self.parts_:
             if self._is_there(part, names):
-                fitted = learned(part.transformer, select(rows, part.columns), y, self.update)
+                with said_of(part.name, part.columns):
+                    fitted = learned(part.transformer, select(rows, part.columns), y, self.update)
                 part = replace(part, transformer=fitted)
             parts.append(part)
         for name, transformer, columns in self._new(rows, names):
-            fitted = learned(clone(transformer), select(rows, columns), y, self.update)
+            with said_of(name, columns):
+                fitted = learned(clone(transformer), select(rows, columns), y, self.update)
+                width = fitted.transform(select(rows, columns)[:1]).shape[1]
             start = parts[-1].slots.stop if parts else 0
-            width = fitted.transform(select(rows, columns)[:1]).shape[1]
             if not first and start + width > self.width_:
                 warnings.warn(
                     f"Columns {columns!r} have appeared and need {width} output columns, but {self.width_ - start} are "
@@ -232,11 +236,12 @@ class IncrementalColumnTransformer(ColumnTransformer):
         """
         check_is_fitted(self)
         rows, names = self._checked(X, reset=False)
-        blocks = [
-            (part.slots, np.asarray(as_rows(part.transformer.transform(select(rows, part.columns)))))
-            for part in self.parts_
-            if self._is_there(part, names)
-        ]
+        blocks = []
+        for part in self.parts_:
+            if self._is_there(part, names):
+                with said_of(part.name, part.columns):
+                    block = np.asarray(as_rows(part.transformer.transform(select(rows, part.columns))))
+                blocks.append((part.slots, block))
         only_float32 = blocks and all(block.dtype == np.float32 for _, block in blocks)
         out = np.zeros((rows.shape[0], self.width_), dtype=np.float32 if only_float32 else np.float64)
         for slots, block in blocks:
@@ -364,6 +369,15 @@ def as_transformer(transformer: Any) -> Any:
     if transformer == "passthrough":
         return FunctionTransformer(accept_sparse=True, feature_names_out="one-to-one")
     return transformer
+
+
+@contextmanager
+def said_of(name: str, columns: Any) -> Iterator[None]:
+    """Errors in values say which transformer and which columns they are of."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"The columns {reprlib.repr(columns)} are not such as {name!r} takes: {error}") from error
 
 
 def select(X: Any, columns: Any) -> Any:

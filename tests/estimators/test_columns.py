@@ -114,6 +114,13 @@ def test_missing_column_of_the_first_call_is_named():
             learn_or_transform(chunk(1)[0].drop(columns="b"))
 
 
+def test_columns_that_are_of_another_kind_now_are_named():
+    X, y = chunk(0)
+    transformer = columns().fit(X)
+    with pytest.raises(ValueError, match=r"\['a', 'b', 'c'\] are not such as 'numbers' takes: could not convert"):
+        transformer.partial_fit(X.assign(b="b"), y)
+
+
 def test_frames_out_keep_their_names():
     pipe = make_incremental_pipeline(columns(), NCMClassifier()).set_output(transform="pandas")
     X, y = chunk(0)
