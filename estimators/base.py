@@ -182,6 +182,9 @@ class ContinualEstimator(BaseEstimator):
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Forget everything and learn `X`, `y` as the first experience.
 
+        Parameters that act between experiences, such as ``ewc_lambda``, change nothing in a single one: to a search
+        that only calls ``fit``, as ``GridSearchCV`` does, all their values are equal.
+
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
