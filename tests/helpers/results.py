@@ -106,3 +106,39 @@ def rename(results, old, new):
     for frame in vars(results).values():
         frame[["strategy", "stream"]] = frame[["strategy", "stream"]].replace(old, new)
     return results
+
+
+def made(strategies, scores, seconds):
+    """Results with given scores (streams, seeds, blocks, strategies) and seconds (streams, strategies).
+
+    Blocks are predicted before they are learned; a single one is a stream of one experience.
+    """
+    streams, seeds, blocks, of = np.indices(scores.shape).reshape(4, -1)
+    about = pd.DataFrame({"stream": streams, "seed": seeds, "block": blocks, "of": of, "score": scores.ravel()})
+    about = about.assign(
+        strategy=np.array(strategies)[of], cell=[f"{s}|{k}|{i}" for s, k, i in zip(streams, of, seeds)]
+    )
+    ahead = scores.shape[2] > 1
+    names = ["cell", "strategy", "stream", "seed"]
+    tested = names + ["metric", "score"]
+    about = about.assign(metric="accuracy", stream=about["stream"].map("s{}".format))
+    runs = about[about["block"] == 0][[*names, "of"]]
+    estimator = {"Naive": "NaiveClassifier"}
+    runs = runs.assign(scenario="domain", status="ok", protocol=protocol("prequential" if ahead else "all"))
+    runs = runs.assign(estimator=[estimator.get(name, "SomeClassifier") for name in runs["strategy"]])
+    runs = runs.assign(keeps="nothing", needs_task_id=False, n_experiences=scores.shape[2] + ahead)
+    half = seconds[runs["stream"].str[1:].astype(int), runs.pop("of")] / 2
+    sizes = {"model_bytes": 1, "replay_bytes": 0, "state_bytes": 0, "peak_memory_bytes": 1, "n_train": 1}
+    experiences = runs[names].assign(experience=0, fit_seconds=half, predict_seconds=half, **sizes)
+    experiences = pd.concat(
+        [experiences]
+        + [
+            experiences.assign(experience=k, fit_seconds=0, predict_seconds=0)
+            for k in range(1, len(scores[0, 0]) + ahead)
+        ]
+    )
+    scores = about[tested].assign(trained_on=about["block"], tested_on=about["block"] + ahead)
+    within = about[tested].assign(experience=about["block"] + 1, n_rows=0, tested_on=about["block"] + 1, n_tested=9)
+    return SimpleNamespace(
+        runs=runs, experiences=experiences, scores=scores, evaluations=within if ahead else within.iloc[:0]
+    )
