@@ -45,9 +45,8 @@ def _points(difference: float, scorer: str) -> str:
     return formats.score(difference, scorer) + " points" * formats.in_percent(scorer)
 
 
-def _ahead(found: Recommendation, board: pd.DataFrame, upper: pd.DataFrame) -> str:
+def _ahead(best: pd.Series, upper: pd.DataFrame) -> str:
     """Describe the strategy with the highest score."""
-    best = board.loc[found.leader]
     scorer, label = best["scorer"], METRICS[best["headline"]].label_for(best["scorer"])
     text = f"{_score(best)} {label[0].lower()}{label[1:]}"
     if not pd.isna(best["forgetting"]):
@@ -58,7 +57,7 @@ def _ahead(found: Recommendation, board: pd.DataFrame, upper: pd.DataFrame) -> s
         top = upper.iloc[0]
         gap = top["score"] - best["score"]
         side = "below" if gap > 0 else "above"
-        text += f". {_points(abs(gap), scorer)} {side} {upper.index[0]}, which sees all data again"
+        text += f". {_points(abs(gap), scorer)} {side} {top['strategy']}, which sees all data again"
     return text + "."
 
 
@@ -71,14 +70,11 @@ def _against(difference: Difference, scorer: str) -> str:
     return f"{size}{' points' * formats.in_percent(scorer)} {side} {difference.to}{chance}"
 
 
-def _price(found: Recommendation, strategy: str) -> str:
-    row = found.strategies.set_index("strategy").loc[strategy]
-    keeps = (
-        "what it keeps of the data is not known"
-        if row["keeps"] == "unknown"
-        else f"it keeps {row['keeps']} of the data"
-    )
-    return f"Fitting and predicting take {formats.seconds(row['seconds'])}, {formats.size(row['bytes'])} are carried, and {keeps}."
+def _price(row: pd.Series) -> str:
+    unknown = row["keeps"] == "unknown"
+    keeps = "what it keeps of the data is not known" if unknown else f"it keeps {row['keeps']} of the data"
+    seconds, size = formats.seconds(row["seconds"]), formats.size(row["bytes"])
+    return f"Fitting and predicting take {seconds}, {size} are carried, and {keeps}."
 
 
 def _recommended(found: Recommendation, scorer: str) -> Finding | None:
@@ -97,7 +93,8 @@ def _recommended(found: Recommendation, scorer: str) -> Finding | None:
         said = f"Nothing is shown to be better than plain training ({seen}){f': {pairs}' if pairs else ''}."
     else:
         said = f"No difference is shown ({seen}){f': {pairs}' if pairs else ''}."
-    return Finding("Recommended", found.strategy, f"{said} {_price(found, found.strategy)}")
+    row = found.strategies[found.strategies["strategy"] == found.strategy].iloc[0]
+    return Finding("Recommended", found.strategy, f"{said} {_price(row)}")
 
 
 def findings(results: ResultTables, board: pd.DataFrame, stream: str) -> list[Finding]:
@@ -128,14 +125,15 @@ def findings(results: ResultTables, board: pd.DataFrame, stream: str) -> list[Fi
     Highest score | Replay
     No verdict yet, without raw data | Naive
     """
-    rows = board[(board["stream"] == stream) & board["score"].notna()].set_index("strategy")
+    rows = board[(board["stream"] == stream) & board["score"].notna()]
     found = recommend(results, stream=stream)
     if found.leader is None:
         return []
-    scorer = rows["scorer"].iloc[0]
-    upper = rows[rows.index.map(reference_roles(results, stream)) == "upper bound"]
+    best = rows[rows["strategy"] == found.leader].iloc[0]
+    scorer = str(best["scorer"])
+    upper = rows[rows["strategy"].map(reference_roles(results, stream)) == "upper bound"]
     private = recommend(results, Constraints(no_raw_data=True), stream=stream)
-    said = [_recommended(found, scorer), Finding("Highest score", found.leader, _ahead(found, rows, upper))]
+    said = [_recommended(found, scorer), Finding("Highest score", found.leader, _ahead(best, upper))]
     if private.leader is not None and (private.strategy or private.leader) != (found.strategy or found.leader):
         card = _recommended(private, scorer)
         said.append(replace(card, title=f"{card.title}, without raw data") if card else None)

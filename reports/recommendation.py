@@ -1,14 +1,15 @@
-"""Which strategy to use: a choice by paired differences, never of a strategy that another one beats at no higher cost."""
+"""Which strategy to use, why, and what would change the answer."""
 
 import dataclasses
 import json
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from .metrics import Array
+from .choice import Choice, choose, dominance, paired_interval
 from .tables import ResultTables, block_scores, protocols, reference_roles
 
 FEWEST_UNITS = 6
@@ -235,8 +236,9 @@ def recommend(
     found = choice.among(constraints)
     dropped = []
     for field in dataclasses.fields(Constraints):
-        if getattr(constraints, field.name) != field.default:
-            free = choice.among(dataclasses.replace(constraints, **{field.name: field.default}))
+        default: Any = field.default
+        if getattr(constraints, field.name) != default:
+            free = choice.among(dataclasses.replace(constraints, **{field.name: default}))
             if free.strategy not in (None, found.strategy):
                 dropped.append(Change(field.name, str(free.strategy)))
     return dataclasses.replace(found, changes=(*found.changes, *dropped))
@@ -288,35 +290,34 @@ class _Choice:
         wide, self.unit = _units(runs, scores)
         plain = [name for name, role in roles.items() if role == "lower bound" and name in wide]
         self.plain = plain[0] if plain else None
-        reference = wide[self.plain] if self.plain else wide.get(wide.count().idxmax()) if wide.size else None
-        wide = wide[reference.notna()] if reference is not None else wide
+        if wide.size:  # compare on what plain training was measured on, or the strategy that was measured most
+            wide = wide[wide[self.plain or wide.count().idxmax()].notna()]
         complete = wide.dropna(axis=1)
-        failed = by_strategy["status"].agg(lambda status: (status == "failed").any())
+        failed = runs.loc[runs["status"] == "failed", "strategy"].unique()
         known["left_out"] = ""
         known.loc[~known.index.isin(complete.columns), "left_out"] = "not measured on all"
         known.loc[failed, "left_out"] = "failed"
         known.loc[[name for name, role in roles.items() if role == "upper bound"], "left_out"] = "upper bound"
         known["score"] = complete.mean()
         self.known = known.sort_values("score", ascending=False, kind="stable")
-        seeds, blocks = (wide.index.get_level_values(level).nunique() for level in ("seed", "block"))
+        seeds, blocks = (len(wide.index.unique(level)) for level in ("seed", "block"))
         if len(wide) < seeds * blocks:  # streams of other lengths for other seeds
             complete, blocks = complete.groupby(level="seed").mean(), 1
         self.n_units = max(seeds, blocks)
-        self.scores = {name: complete[name].to_numpy().reshape(seeds, blocks) for name in complete}
+        # As strategies are positions now, those that were not measured on all have none.
+        self.names = [str(name) for name in self.known.index if name in complete]
+        self.scores = complete[self.names].to_numpy().reshape(seeds, blocks, len(self.names))
+        self.seconds = self.known.loc[self.names, "seconds"].to_numpy(dtype=float)
 
     def among(self, constraints: Constraints) -> Recommendation:
         """Choose among the strategies that keep to constraints."""
-        known = self.known.copy()
-        open_ = known["left_out"] == ""
-        known.loc[open_, "left_out"] = known[open_].apply(constraints.broken_by, axis=1) if open_.any() else ""
-        candidates = known[known["left_out"] == ""]
-        known["dominated_by"] = _dominated_by(candidates)
-        known["dominated_by"] = known["dominated_by"].fillna("")
-        n_compared = len(candidates) - 1
-        plain = self._compared(list(self.scores), self.plain, n_compared)
-        known = known.join(plain)
-        front = [name for name in candidates.index if not known["dominated_by"][name]]
-        unchosen = Recommendation(
+        known = self.known.assign(dominated_by="")
+        free = known["left_out"] == ""
+        known.loc[free, "left_out"] = [constraints.broken_by(row) for _, row in known[free].iterrows()]
+        left_out = known.loc[self.names, "left_out"]
+        candidates = np.array([k for k, why in enumerate(left_out) if not why], dtype=np.intp)
+        plain = self.names.index(self.plain) if self.plain in self.names else None
+        found = Recommendation(
             verdict="nothing fits",
             strategy=None,
             leader=None,
@@ -325,64 +326,59 @@ class _Choice:
             to_runner_up=None,
             unit=self.unit,
             n_units=self.n_units,
-            strategies=known.rename_axis("strategy").reset_index()[_STRATEGY_COLUMNS],
+            strategies=known,
             changes=(),
         )
-        if not front:
-            return unchosen
-        leader = front[0]
+        if len(candidates):
+            found = self._chosen(found, candidates, plain)
+        rows = found.strategies.rename_axis("strategy").reset_index()
+        return dataclasses.replace(found, strategies=rows.reindex(columns=_STRATEGY_COLUMNS))
+
+    def _chosen(self, found: Recommendation, candidates: NDArray[np.intp], plain: int | None) -> Recommendation:
+        choice = choose(self.scores, self.seconds, candidates, plain, self.confidence)
         few = self.n_units < FEWEST_UNITS
-        chosen = leader if few else self._climb(candidates.loc[front], n_compared)
-        others = [name for name in candidates.index if name != chosen]
-        to_plain = self._difference(chosen, self.plain, n_compared)
-        to_runner_up = self._difference(chosen, others[0] if others else None, n_compared)
-        judge = to_plain or to_runner_up
-        shown = judge is not None and judge.shown
-        changes = []
+        best = choice.leader if few else choice.chosen
+        others = [int(each) for each in candidates if each != best]  # they are ordered by score
         if few:
-            changes.append(Change(f"more {self.unit}", leader, FEWEST_UNITS))
-        elif leader != chosen:
-            changes.append(self._with_more(leader, chosen, n_compared))
+            changes = [Change(f"more {self.unit}", self.names[best], FEWEST_UNITS)]
+        else:
+            changes = self._with_more(choice) if choice.leader != best else []
         return dataclasses.replace(
-            unchosen,
-            verdict="too few" if few else "better" if shown else "no difference",
-            strategy=None if few else chosen,
-            leader=leader,
-            to_plain=to_plain,
-            to_runner_up=to_runner_up,
+            found,
+            verdict="too few" if few else "better" if choice.shown else "no difference",
+            strategy=None if few else self.names[best],
+            leader=self.names[choice.leader],
+            to_plain=None if plain in (None, best) else self._difference(best, plain, choice.confidence),
+            to_runner_up=self._difference(best, others[0], choice.confidence) if others else None,
+            strategies=self._compared(found.strategies, candidates, plain, choice.confidence),
             changes=tuple(changes),
         )
 
-    def _climb(self, front: pd.DataFrame, n_compared: int) -> str:
-        """Go from plain training, or the cheapest, to the cheapest that is shown to be better, as long as there is one."""
-        cheapest_first = list(front.sort_values("seconds", kind="stable").index)
-        chosen = self.plain if self.plain in cheapest_first else cheapest_first[0]
-        while True:
-            compared = self._compared(cheapest_first, chosen, n_compared)
-            better = compared.index[compared["ci_low"] > 0]
-            if not len(better):
-                return str(chosen)
-            chosen = better[0]
+    def _difference(self, name: int, to: int, confidence: float) -> Difference:
+        numbers = paired_interval(self.scores[:, :, name] - self.scores[:, :, to], confidence)
+        return Difference(self.names[to], *map(float, numbers))
 
-    def _compared(self, names: list[str], to: str | None, n_compared: int) -> pd.DataFrame:
-        """Return the differences of strategies from one, in rows."""
-        if to is None or not names:
-            return pd.DataFrame(index=names, columns=_DIFFERENCE_COLUMNS, dtype=float)
-        pairs = np.stack([self.scores[name] - self.scores[to] for name in names], axis=-1)
-        numbers = paired_interval(pairs, 1 - (1 - self.confidence) / max(n_compared, 1))
-        return pd.DataFrame(dict(zip(_DIFFERENCE_COLUMNS, numbers, strict=True)), index=names)
+    def _compared(
+        self, known: pd.DataFrame, candidates: NDArray[np.intp], plain: int | None, confidence: float
+    ) -> pd.DataFrame:
+        """Add the differences from plain training, and who dominates whom."""
+        names = [self.names[each] for each in candidates]
+        beats = dominance(self.scores[:, :, candidates].mean(axis=(0, 1)), self.seconds[candidates])
+        known = known.assign(dominated_by="")
+        known.loc[names, "dominated_by"] = [names[row.argmax()] if row.any() else "" for row in beats.T]
+        if plain is None:
+            return known
+        numbers = paired_interval(self.scores - self.scores[:, :, [plain]], confidence)
+        columns = dict(zip(_DIFFERENCE_COLUMNS, numbers, strict=True))
+        return known.join(pd.DataFrame(columns, index=self.names))
 
-    def _difference(self, name: str, to: str | None, n_compared: int) -> Difference | None:
-        if to is None or to == name:
-            return None
-        return Difference(to, *map(float, self._compared([name], to, n_compared).iloc[0]))
-
-    def _with_more(self, name: str, than: str, n_compared: int) -> Change:
-        """Say how many units would show a difference, if it and its spread stay as they are."""
-        row = self._compared([name], than, n_compared).loc[name]
-        half = row["difference"] - row["ci_low"]
-        n_units = math.ceil(self.n_units * (half / row["difference"]) ** 2) if row["difference"] > 0 else None
-        return Change(f"more {self.unit}", name, n_units)
+    def _with_more(self, choice: Choice) -> list[Change]:
+        """Say how many units might show that the leader is better, if difference and spread stay as they are."""
+        lead = self._difference(choice.leader, choice.chosen, choice.confidence)
+        if not lead.mean > 0:
+            return []
+        n_units = math.ceil(self.n_units * ((lead.mean - lead.low) / lead.mean) ** 2)
+        return [Change(f"more {self.unit}", self.names[choice.leader], n_units)]
 
 
 _DIFFERENCE_COLUMNS = ["difference", "ci_low", "ci_high", "probability"]
@@ -401,13 +397,13 @@ def _units(runs: pd.DataFrame, scores: pd.DataFrame) -> tuple[pd.DataFrame, Lite
         for stream, definition in zip(first["stream"], definitions, strict=True)
     }
     unit: Literal["seeds", "blocks", "data sets"] = "seeds"
-    if scores["stream"].nunique() > 1:
+    if len(scores["stream"].unique()) > 1:
         means = scores.groupby(["strategy", "stream", "seed"], as_index=False, sort=False)["score"].mean()
         scores = means.assign(block=0)
         # A strategy counts where it has all streams.
         wide = means.pivot_table(index=["stream", "seed"], columns="strategy", values="score", sort=False)
         datasets = wide.index.get_level_values("stream").map(of_stream)
-        if datasets.nunique() > 1:
+        if len(datasets.unique()) > 1:
             unit = "data sets"
             by = [np.zeros(len(wide), int), datasets]
         else:
@@ -415,53 +411,5 @@ def _units(runs: pd.DataFrame, scores: pd.DataFrame) -> tuple[pd.DataFrame, Lite
         wide = wide.groupby(by, sort=False).agg(lambda values: values.mean(skipna=False))
         return wide.rename_axis(["seed", "block"]), unit
     wide = scores.pivot_table(index=["seed", "block"], columns="strategy", values="score", sort=False).sort_index()
-    seeds, blocks = (wide.index.get_level_values(level).nunique() for level in ("seed", "block"))
+    seeds, blocks = (len(wide.index.unique(level)) for level in ("seed", "block"))
     return wide, "blocks" if blocks > seeds else "seeds"
-
-
-def _dominated_by(strategies: pd.DataFrame) -> pd.Series:
-    """Name for each strategy one that scores no less, takes no longer and is better in one; the best if there are many."""
-    score = strategies["score"].to_numpy(dtype=float)
-    seconds = strategies["seconds"].fillna(math.inf).to_numpy(dtype=float)
-    no_worse = (score[:, None] >= score) & (seconds[:, None] <= seconds)
-    beats = no_worse & ~no_worse.T
-    names = [strategies.index[beats[:, i].argmax()] if beats[:, i].any() else "" for i in range(len(strategies))]
-    return pd.Series(names, index=strategies.index, dtype=object)
-
-
-def paired_interval(pairs: Array, confidence: float) -> tuple[Array, Array, Array, Array]:
-    """Compute the mean of paired differences, its interval, and how often they are above zero.
-
-    Parameters
-    ----------
-    pairs : ndarray of shape (n_seeds, n_blocks, ...)
-        Differences.
-    confidence : float
-        Between 0 and 1.
-
-    Returns
-    -------
-    tuple of ndarray
-        Mean, lower and upper limit, and the share above zero, in which ties count half. Both limits are NaN for a
-        single difference.
-
-    Examples
-    --------
-    >>> mean, low, high, share = paired_interval(np.array([[1.0], [3.0]]), 0.5)
-    >>> float(mean), round(float(low), 6), round(float(high), 6), float(share)
-    (2.0, 1.0, 3.0, 1.0)
-    """
-    from scipy.stats import t
-
-    mean = pairs.mean(axis=(0, 1))
-    variance, weight = np.zeros_like(mean), np.zeros_like(mean)
-    for axis in (0, 1):
-        n = pairs.shape[axis]
-        if n > 1:
-            of_mean = pairs.mean(axis=1 - axis).var(axis=0, ddof=1) / n
-            variance += of_mean
-            weight += of_mean**2 / (n - 1)
-    with np.errstate(invalid="ignore"):
-        freedom = np.where(weight > 0, variance**2 / weight, max(pairs.shape[:2]) - 1)
-    half = t.ppf(0.5 + confidence / 2, freedom) * np.sqrt(variance)
-    return mean, mean - half, mean + half, np.mean((1 + np.sign(pairs)) / 2, axis=(0, 1))

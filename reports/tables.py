@@ -173,7 +173,11 @@ class _Cell:
         if self.evaluate == "prequential" and not self.problem:
             weights = self.inputs["n_tested"][1:]
             weights = np.where(weights > 0, weights, math.nan)
-            return self.inputs["prequential"][1:] * weights / (np.nansum(weights) / max(np.sum(weights > 0), 1))
+            return (
+                self.inputs["prequential"][1:]
+                * weights
+                / (float(np.nansum(weights)) / max(int(np.sum(weights > 0)), 1))
+            )
         return np.array([self.value(METRICS[_HEADLINES.get(self.evaluate, "average_accuracy")])[0]])
 
     def curve(self) -> tuple[Array, Array]:

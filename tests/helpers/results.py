@@ -114,31 +114,25 @@ def made(strategies, scores, seconds):
     Blocks are predicted before they are learned; a single one is a stream of one experience.
     """
     streams, seeds, blocks, of = np.indices(scores.shape).reshape(4, -1)
-    about = pd.DataFrame({"stream": streams, "seed": seeds, "block": blocks, "of": of, "score": scores.ravel()})
-    about = about.assign(
-        strategy=np.array(strategies)[of], cell=[f"{s}|{k}|{i}" for s, k, i in zip(streams, of, seeds)]
-    )
     ahead = scores.shape[2] > 1
     names = ["cell", "strategy", "stream", "seed"]
-    tested = names + ["metric", "score"]
-    about = about.assign(metric="accuracy", stream=about["stream"].map("s{}".format))
-    runs = about[about["block"] == 0][[*names, "of"]]
-    estimator = {"Naive": "NaiveClassifier"}
-    runs = runs.assign(scenario="domain", status="ok", protocol=protocol("prequential" if ahead else "all"))
-    runs = runs.assign(estimator=[estimator.get(name, "SomeClassifier") for name in runs["strategy"]])
-    runs = runs.assign(keeps="nothing", needs_task_id=False, n_experiences=scores.shape[2] + ahead)
-    half = seconds[runs["stream"].str[1:].astype(int), runs.pop("of")] / 2
-    sizes = {"model_bytes": 1, "replay_bytes": 0, "state_bytes": 0, "peak_memory_bytes": 1, "n_train": 1}
-    experiences = runs[names].assign(experience=0, fit_seconds=half, predict_seconds=half, **sizes)
-    experiences = pd.concat(
-        [experiences]
-        + [
-            experiences.assign(experience=k, fit_seconds=0, predict_seconds=0)
-            for k in range(1, len(scores[0, 0]) + ahead)
-        ]
-    )
-    scores = about[tested].assign(trained_on=about["block"], tested_on=about["block"] + ahead)
-    within = about[tested].assign(experience=about["block"] + 1, n_rows=0, tested_on=about["block"] + 1, n_tested=9)
+    facts = pd.DataFrame({"stream": streams, "seed": seeds, "block": blocks, "of": of, "score": scores.ravel()})
+    facts["seconds"] = seconds[streams, of] * (blocks == 0)
+    facts["cell"] = [f"{stream}|{seed}|{k}" for stream, seed, k in zip(streams, seeds, of, strict=True)]
+    facts = facts.assign(strategy=np.array(strategies)[of], stream=[f"s{stream}" for stream in streams])
+    runs = facts.loc[blocks == 0, names].assign(scenario="domain", status="ok", keeps="nothing", needs_task_id=False)
+    runs["estimator"] = ["NaiveClassifier" if name == "Naive" else "SomeClassifier" for name in runs["strategy"]]
+    runs = runs.assign(protocol=protocol("prequential" if ahead else "all"), n_experiences=scores.shape[2] + ahead)
+    half = facts["seconds"] / 2
+    sizes = {"model_bytes": 1, "replay_bytes": 0, "state_bytes": 0, "peak_memory_bytes": 1, "n_train": 9}
+    experiences = facts[names].assign(experience=blocks, fit_seconds=half, predict_seconds=half, **sizes)
+    if ahead:
+        last = experiences[blocks == 0].assign(experience=scores.shape[2], fit_seconds=0, predict_seconds=0)
+        experiences = pd.concat([experiences, last])
+    tested = facts[[*names, "score"]].assign(metric="accuracy", tested_on=blocks + ahead)
     return SimpleNamespace(
-        runs=runs, experiences=experiences, scores=scores, evaluations=within if ahead else within.iloc[:0]
+        runs=runs,
+        experiences=experiences,
+        scores=tested.assign(trained_on=blocks),
+        evaluations=tested.assign(experience=blocks + 1, n_rows=0, n_tested=9)[: len(tested) * ahead],
     )
