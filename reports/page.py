@@ -15,9 +15,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from . import figures, formats
-from .findings import findings, reference_roles, regularization_in_class_streams
+from .findings import findings, regularization_in_class_streams
 from .metrics import METRICS
-from .tables import ResultTables, accuracy_curves, accuracy_matrices, protocols, rank, summarize
+from .tables import ResultTables, accuracy_curves, accuracy_matrices, protocols, rank, reference_roles, summarize
 
 # What the curve of a stream shows, by what the protocol evaluates.
 _EVALUATED = {
