@@ -1,4 +1,4 @@
-"""Constant: answers that do not look at the row, the most frequent class or the last one, the mean or the last value."""
+"""Constant: answers that do not look at the row: the most frequent class or the last, the mean or the last value."""
 
 from typing import Any
 

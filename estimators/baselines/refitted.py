@@ -170,9 +170,9 @@ class RefittedClassifier(Refitted, ContinualClassifier):
 class RefittedRegressor(Refitted, ContinualRegressor):
     """Fit any regressor of scikit-learn anew at each call, on a bounded memory of the rows so far.
 
-    Every call offers its rows to the memory, and then fits a clone of `estimator` on all that the memory has. By default
-    this is gradient boosting refitted on a memory. Where there are several targets and `estimator` takes one, each
-    target has an estimator of its own (``MultiOutputRegressor``).
+    Every call offers its rows to the memory, and then fits a clone of `estimator` on all that the memory has. By
+    default this is gradient boosting refitted on a memory. Where there are several targets and `estimator` takes one,
+    each target has an estimator of its own (``MultiOutputRegressor``).
 
     Parameters
     ----------
