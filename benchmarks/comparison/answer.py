@@ -53,7 +53,8 @@ def _use(found: Comparison, name: str) -> str:
     if advice.verdict == "too few":
         return f"No verdict: {advice.n_units} {advice.unit} decide nothing. Ahead so far is {_called(found, name)}."
     if name == PLAIN:
-        better = advice.strategies[advice.strategies["ci_low"] > 0]
+        rows = advice.strategies
+        better = rows[(rows["ci_low"] > 0) & (rows["left_out"] == "")]
         said = f"Plain training is enough: use {_listed(found)[PLAIN][0]}, or any network that goes on learning."
         if better.empty:
             return f"{said} Nothing that was tried is shown to be better."
