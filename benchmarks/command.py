@@ -205,7 +205,9 @@ def compare(
     no_raw_data: Annotated[
         bool, typer.Option("--no-raw-data", help="Only strategies that keep no rows of the data.")
     ] = False,
-    max_seconds: Annotated[float, typer.Option(help="Seconds to learn and predict all.", show_default=False)] = math.inf,
+    max_seconds: Annotated[
+        float, typer.Option(help="Seconds to learn and predict all.", show_default=False)
+    ] = math.inf,
     max_bytes: Annotated[float, typer.Option(help="Bytes carried from call to call.", show_default=False)] = math.inf,
     n_jobs: Annotated[int, typer.Option(max=MOST_JOBS, help="Runs in parallel; -1: one per core.")] = -1,
     data_home: Annotated[

@@ -87,13 +87,19 @@ def find_columns(frame: pd.DataFrame, text: Collection[Hashable] = ()) -> Column
         values = column.dropna()
         if values.empty:
             found.left_out[name] = "it has no values"
-        elif values.astype(str).nunique() == 1:
+        elif is_constant(values):
             found.left_out[name] = _CONSTANT
         elif name in text:
             found.text.append(name)
         else:
             _place(found, name, values)
     return found
+
+
+def is_constant(values: pd.Series) -> bool:
+    """Whether a column has one value only, or things that look the same, such as equal lists."""
+    texts = values.astype(str).to_numpy()
+    return bool((texts == texts[0]).all())
 
 
 def _place(found: Columns, name: Any, values: pd.Series) -> None:
@@ -115,7 +121,7 @@ def _place(found: Columns, name: Any, values: pd.Series) -> None:
             _place_numbers(found, name, numbers.dropna())
         elif sample.str.contains(r"^\d{4}-\d{2}", regex=True).mean() >= ALMOST_ALL:
             found.dates.append(name)
-        elif sample.str.split().str.len().mean() >= _PROSE_WORDS:
+        elif sample.map(lambda value: len(value.split())).mean() >= _PROSE_WORDS:
             found.text.append(name)
         elif len(values) > 1 and values.astype(str).is_unique:
             found.left_out[name] = "each row has a value of its own"
@@ -124,7 +130,7 @@ def _place(found: Columns, name: Any, values: pd.Series) -> None:
 
 
 def _place_numbers(found: Columns, name: Any, values: pd.Series) -> None:
-    if values.nunique() == 1:
+    if is_constant(values):
         found.left_out[name] = _CONSTANT
         return
     whole = types.is_integer_dtype(values) or (types.is_float_dtype(values) and bool((values % 1 == 0).all()))
@@ -209,7 +215,8 @@ class TableReader(TransformerMixin, BaseEstimator):
 
 def _as_numbers(column: pd.Series) -> pd.Series:
     if types.is_timedelta64_dtype(column):
-        return column.dt.total_seconds()
+        seconds: pd.Series = column.dt.total_seconds()
+        return seconds
     numbers = pd.to_numeric(column, errors="coerce").astype("float64")
     return numbers.replace([np.inf, -np.inf], np.nan)
 
@@ -220,7 +227,8 @@ def _as_text(column: pd.Series) -> pd.Series:
 
 def _as_dates(column: pd.Series) -> pd.Series:
     dates = pd.to_datetime(column, errors="coerce", format=None if types.is_datetime64_any_dtype(column) else "ISO8601")
-    return dates.dt.tz_localize(None)
+    read: pd.Series = dates.dt.tz_localize(None)
+    return read
 
 
 def make_table_pipeline(columns: Columns, estimator: Any, *, n_text_features: int = 1024) -> IncrementalPipeline:
@@ -268,4 +276,3 @@ def make_table_pipeline(columns: Columns, estimator: Any, *, n_text_features: in
     ]
     encoder = IncrementalColumnTransformer([part for part in parts if part[2] != []], n_spare=0)
     return make_incremental_pipeline(TableReader(columns), encoder, estimator)
-

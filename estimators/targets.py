@@ -1,6 +1,7 @@
 """Numbers to predict, brought to a scale that networks and gradient descent learn well."""
 
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -8,13 +9,16 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clon
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+Method = TypeVar("Method", bound=Callable[..., Any])
 
-def _regressor_has(name: str) -> Any:
+
+def _regressor_has(name: str) -> Callable[[Method], Method]:
     def check(self: Any) -> bool:
         getattr(self.regressor, name)
         return True
 
-    return available_if(check)
+    decorator: Callable[[Method], Method] = available_if(check)
+    return decorator
 
 
 class ScaledTargetRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
@@ -62,7 +66,7 @@ class ScaledTargetRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         -------
         self
         """
-        vars(self).pop("regressor_", None)
+        self.__dict__.pop("regressor_", None)
         return self.partial_fit(X, y)
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike, **params: Any) -> Self:

@@ -39,13 +39,11 @@ def paragraphs(found: Comparison) -> list[str]:
             f"{row['strategy']} ({row['left_out']})" for _, row in advice.strategies.iterrows() if row["left_out"]
         ]
         return ["No strategy fits: " + ", ".join(reasons) + ".", *_changes(found)]
-    row = advice.strategies.set_index("strategy").loc[name]
-    size = formats.size(row["bytes"])
-    price = (
-        f"Its price: {formats.seconds(row['seconds'])} to learn and predict all {len(found.table.y):,} rows, and {size} "
-        f"carried from call to call. {_KEEPS.get(str(row['keeps']), '')}"
-    )
-    return [_use(found, name), *_sure(found), price.strip(), *_changes(found)]
+    row = advice.strategies.set_index("strategy").loc[name].to_dict()
+    seconds, size = formats.seconds(row["seconds"]), formats.size(row["bytes"])
+    price = f"Its price: {seconds} to learn and predict all, and {size} carried from call to call."
+    keeps = _KEEPS.get(str(row["keeps"]), "")
+    return [_use(found, name), *_sure(found), f"{price} {keeps}".strip(), *_changes(found)]
 
 
 def _use(found: Comparison, name: str) -> str:
@@ -60,8 +58,8 @@ def _use(found: Comparison, name: str) -> str:
             return f"{said} Nothing that was tried is shown to be better."
         row = better.iloc[0]
         return (
-            f"{said} {_called(found, row['strategy'])} is shown to be better, but {row['dominated_by']} scores more for "
-            "less, and of that it is not shown."
+            f"{said} {_called(found, row['strategy'])} is shown to be better, but {row['dominated_by']} scores more "
+            "for less, and of that it is not shown."
         )
     if advice.verdict == "better":
         return f"Use {_called(found, name)}. It is shown to be better than plain training."
@@ -123,7 +121,7 @@ def code(found: Comparison) -> str:
     """
     advice, table = found.recommendation, found.table
     estimator, params = _listed(found)[advice.strategy or advice.leader or PLAIN]
-    settings = net_settings(len(table.y) // len(found.course.judging))
+    settings = net_settings(len(table.y) // len(found.course.judging(0)))
     made = f"StrategySpec({estimator!r}, {params}, {settings}).build()"
     scaled = "ScaledTargetRegressor, " if table.kind == "regression" else ""
     strategy = f"ScaledTargetRegressor({made})" if scaled else made

@@ -14,7 +14,7 @@ from ..results import Results
 from ..runs.runner import run_benchmark
 from ..runs.specs import TIME_LIMIT
 from .candidates import PLAIN, make_candidates
-from .course import Course, make_course
+from .course import Course, Folds, make_course
 from .table import Table, look_at, read_table
 
 if TYPE_CHECKING:
@@ -171,8 +171,8 @@ def compare(
     >>> sales = pd.read_csv("sales.csv")  # doctest: +SKIP
     >>> print(compare(sales, "sold", by="shop"))  # doctest: +SKIP
     """
-    named = ("table", data) if hasattr(data, "columns") else read_table(data, data_home)  # type: ignore[arg-type]
-    table = look_at(*named, target, drop=drop, kind=kind)  # type: ignore[arg-type]
+    name, frame = read_table(data, data_home) if isinstance(data, str | os.PathLike) else ("table", data)
+    table = look_at(name, frame, target, drop=drop, kind=kind)
     for column in text:
         if column not in table.X.columns:
             raise ValueError(f"The table has no column {column!r}; its columns are {list(table.X.columns)}.")
@@ -182,13 +182,13 @@ def compare(
     if not columns.used:
         reasons = "; ".join(f"{name!r}: {why}" for name, why in columns.left_out.items())
         raise ValueError(f"The table has no column that anything can be learned from ({reasons}).")
-    n_rows = len(table.y) // len(course.judging)
+    n_rows = len(table.y) // len(course.judging(0))
     candidates = make_candidates(table.kind, columns, n_rows)
 
-    def run(names: Sequence[str], stream: Any, seeds: Sequence[int]) -> Results:
+    def run(names: Sequence[str], streams: Folds, seeds: Sequence[int]) -> Results:
         return run_benchmark(
             {name: candidates[name] for name in names},
-            [stream],
+            {streams(0).name: streams},
             seeds=seeds,
             n_jobs=n_jobs,
             store=store,
@@ -292,5 +292,3 @@ def _judged(results: Results, first: int) -> Results:
         scores=scores[scores["tested_on"] >= first].reset_index(drop=True),
         evaluations=evaluations[evaluations["tested_on"] >= first].reset_index(drop=True),
     )
-
-

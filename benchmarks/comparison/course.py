@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...datasets import Dataset, chunked_stream, column_stream, split_stream
+from ...datasets.ordered import equal_starts
 from ...estimators.table import Columns
 from .table import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from ...datasets.streams import Stream
@@ -20,17 +23,39 @@ if TYPE_CHECKING:
 N_CHUNKS = 10
 FEWEST_ROWS = 40  # fewer decide nothing
 _CHOSEN_ON = 0.4  # share of the chunks
-_HELD_OUT = 0.2  # share of the rows, one half to choose on and one to judge on
+_CHOOSE, _JUDGE = 0.1, 0.2  # shares of the rows that are held out
+N_FOLDS = 6
+FEWEST_OF_A_GROUP = 10  # rows of a value or a class, of which one chooses and two judge
+_TESTED = (
+    f"In the end, rows of all of them that were held out are predicted: {_CHOOSE:.0%} of the rows choose, other "
+    f"{_JUDGE:.0%} judge."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Folds:
+    """Streams with equal training rows, each tested on rows of its own: the noise of test rows is between seeds, too.
+
+    Parameters
+    ----------
+    streams : list of Stream
+    """
+
+    streams: list[Stream]
+
+    def __call__(self, seed: int) -> Stream:
+        """The stream of a seed."""
+        return self.streams[seed % len(self.streams)]
 
 
 @dataclasses.dataclass(frozen=True)
 class Course:
-    """Two streams of one table, that share no row on which models are tested.
+    """Streams of one table, for choosing and for judging, that share no row on which models are tested.
 
     Parameters
     ----------
-    choosing, judging : Stream
-        What a few strategies are chosen on, and what these are judged on.
+    choosing, judging : Folds
+        What a few strategies are chosen on, and what these are judged on, by seed.
     evaluate : {"prequential", "all"}
         In time, rows are predicted before they are learned; else held-out rows of all experiences count in the end.
     first_judged : int
@@ -39,8 +64,8 @@ class Course:
         How the table was cut, as sentences.
     """
 
-    choosing: Stream
-    judging: Stream
+    choosing: Folds
+    judging: Folds
     evaluate: Evaluate
     first_judged: int
     remarks: list[str]
@@ -82,7 +107,9 @@ def make_course(
     """
     given = [name for name, value in {"by": by, "time": time, "classes": classes}.items() if value is not None]
     if len(given) > 1 or (chunks is not None and given not in ([], ["time"])):
-        raise ValueError(f"Give one way to cut the table, not {' and '.join([*given, *['chunks'] * (chunks is not None)])}.")
+        raise ValueError(
+            f"Give one way to cut the table, not {' and '.join([*given, *['chunks'] * (chunks is not None)])}."
+        )
     if len(table.y) < FEWEST_ROWS:
         raise ValueError(f"The table has {len(table.y)} rows with a target; at least {FEWEST_ROWS} can be compared on.")
     for column in (by, time):
@@ -102,8 +129,11 @@ def _in_order(table: Table, columns: Columns, time: str | None, chunks: int | No
         remarks.append(f"The column {time!r} is taken for the time.")
     if time is not None:
         if table.X[time].isna().any():
-            raise ValueError(f"The column {time!r} is missing in {int(table.X[time].isna().sum())} rows; leave them out.")
-        order = chunked_stream(Dataset("order", X[[time]].assign(row=1), y, kind=table.kind), 1, time=time, test_size=0)
+            raise ValueError(
+                f"The column {time!r} is missing in {int(table.X[time].isna().sum())} rows; leave them out."
+            )
+        times = Dataset("order", X[[time]].assign(row=1), y, kind=table.kind)
+        order = chunked_stream(times, 1, time=time, test_size=0)
         rows = order.train_rows[0]  # type: ignore[attr-defined]
         X, y = X.iloc[rows].reset_index(drop=True), y[rows]
     n_chunks = N_CHUNKS if chunks is None else chunks
@@ -111,7 +141,7 @@ def _in_order(table: Table, columns: Columns, time: str | None, chunks: int | No
         raise ValueError(f"chunks is {n_chunks}; {len(y)} rows can be cut into 3 to {len(y) // 4}.")
     judging = chunked_stream(_dataset(table, X, y), n_chunks, test_size=0, name=table.name)
     first = max(2, round(_CHOSEN_ON * n_chunks))
-    n_before = sum(len(rows) for rows in judging.train_rows[:first])  # type: ignore[attr-defined]
+    n_before = int(equal_starts(len(y), n_chunks, table.name)[first])
     before = _dataset(table, X.iloc[:n_before], y[:n_before])
     choosing = chunked_stream(before, first, test_size=0, name=f"{table.name}: first part")
     order_is = f"sorted by {time!r}" if time is not None else "in the order of the file"
@@ -119,7 +149,7 @@ def _in_order(table: Table, columns: Columns, time: str | None, chunks: int | No
         f"The {len(y):,} rows, {order_is}, are cut into {n_chunks} chunks. Each chunk is predicted first, then learned. "
         f"Chunks 1 to {first} choose, chunks {first + 1} to {n_chunks} judge."
     )
-    return Course(choosing, judging, "prequential", first, remarks)
+    return Course(Folds([choosing]), Folds([judging]), "prequential", first, remarks)
 
 
 def _by_column(table: Table, by: str) -> Course:
@@ -129,16 +159,13 @@ def _by_column(table: Table, by: str) -> Course:
     counts = values.value_counts()
     if not 2 <= len(counts) <= 1_000:
         raise ValueError(f"The column {by!r} has {len(counts)} values; as experiences, 2 to 1,000 make sense.")
-    if counts.min() < 10:
+    if counts.min() < FEWEST_OF_A_GROUP:
         raise ValueError(
-            f"The value {counts.idxmin()!r} of the column {by!r} has {counts.min()} rows; an experience needs 10 or more."
+            f"The value {counts.idxmin()!r} of the column {by!r} has {counts.min()} rows; an experience needs "
+            f"{FEWEST_OF_A_GROUP} or more."
         )
-    parts = _held_out(table, values.to_numpy())
-    choosing, judging = (column_stream(part, by, name=name) for part, name in zip(*parts, strict=True))
-    remark = (
-        f"Each of the {len(counts)} values of {by!r} is an experience, in their order. In the end, rows of all of them "
-        "that were held out are predicted: a tenth of the rows chooses, another tenth judges."
-    )
+    choosing, judging = _held_out(table, values.to_numpy(), lambda data, name: column_stream(data, by, name=name))
+    remark = f"Each of the {len(counts)} values of {by!r} is an experience, in their order. {_TESTED}"
     return Course(choosing, judging, "all", 0, [remark])
 
 
@@ -146,30 +173,39 @@ def _by_class(table: Table, classes: int) -> Course:
     if table.kind == "regression":
         raise ValueError("Amounts have no classes to cut by; cut by a column, the time or into chunks.")
     counts = dict(zip(*np.unique(table.y, return_counts=True), strict=True))
-    rare = [label for label, count in counts.items() if count < 10]
+    rare = [label for label, count in counts.items() if count < FEWEST_OF_A_GROUP]
     if rare:
-        raise ValueError(f"The class {rare[0]!r} has {counts[rare[0]]} rows; each class needs 10 or more.")
-    parts = _held_out(table, table.y)
-    choosing, judging = (
-        split_stream(part, classes, "class", class_order="sorted", name=name) for part, name in zip(*parts, strict=True)
-    )
-    remark = (
-        f"The {len(counts)} classes come in {classes} experiences, in their order. In the end, rows of all of them that "
-        "were held out are predicted: a tenth of the rows chooses, another tenth judges."
-    )
+        raise ValueError(
+            f"The class {rare[0]!r} has {counts[rare[0]]} rows; each class needs {FEWEST_OF_A_GROUP} or more."
+        )
+
+    def cut(data: Dataset, name: str) -> Stream:
+        return split_stream(data, classes, "class", class_order="sorted", name=name)
+
+    choosing, judging = _held_out(table, table.y, cut)
+    remark = f"The {len(counts)} classes come in {classes} experiences, in their order. {_TESTED}"
     return Course(choosing, judging, "all", 0, [remark])
 
 
-def _held_out(table: Table, groups: NDArray[Any]) -> tuple[list[Dataset], list[str]]:
-    """The table twice, with equal training rows and other test rows, of each group the same share."""
-    from sklearn.model_selection import train_test_split
+def _held_out(table: Table, groups: NDArray[Any], cut: Callable[[Dataset, str], Stream]) -> tuple[Folds, Folds]:
+    """Streams with equal training rows and other test rows; every part has its share of each group."""
+    rng, place = np.random.default_rng(0), np.empty(len(groups), dtype=int)
+    for group in np.unique(groups):
+        rows = rng.permutation(np.flatnonzero(groups == group))
+        place[rows] = np.arange(len(rows))  # in a random order within its group
+    sizes = np.array([np.sum(groups == group) for group in np.unique(groups)])
+    size = sizes[np.searchsorted(np.unique(groups), groups)]
+    chosen = place < np.maximum(1, np.round(_CHOOSE * size))
+    judged = ~chosen & (place < np.maximum(3, np.round((_CHOOSE + _JUDGE) * size)))
+    n_folds = N_FOLDS if _JUDGE * sizes.min() >= N_FOLDS else 1
+    learned = ~(chosen | judged)
+    X, y = table.X[learned], table.y[learned]
 
-    rows = np.arange(len(table.y))
-    learned, rest = train_test_split(rows, test_size=_HELD_OUT, stratify=groups, random_state=0)
-    parts = train_test_split(rest, test_size=0.5, stratify=groups[rest], random_state=0)
-    learned.sort()
-    datasets = [_dataset(table, table.X.iloc[learned], table.y[learned], table.X.iloc[p], table.y[p]) for p in parts]
-    return datasets, [f"{table.name}: rows to choose on", table.name]
+    def stream(rows: NDArray[np.bool_], name: str) -> Stream:
+        return cut(_dataset(table, X, y, table.X[rows], table.y[rows]), name)
+
+    folds = [stream(judged & (place % n_folds == fold), table.name) for fold in range(n_folds)]
+    return Folds([stream(chosen, f"{table.name}: rows to choose on")]), Folds(folds)
 
 
 def _dataset(table: Table, *parts: Any) -> Dataset:

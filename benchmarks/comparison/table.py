@@ -76,7 +76,9 @@ def read_table(source: str | os.PathLike[str], data_home: str | None = None) -> 
         data = load_dataset(str(source), data_home)
         return data.name, _as_frame(data)
     if not path.exists():
-        raise ValueError(f"There is no file {str(source)!r}, nor a data set of that name{nearest(path.name, DATASETS)}.")
+        raise ValueError(
+            f"There is no file {str(source)!r}, nor a data set of that name{nearest(path.name, DATASETS)}."
+        )
     name = path.name.partition(".")[0]
     if ".parquet" in path.suffixes:
         from ...datasets.extra import from_extra
@@ -153,7 +155,7 @@ def look_at(
             known = ", ".join(map(repr, frame.columns[:20])) + ", ..." * (len(frame.columns) > 20)
             guess = nearest(str(column), [str(each) for each in frame.columns])
             raise ValueError(
-                f"The table has no column {column!r}{guess if 'did you mean' in guess else ''}; its columns are {known}."
+                f"The table has no column {column!r}{guess * ('did you mean' in guess)}; its columns are {known}."
             )
     if target in drop:
         raise ValueError(f"{target!r} is the target and cannot be dropped.")
