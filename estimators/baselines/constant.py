@@ -40,10 +40,11 @@ class Constant(ContinualEstimator):
 
 
 class MajorityClassifier(Constant, ContinualClassifier):
-    r"""Predict the most frequent class so far; probabilities are the classes' shares of all rows, :math:`n_c / n`.
+    r"""Predict the most frequent class so far.
 
-    Counts are exact sums, so any order and any chunking of the rows gives the same answers. Of classes that are equally
-    frequent the first in ``classes_`` is predicted. With a task id, it is the most frequent of the task's classes.
+    Probabilities are the classes' shares of all rows, :math:`n_c / n`. Counts are exact sums, so any order and any
+    chunking of the rows gives the same answers. Of classes that are equally frequent the first in ``classes_`` is
+    predicted. With a task id, it is the most frequent of the task's classes.
 
     Attributes
     ----------
@@ -84,10 +85,11 @@ class MajorityClassifier(Constant, ContinualClassifier):
 
 
 class MeanRegressor(Constant, ContinualRegressor):
-    r"""Predict the mean of all targets so far, :math:`\bar y \leftarrow \bar y + (\sum_i y_i - m \bar y) / (n + m)`.
+    r"""Predict the mean of all targets so far.
 
-    Any order and any chunking of the rows gives the same mean, up to rounding. R² is measured from it: 0 on the rows
-    that were learned.
+    A call of m rows moves the mean of n rows, :math:`\bar y \leftarrow \bar y + \sum_i (y_i - \bar y) / (n + m)`. Any
+    order and any chunking of the rows gives the same mean, up to rounding. R² is measured from it: 0 on the rows that
+    were learned.
 
     Attributes
     ----------
