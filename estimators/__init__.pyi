@@ -78,6 +78,8 @@ from .replay.generative import GenerativeReplayClassifier as GenerativeReplayCla
 from .replay.icarl import ICaRLClassifier as ICaRLClassifier
 from .replay.replay import ReplayClassifier as ReplayClassifier
 from .replay.replay import ReplayRegressor as ReplayRegressor
+from .search import ContinualSearchCV as ContinualSearchCV
+from .search import ContinualSplit as ContinualSplit
 from .strategy import NetworkClassifier as NetworkClassifier
 from .strategy import NetworkRegressor as NetworkRegressor
 from .strategy import NetworkStrategy as NetworkStrategy
