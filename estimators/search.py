@@ -186,11 +186,10 @@ class _OfTask:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.model, name)
-        answers = name in ("predict", "predict_proba", "decision_function")
+        if name not in ("predict", "predict_proba", "decision_function"):
+            return found
         # Scorers tell methods apart by their names.
-        return (
-            update_wrapper(partial(found, **_accepted(found, {"task_id": self.task_id})), found) if answers else found
-        )
+        return update_wrapper(partial(found, **_accepted(found, {"task_id": self.task_id})), found)
 
 
 def _accepted(method: Callable[..., Any], told: Mapping[str, Any]) -> dict[str, Any]:
