@@ -1,14 +1,12 @@
 """Choosing parameters on a stream: every setting learns the first experiences one by one, as it will have to."""
 
 import copy
-import inspect
 import math
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial, update_wrapper
 from numbers import Integral
 from typing import Any, Self
 
@@ -16,7 +14,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
-from sklearn.metrics import get_scorer
 from sklearn.model_selection import ParameterGrid, ParameterSampler
 from sklearn.utils import Tags, _safe_indexing, check_random_state, get_tags, indexable
 from sklearn.utils.metaestimators import available_if
@@ -25,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 from .engine.modules import bytes_of
 from .inputs import as_task
 from .parameters import at_least, check_parameters
+from .scores import OfTask, accepted, score_of
 
 Rows = NDArray[np.intp]
 
@@ -175,29 +173,6 @@ class _Call:
 
     def rows(self, which: Rows) -> tuple[Any, Any]:
         return _safe_indexing(self.X, which), _safe_indexing(self.y, which)
-
-
-class _OfTask:
-    """A model that is told the task of whatever it is asked about, for scorers."""
-
-    def __init__(self, model: Any, task_id: Hashable) -> None:
-        self.model = model
-        self.task_id = task_id
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self.model, name)
-        if name not in ("predict", "predict_proba", "decision_function"):
-            return found
-        # Scorers tell methods apart by their names.
-        return update_wrapper(partial(found, **_accepted(found, {"task_id": self.task_id})), found)
-
-
-def _accepted(method: Callable[..., Any], told: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what a method has no parameter for: scikit-learn's estimators know no tasks."""
-    known = inspect.signature(method).parameters.values()
-    anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known)
-    names = {parameter.name for parameter in known}
-    return {name: value for name, value in told.items() if value is not None and (anything or name in names)}
 
 
 def _has(name: str) -> Callable[[Any], Any]:
@@ -414,18 +389,15 @@ class ContinualSearchCV(MetaEstimatorMixin, BaseEstimator):
                 clock = time.perf_counter()
                 _learn(candidate.model, *last.rows(last.train), last.told)
                 learned = time.perf_counter()
-                candidate.scores = [self._score(candidate.model, *each.rows(each.test), each.told) for each in given]
+                candidate.scores = [
+                    score_of(candidate.model, *each.rows(each.test), each.told["task_id"], self.scoring)
+                    for each in given
+                ]
             candidate.fit_seconds.append(learned - clock)
             candidate.score_seconds.append(time.perf_counter() - learned)
         except Exception as error:
             candidate.error = f"{type(error).__name__}: {error}"
         return candidate
-
-    def _score(self, model: Any, X: Any, y: Any, told: Mapping[str, Any]) -> float:
-        if self.scoring is None:
-            return float(model.score(X, y, **_accepted(model.score, {"task_id": told["task_id"]})))
-        scorer = get_scorer(self.scoring) if isinstance(self.scoring, str) else self.scoring
-        return float(scorer(_OfTask(model, told["task_id"]), X, y))
 
     def _publish(self, candidates: list[_Candidate], given: list[_Call]) -> None:
         """Say how the settings do, or raise if none does."""
@@ -510,7 +482,7 @@ class ContinualSearchCV(MetaEstimatorMixin, BaseEstimator):
 
     def _answer(self, method: str, X: Any, task_id: Hashable) -> Any:
         check_is_fitted(self)
-        return getattr(_OfTask(self.best_estimator_, task_id), method)(X)
+        return getattr(OfTask(self.best_estimator_, task_id), method)(X)
 
     def score(self, X: Any, y: Any, task_id: Hashable = None) -> float:
         """Score the best setting, as the settings were scored.
@@ -527,7 +499,7 @@ class ContinualSearchCV(MetaEstimatorMixin, BaseEstimator):
         float
         """
         check_is_fitted(self)
-        return self._score(self.best_estimator_, X, y, {"task_id": task_id})
+        return score_of(self.best_estimator_, X, y, task_id, self.scoring)
 
     @property
     def classes_(self) -> Any:
@@ -583,4 +555,4 @@ class ContinualSearchCV(MetaEstimatorMixin, BaseEstimator):
 
 
 def _learn(model: Any, X: Any, y: Any, told: Mapping[str, Any]) -> None:
-    model.partial_fit(X, y, **_accepted(model.partial_fit, told))
+    model.partial_fit(X, y, **accepted(model.partial_fit, told))
