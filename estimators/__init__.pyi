@@ -15,10 +15,14 @@ from .baselines.joint import JointClassifier as JointClassifier
 from .baselines.joint import JointRegressor as JointRegressor
 from .baselines.naive import NaiveClassifier as NaiveClassifier
 from .baselines.naive import NaiveRegressor as NaiveRegressor
+from .columns import IncrementalColumnTransformer as IncrementalColumnTransformer
 from .distillation.features import FeatureDistillationClassifier as FeatureDistillationClassifier
 from .distillation.lwf import LwFClassifier as LwFClassifier
 from .distillation.lwf import LwFRegressor as LwFRegressor
 from .distillation.relations import RelationDistillationClassifier as RelationDistillationClassifier
+from .encoders import DateParts as DateParts
+from .encoders import IncrementalOneHotEncoder as IncrementalOneHotEncoder
+from .encoders import IncrementalOrdinalEncoder as IncrementalOrdinalEncoder
 from .engine.call import Call as Call
 from .engine.loop import Descend as Descend
 from .engine.memory import Drawn as Drawn
@@ -87,3 +91,8 @@ from .search import ContinualSplit as ContinualSplit
 from .strategy import NetworkClassifier as NetworkClassifier
 from .strategy import NetworkRegressor as NetworkRegressor
 from .strategy import NetworkStrategy as NetworkStrategy
+from .table import Columns as Columns
+from .table import TableReader as TableReader
+from .table import find_columns as find_columns
+from .table import make_table_pipeline as make_table_pipeline
+from .targets import ScaledTargetRegressor as ScaledTargetRegressor

@@ -832,7 +832,6 @@ def rows_that_cannot_be_learned_are_refused_with_what_to_do(subject):
     missing.iloc[0, 0] = pd.NA
     for rows, message in (
         (X.reshape(60, 8, 8), r"reshape\(len\(X\), -1\)"),
-        (csr_array(X), "toarray"),
         (table.assign(when=pd.Timestamp("2024-01-01")), "'when' has dates.*numbers"),
         (np.full(X.shape, "2024-01-01", dtype="datetime64[D]"), "dates.*numbers"),
         (missing, "NaN|missing"),
@@ -840,6 +839,13 @@ def rows_that_cannot_be_learned_are_refused_with_what_to_do(subject):
     ):
         with pytest.raises((ValueError, TypeError), match=message):
             subject.brief().partial_fit(rows, y)
+
+
+@check()
+def sparse_rows_are_learned_like_dense_ones(subject):
+    X, y = DIGITS.X_train[:60], subject.targets(DIGITS.y_train[:60])
+    dense, sparse = subject.brief().fit(X, y), subject.brief().fit(csr_array(X), y)
+    assert np.array_equal(dense.predict(X), sparse.predict(csr_array(X)))
 
 
 @check(classifies)
