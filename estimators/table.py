@@ -23,6 +23,7 @@ ALMOST_ALL = 0.95
 """The share of a column's values that are numbers, or dates, in a column of them; the others count as missing."""
 
 _PROSE_WORDS = 4.0  # words in a value of text, in the mean; names of categories have fewer
+_CONSTANT = "it has one value only"
 _LOOKED_AT = 2_000  # values of a column
 
 
@@ -87,7 +88,7 @@ def find_columns(frame: pd.DataFrame, text: Collection[Hashable] = ()) -> Column
         if values.empty:
             found.left_out[name] = "it has no values"
         elif values.astype(str).nunique() == 1:
-            found.left_out[name] = "it has one value only"
+            found.left_out[name] = _CONSTANT
         elif name in text:
             found.text.append(name)
         else:
@@ -123,6 +124,9 @@ def _place(found: Columns, name: Any, values: pd.Series) -> None:
 
 
 def _place_numbers(found: Columns, name: Any, values: pd.Series) -> None:
+    if values.nunique() == 1:
+        found.left_out[name] = _CONSTANT
+        return
     whole = types.is_integer_dtype(values) or (types.is_float_dtype(values) and bool((values % 1 == 0).all()))
     if whole and values.is_unique and values.is_monotonic_increasing:
         found.left_out[name] = "it numbers the rows"

@@ -53,10 +53,16 @@ def _use(found: Comparison, name: str) -> str:
     if advice.verdict == "too few":
         return f"No verdict: {advice.n_units} {advice.unit} decide nothing. Ahead so far is {_called(found, name)}."
     if name == PLAIN:
+        rows = advice.strategies
+        better = rows[(rows["ci_low"] > 0) & (rows["left_out"] == "")]
+        said = f"Plain training is enough: use {_listed(found)[PLAIN][0]}, or any network that goes on learning."
+        if better.empty:
+            return f"{said} Nothing that was tried is shown to be better."
+        row = better.iloc[0]
         return (
-            "Plain training is enough: use NaiveClassifier or any network that goes on learning. Nothing that was "
-            "tried is shown to be better."
-        ).replace("NaiveClassifier", _listed(found)[PLAIN][0])
+            f"{said} {_called(found, row['strategy'])} is shown to be better, but {row['dominated_by']} scores more for "
+            "less, and of that it is not shown."
+        )
     if advice.verdict == "better":
         return f"Use {_called(found, name)}. It is shown to be better than plain training."
     return f"Use {_called(found, name)}: it is the cheapest of those between which no difference is shown."

@@ -25,8 +25,11 @@ CLASSIFIERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Nearest class mean": ("NCMClassifier", {}),
     "Linear discriminant": ("SLDAClassifier", {"shrinkage": 0.01}),
     "Random features": ("RandomProjectionClassifier", {"n_features": 1000}),
+    "Boosting on a memory": ("RefittedClassifier", {"buffer_size": 5000}),
     "Linear by SGD": ("sklearn.linear_model.SGDClassifier", {"loss": "log_loss"}),
     "Naive Bayes": ("sklearn.naive_bayes.GaussianNB", {"var_smoothing": 1e-3}),
+    "Most frequent label": ("MajorityClassifier", {}),
+    "Last label": ("LastLabelClassifier", {}),
 }
 REGRESSORS: dict[str, tuple[str, dict[str, Any]]] = {
     PLAIN: ("NaiveRegressor", {}),
@@ -35,7 +38,10 @@ REGRESSORS: dict[str, tuple[str, dict[str, Any]]] = {
     "LwF": ("LwFRegressor", {}),
     "Replay": ("ReplayRegressor", {"buffer_size": 1000}),
     "Random features": ("RandomProjectionRegressor", {"n_features": 1000}),
+    "Boosting on a memory": ("RefittedRegressor", {"buffer_size": 5000}),
     "Linear by SGD": ("sklearn.linear_model.SGDRegressor", {}),
+    "Mean": ("MeanRegressor", {}),
+    "Last value": ("LastValueRegressor", {}),
 }
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from ...datasets.base import Kind
+from ...datasets.base import Dataset, Kind
 from ...datasets.registry import DATASETS, load_dataset
+from ...estimators.inputs import as_rows
 from ...estimators.table import ALMOST_ALL
 from ..runs.specs import nearest
 
@@ -73,11 +74,7 @@ def read_table(source: str | os.PathLike[str], data_home: str | None = None) -> 
     path = Path(source)
     if str(source) in DATASETS and not path.exists():
         data = load_dataset(str(source), data_home)
-        frame = data.X_train
-        if not hasattr(frame, "columns"):
-            names = data.feature_names or [f"x{column}" for column in range(frame.shape[1])]
-            frame = pd.DataFrame(frame.toarray() if hasattr(frame, "toarray") else frame, columns=names)
-        return data.name, frame.assign(target=data.y_train)
+        return data.name, _as_frame(data)
     if not path.exists():
         raise ValueError(f"There is no file {str(source)!r}, nor a data set of that name{nearest(path.name, DATASETS)}.")
     name = path.name.partition(".")[0]
@@ -98,6 +95,16 @@ def read_table(source: str | os.PathLike[str], data_home: str | None = None) -> 
             f"{str(source)!r} is no text in UTF-8 (byte {error.start} is no part of it); save it as UTF-8."
         ) from None
     return name, frame
+
+
+def _as_frame(data: Dataset) -> pd.DataFrame:
+    """All rows of a data set as a table."""
+    names = data.feature_names or [f"x{column}" for column in range(data.X_train.shape[1])]
+    parts = []
+    for X, y in ((data.X_train, data.y_train), (data.X_test, data.y_test)):
+        rows = X if hasattr(X, "columns") else pd.DataFrame(as_rows(X), columns=names)
+        parts.append(rows.assign(target=y))
+    return pd.concat(parts, ignore_index=True) if len(data.y_test) else parts[0]
 
 
 def look_at(

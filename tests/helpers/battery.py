@@ -20,8 +20,10 @@ import pytest
 import torch
 from scipy.sparse import csr_array
 from sklearn.base import clone, is_regressor
+from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import check_estimator
 from skorch.callbacks import EpochScoring
 from skorch.dataset import ValidSplit
@@ -55,6 +57,9 @@ class Subject:
         self.is_lazy = isinstance(inspect.getattr_static(cls, "net_", None), property)
         self.is_eager = self.has_net and not self.is_lazy
         self.is_seeded = "random_state" in self.parameters
+        tags = get_tags(cls())
+        # A method that learns to tell rows from each other; others say so in their tags.
+        self.is_able = not (tags.regressor_tags if self.is_regressor else tags.classifier_tags).poor_score
         self.is_pure = getattr(self.small(), "pure_steps", False)
         self.known = {}
 
@@ -66,6 +71,7 @@ class Subject:
         """An estimator that learns fast: small networks and few epochs."""
         settings = {
             "net": self.net(module__hidden_units=(16,), lr=0.01, max_epochs=n_epochs),
+            "estimator": (ExtraTreesRegressor if self.is_regressor else ExtraTreesClassifier)(n_epochs),
             "random_state": 0,
             "n_features": 20 * n_epochs,
             "max_epochs": 2 * n_epochs,
@@ -150,6 +156,10 @@ def regresses(subject):
     return subject.is_regressor
 
 
+def is_able(subject):
+    return subject.is_able
+
+
 def has_net(subject):
     return subject.has_net
 
@@ -216,7 +226,7 @@ def passes_the_checks_of_scikit_learn(subject):
         raise ExceptionGroup("checks of scikit-learn fail", failed)
 
 
-@check()
+@check(is_able)
 def learns_with_its_defaults(subject):
     X, y = DIGITS.X_train[:60], subject.targets(DIGITS.y_train[:60])
     assert subject.cls().fit(X, y).score(X, y) > 0.3
@@ -231,7 +241,7 @@ def has_few_bases(subject):
 # --- learning --------------------------------------------------------------------------------------------------------
 
 
-@check(classifies, scenario=SCENARIOS)
+@check(lambda subject: subject.is_able and classifies(subject), scenario=SCENARIOS)
 def learns_every_scenario(subject, scenario):
     first, *others = stream(scenario)
     clf = subject.learned(subject.small(), [first])
@@ -243,7 +253,7 @@ def learns_every_scenario(subject, scenario):
     assert accuracy > {"class": 0.1, "task": 0.7, "domain": 0.55}[scenario]
 
 
-@check(regresses)
+@check(lambda subject: subject.is_able and regresses(subject))
 def learns_experience_after_experience(subject):
     reg, scores = subject.small(), []
     first, second = stream("task", n_experiences=2)
@@ -280,7 +290,8 @@ def text_labels_may_come_out_of_order(subject):
     words = np.array(["nine", "Zero", "four", "a", "zz", "b", "m", "k", "x", "d"])
     clf = subject.small().partial_fit(DIGITS.X_train[:500], words[DIGITS.y_train[:500]])
     assert clf.classes_.tolist() == sorted(words)
-    assert np.mean(clf.predict(DIGITS.X_test) == words[DIGITS.y_test]) > 0.5
+    if subject.is_able:
+        assert np.mean(clf.predict(DIGITS.X_test) == words[DIGITS.y_test]) > 0.5
     sorted_words = np.array(sorted(words))
     relabelled = subject.brief()
     for e in stream():
@@ -620,8 +631,8 @@ def set_params_reaches_the_net(subject):
 @check()
 def goes_through_grid_search_and_cross_validation(subject):
     estimator = subject.brief()
-    first, value = next(iter(estimator.get_params(deep=False).items()))
-    grid = {"net__lr": [0.001, 0.01]} if first == "net" else {first: [value]}
+    params = [*estimator.get_params(deep=False).items()][:1]
+    grid = {"net__lr": [0.001, 0.01]} if subject.has_net else {name: [value] for name, value in params}
     X, y = DIGITS.X_train[:60], subject.targets(DIGITS.y_train[:60])
     search = GridSearchCV(estimator, grid, cv=2, error_score="raise").fit(X, y)
     assert search.best_params_.keys() == grid.keys()
