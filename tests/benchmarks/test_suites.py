@@ -1,10 +1,12 @@
 """Suites: the ones that come along work; a wrong one gets one sentence that names the place and the right key."""
 
+import json
+
 import numpy as np
 import pytest
 
 from forgetless import datasets
-from forgetless.benchmarks import StrategySpec, StreamSpec, SuiteError, load_suite, suite_names
+from forgetless.benchmarks import Store, StrategySpec, StreamSpec, SuiteError, load_suite, run_benchmark, suite_names
 from forgetless.datasets import Dataset
 
 GOOD = """
@@ -92,6 +94,43 @@ def test_a_file_of_ones_own(write):
     assert (big.buffer_size, big.net.lr, big.net.get_params()["module__hidden_units"]) == (500, 0.1, (20, 10))
 
 
+TUNED = GOOD.replace(
+    '"NaiveClassifier",',
+    '{ name = "Tuned", estimator = "SLDA", tune = { shrinkage = [1e-4, 0.5, 0.9] }, '
+    'preprocess = ["sklearn.preprocessing.StandardScaler"] },',
+)
+
+
+def test_what_is_tuned_is_chosen_on_the_stream_and_said_in_the_results(write, tmp_path):
+    suite = load_suite(write(f"{TUNED}[tune]\ncandidates = 1"))
+    spec = suite.strategy_specs()["Tuned"]
+    search = spec.build().steps[-1][1]
+    assert search.param_grid == {"shrinkage": [1e-4, 0.5, 0.9]}
+    assert (search.n_experiences, search.n_candidates) == (2, 1)
+    stored = {"seeds": 4, "n_jobs": 1, "progress": False, "store": tmp_path / "results.db"}
+    results = run_benchmark({"Tuned": spec}, suite.stream_specs(["b"]), **stored)
+    assert set(results.runs["status"]) == {"ok"}
+    chosen = [json.loads(params)["best_params_"] for params in results.runs["params"]]
+    assert {name for [[name, _]] in chosen} == {"shrinkage"}
+    assert 1 < len({value for [[_, value]] in chosen}) <= 3
+    with Store(tmp_path / "results.db") as store:  # seeds that choose differently are one strategy
+        assert set(store.results().runs["strategy"]) == {"Tuned"}
+
+
+@pytest.mark.parametrize(
+    ("tune", "words"),
+    [
+        ("{ shrink = [1] }", "no parameter 'shrink'"),
+        ("{ shrinkage = [-1.0] }", "must be"),
+        ("{ shrinkage = [] }", "no value"),
+    ],
+)
+def test_what_cannot_be_tuned_is_refused_before_anything_runs(write, tune, words):
+    suite = load_suite(write(TUNED.replace("{ shrinkage = [1e-4, 0.5, 0.9] }", tune)))
+    with pytest.raises(ValueError, match=words):
+        suite.strategy_specs()["Tuned"].build()
+
+
 def test_choosing():
     suite = load_suite("quick")
     assert list(suite.strategy_specs(["ewc", "SLDAClassifier"])) == ["EWC", "SLDA"]
@@ -127,6 +166,16 @@ def test_choosing_a_stream_that_does_not_exist():
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
+        (
+            "[net]",
+            "[tune]\ncandidate = 2\n[net]",
+            "the key 'candidate' in tune is unknown (did you mean 'candidates'?).",
+        ),
+        (
+            "[net]",
+            "[tune]\nexperiences = 1\n[net]",
+            "'experiences' in tune is wrong: input should be greater than or equal to 2, not 1.",
+        ),
         ("seeds = 2", "sede = 2", "the key 'sede' is unknown (did you mean 'seeds'?)."),
         ("seeds = 2", "seeds = 0", "'seeds' is wrong: input should be greater than 0, not 0."),
         ("seeds = 2", 'seeds = "2"', "'seeds' is wrong: input should be a valid integer, not '2'."),
@@ -154,7 +203,8 @@ def test_choosing_a_stream_that_does_not_exist():
         (
             "params = { buffer_size = 500, net__lr = 0.1 }",
             "buffer_size = 500",
-            "the key 'buffer_size' in number 2 of strategies is unknown (known: estimator, name, params, preprocess).",
+            "the key 'buffer_size' in number 2 of strategies is unknown "
+            "(known: estimator, name, params, preprocess, tune).",
         ),
         (
             '"permuted"',
