@@ -243,8 +243,8 @@ class Suite(TomlTable):
     Examples
     --------
     >>> suite = load_suite("quick")
-    >>> list(suite.stream_specs(["digits-class", "digits-task"]))
-    ['digits-class', 'digits-task']
+    >>> list(suite.stream_specs(["digits-class", "iris-class"]))
+    ['digits-class', 'iris-class']
     """
 
     name: Name

@@ -8,6 +8,7 @@ import pytest
 from forgetless import datasets
 from forgetless.benchmarks import Store, StrategySpec, StreamSpec, SuiteError, load_suite, run_benchmark, suite_names
 from forgetless.datasets import Dataset
+from forgetless.reports import leaderboard
 
 GOOD = """
 name = "mine"
@@ -58,16 +59,18 @@ def test_suites_that_come_along_can_be_built(name):
             assert len(spec.build(0)) == spec.params.get("n_experiences", 10)  # watch: ten people
 
 
-def test_quick_has_every_scenario():
+def test_quick_discriminates():
+    """Joint training is far above plain training: 5 points are promised, a seed shows three times that.
+
+    On the streams where that is closest to be missed, or soonest found out.
+    """
     suite = load_suite("quick")
     assert suite.seeds == 3
-    scenarios = [(spec.dataset, spec.builder, spec.params.get("scenario")) for spec in suite.stream_specs().values()]
-    assert scenarios == [
-        ("digits", "split", "class"),
-        ("digits", "split", "task"),
-        ("digits", "split", "domain"),
-        ("digits", "permuted", None),
-    ]
+    streams = suite.stream_specs(["digits-domain", "iris-class"])
+    results = run_benchmark(suite.strategy_specs(["Naive", "Joint"]), streams, seeds=1, n_jobs=1, progress=False)
+    scores = leaderboard(results).pivot_table(index="stream", columns="strategy", values="score")
+    assert len(scores) == 2
+    assert (scores["Joint"] - scores["Naive"] > 0.15).all(), scores
 
 
 def test_mnist_streams(data_home):
@@ -139,7 +142,7 @@ def test_choosing():
     added = suite.strategy_specs(["sklearn.naive_bayes.GaussianNB", "Naive"])
     assert list(added) == ["GaussianNB", "Naive"]
     assert added["GaussianNB"].any_module
-    assert list(suite.stream_specs(["digits-task", "Digits-Class"])) == ["digits-task", "digits-class"]
+    assert list(suite.stream_specs(["iris-class", "Digits-Class"])) == ["iris-class", "digits-class"]
 
 
 def test_a_user_may_name_any_module_and_a_file_may_not(tmp_path, monkeypatch, write):
