@@ -89,6 +89,12 @@ from .replay.generative import GenerativeReplayClassifier as GenerativeReplayCla
 from .replay.icarl import ICaRLClassifier as ICaRLClassifier
 from .replay.replay import ReplayClassifier as ReplayClassifier
 from .replay.replay import ReplayRegressor as ReplayRegressor
+from .retention import Update as Update
+from .retention import retention as retention
+from .retention import snapshot as snapshot
+from .retention import would_forget as would_forget
+from .search import ContinualSearchCV as ContinualSearchCV
+from .search import ContinualSplit as ContinualSplit
 from .strategy import NetworkClassifier as NetworkClassifier
 from .strategy import NetworkRegressor as NetworkRegressor
 from .strategy import NetworkStrategy as NetworkStrategy

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
@@ -206,7 +207,8 @@ def recommend(
     Welch-Satterthwaite degrees of freedom. Several streams of one data set are averaged. Of several data sets, each is
     one unit. Intervals are Student's with Bonferroni's correction for the number of strategies compared, so looking at
     many does not make one of them better. Blocks count as independent: they should be long against what goes on in
-    the data. Seeds that share their test rows do not show the noise of these rows.
+    the data. Seeds that share their test rows do not show the noise of these rows, nor does a single seed that of
+    training.
 
     The correction is for the choice that is made here. Whoever chooses before (parameters, a few strategies out of
     many) does so on other rows and other seeds, and gives this function only what was run afterwards: plain training
@@ -251,15 +253,7 @@ def _only(results: ResultTables, stream: str) -> ResultTables:
     if stream not in set(frames["runs"]["stream"]):
         known = ", ".join(map(str, frames["runs"]["stream"].unique()))
         raise ValueError(f"There is no stream {stream!r} in these results; there are: {known}.")
-    return _Tables(**{name: frame[frame["stream"] == stream] for name, frame in frames.items()})
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Tables:
-    runs: pd.DataFrame
-    experiences: pd.DataFrame
-    scores: pd.DataFrame
-    evaluations: pd.DataFrame
+    return SimpleNamespace(**{name: frame[frame["stream"] == stream] for name, frame in frames.items()})
 
 
 def _dataset(definition: object, stream: str) -> str:
@@ -294,7 +288,7 @@ class _Choice:
             wide = wide[wide[self.plain or wide.count().idxmax()].notna()]
         complete = wide.dropna(axis=1)
         failed = runs.loc[runs["status"] == "failed", "strategy"].unique()
-        known["left_out"] = ""
+        known = known.assign(left_out="", dominated_by="")
         known.loc[~known.index.isin(complete.columns), "left_out"] = "not measured on all"
         known.loc[failed, "left_out"] = "failed"
         known.loc[[name for name, role in roles.items() if role == "upper bound"], "left_out"] = "upper bound"
@@ -311,7 +305,7 @@ class _Choice:
 
     def among(self, constraints: Constraints) -> Recommendation:
         """Choose among the strategies that keep to constraints."""
-        known = self.known.assign(dominated_by="")
+        known = self.known.copy()
         free = known["left_out"] == ""
         known.loc[free, "left_out"] = [constraints.broken_by(row) for _, row in known[free].iterrows()]
         left_out = known.loc[self.names, "left_out"]
@@ -364,7 +358,6 @@ class _Choice:
         """Add the differences from plain training, and who dominates whom."""
         names = [self.names[each] for each in candidates]
         beats = dominance(self.scores[:, :, candidates].mean(axis=(0, 1)), self.seconds[candidates])
-        known = known.assign(dominated_by="")
         known.loc[names, "dominated_by"] = [names[row.argmax()] if row.any() else "" for row in beats.T]
         if plain is None:
             return known

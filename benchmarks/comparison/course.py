@@ -146,7 +146,7 @@ def _in_order(table: Table, columns: Columns, time: str | None, chunks: int | No
     choosing = chunked_stream(before, first, test_size=0, name=f"{table.name}: first part")
     order_is = f"sorted by {time!r}" if time is not None else "in the order of the file"
     remarks.append(
-        f"The {len(y):,} rows, {order_is}, are cut into {n_chunks} chunks. Each chunk is predicted first, then learned. "
+        f"The {len(y):,} rows, {order_is}, are cut into {n_chunks} chunks. Each chunk is predicted, then learned. "
         f"Chunks 1 to {first} choose, chunks {first + 1} to {n_chunks} judge."
     )
     return Course(Folds([choosing]), Folds([judging]), "prequential", first, remarks)

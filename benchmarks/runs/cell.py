@@ -287,6 +287,9 @@ class _Run:
     def close(self) -> None:
         """Note what is known at the end."""
         self.run["n_parameters"] = _n_parameters(self.estimator)
+        chosen = getattr(_learner(self.estimator), "best_params_", None)
+        if chosen is not None:  # as a list, which is no part of a strategy's name: seeds choose differently
+            self.run["params"] = json.dumps(self.cell.params | {"best_params_": list(describe(chosen).items())})
 
     def fail(self, error: BaseException) -> None:
         """Keep the error, and nothing else."""

@@ -10,7 +10,7 @@ import importlib.metadata
 import inspect
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -196,6 +196,11 @@ class StrategySpec:
         Import paths of transformers in scikit-learn; they and the estimator become an incremental pipeline.
     any_module : bool, default=False
         Whether ``estimator`` may be an import path into any module.
+    tune : mapping of str to list, default={}
+        Values to try for parameters, on the first experiences of each stream: the estimator becomes a
+        :class:`~forgetless.estimators.ContinualSearchCV`, whose cost is counted as fitting.
+    budget : mapping, default={}
+        Its ``n_experiences`` and ``n_candidates``.
 
     Examples
     --------
@@ -208,6 +213,8 @@ class StrategySpec:
     net: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     preprocess: tuple[str, ...] = ()
     any_module: bool = False
+    tune: Mapping[str, Sequence[Any]] = dataclasses.field(default_factory=dict)
+    budget: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def build(self) -> Any:
         """Make the unfitted estimator.
@@ -229,18 +236,34 @@ class StrategySpec:
         if "net" in names and self.net:
             estimator.set_params(net=_build_net(self.net, estimator))
         names = estimator.get_params(deep=True)
-        for name in self.params:
+        for name in (*self.params, *self.tune):
             if name not in names:
                 raise ValueError(f"{self.estimator} has no parameter {name!r}{nearest(name, names)}.")
         try:
             estimator.set_params(**self.params)
         except Exception as error:
             raise ValueError(f"{self.estimator} does not take its parameters: {_told(error)}.") from None
+        if self.tune:
+            estimator = self._tuned(estimator)
         if not self.preprocess:
             return estimator
         from ...estimators import make_incremental_pipeline
 
         return make_incremental_pipeline(*map(_transformer, self.preprocess), estimator)
+
+    def _tuned(self, estimator: Any) -> Any:
+        from sklearn.base import clone
+
+        from ...estimators import ContinualSearchCV
+        from ...estimators.parameters import wrong_parameters
+
+        for name, values in self.tune.items():
+            if not values:
+                raise ValueError(f"tune gives {name!r} no value to try.")
+            for value in values:
+                if wrong := wrong_parameters(clone(estimator).set_params(**{name: value})):
+                    raise ValueError(f"tune tries what {self.estimator} does not take: {wrong[0]}")
+        return ContinualSearchCV(estimator, dict(self.tune)).set_params(**self.budget)
 
 
 def _transformer(path: str) -> Any:

@@ -88,12 +88,24 @@ class NetSettings(TomlTable):
 
 
 class Strategy(TomlTable):
-    """A row of the leaderboard: what :class:`~forgetless.benchmarks.StrategySpec` takes, and a name."""
+    """A row of the leaderboard: what :class:`~forgetless.benchmarks.StrategySpec` takes, and a name.
+
+    `tune` has values to try for parameters; what is chosen is chosen on rows held out of the training rows of the first
+    experiences, so that no row decides and is reported.
+    """
 
     estimator: str
     name: Name
     params: dict[str, Any] = {}
     preprocess: list[str] = []
+    tune: dict[str, list[Any]] = {}
+
+
+class TuneSettings(TomlTable):
+    """The budget of strategies that are tuned: how many experiences, and how many settings at most."""
+
+    experiences: Annotated[int, Field(ge=2, le=MOST_EXPERIENCES)] = 2
+    candidates: Annotated[PositiveInt, Field(le=_MOST_ITEMS)] = 10
 
 
 Experiences = Annotated[PositiveInt, Field(le=MOST_EXPERIENCES)]
@@ -222,6 +234,8 @@ class Suite(TomlTable):
         Transformers before every strategy that names none of its own.
     net : NetSettings
         The network of all strategies that have one.
+    tune : TuneSettings
+        The budget of strategies that are tuned; it is part of what they cost.
     streams : list of SplitStream, BlurryStream, ...
         One table for each builder.
     strategies : list of Strategy
@@ -229,8 +243,8 @@ class Suite(TomlTable):
     Examples
     --------
     >>> suite = load_suite("quick")
-    >>> list(suite.stream_specs(["digits-class", "digits-task"]))
-    ['digits-class', 'digits-task']
+    >>> list(suite.stream_specs(["digits-class", "iris-class"]))
+    ['digits-class', 'iris-class']
     """
 
     name: Name
@@ -242,6 +256,7 @@ class Suite(TomlTable):
     diagnostics: bool = False
     preprocess: list[str] = []
     net: NetSettings = NetSettings()
+    tune: TuneSettings = TuneSettings()
     streams: Annotated[list[_AnyStream], Field(max_length=_MOST_ITEMS), AfterValidator(unique_names)]
     strategies: Annotated[list[_AnyStrategy], Field(max_length=_MOST_ITEMS), AfterValidator(unique_names)]
 
@@ -279,9 +294,15 @@ class Suite(TomlTable):
             If there is no such strategy.
         """
         net = self.net.model_dump()
+        budget = {"n_experiences": self.tune.experiences, "n_candidates": self.tune.candidates}
         ours = {
             strategy.name: StrategySpec(
-                strategy.estimator, strategy.params, net, tuple(strategy.preprocess or self.preprocess)
+                strategy.estimator,
+                strategy.params,
+                net,
+                tuple(strategy.preprocess or self.preprocess),
+                tune=strategy.tune,
+                budget=budget if strategy.tune else {},
             )
             for strategy in self.strategies
         }
@@ -428,6 +449,7 @@ def _check_values(table: dict[str, Any]) -> None:
 
 _MODELS: dict[str, type[TomlTable]] = {
     "net": NetSettings,
+    "tune": TuneSettings,
     "strategies": Strategy,
     **_STREAMS,
 }

@@ -235,6 +235,14 @@ def test_incomplete_results_are_reported_silently(results, tmp_path):
         check_markup(html(results, tmp_path))
 
 
+def test_tuned_strategies_are_said_to_be(tmp_path):
+    results = make_results()
+    said = "parameters were chosen on rows held out"
+    assert said not in html(results, tmp_path)
+    results.runs.loc[results.runs["strategy"] == "EWC", "estimator"] = "ContinualSearchCV"
+    assert said in html(results, tmp_path)
+
+
 def test_the_table_of_a_curve_has_a_place_for_who_answers_untrained(tmp_path):
     chunks = [(0, 0, 0, 10, 0.1), (0, 10, 0, 10, 0.2), (1, 0, 1, 20, 0.3)]
     matrix = [[0.15, math.nan], [math.nan, 0.3], [math.nan, math.nan]]
