@@ -313,7 +313,8 @@ def verify(
     """Run published results again and say pass or fail.
 
     Finished cells are kept: after a stop, the same command runs only the rest. The page is about all claims, and about
-    all seeds in the store.
+    all seeds in the store and in the record, a CSV file beside the page: what is recorded there, on any machine, is not
+    run again as long as settings and data are the same.
     """
     with _exit_on(BAD_INPUT, ValueError, OSError):
         from .replication.claims import choose, load_claims
@@ -324,7 +325,7 @@ def verify(
         if only_list:
             print(to_list(chosen))
             return
-        from .replication.ledger import outcomes, plan
+        from .replication.ledger import measured, outcomes, plan, read_record
         from .runs.runner import run_cells
         from .store import Store, StoreError
 
@@ -333,12 +334,19 @@ def verify(
         page = _replication_page() if output is None else output
         _check_report(page, store)
         home = None if data_home is None else str(data_home)
-        cells = plan(chosen, seeds, home)
+        record = page.with_name(f"{page.stem}-runs.csv")
+        before = read_record(record)
+        planned = plan(chosen, seeds, home)
+        cells = [cell for cell in planned if cell.key not in set(before["cell"])]
+        if len(cells) < len(planned):
+            _say(f"{len(planned) - len(cells)} of {len(planned)} runs are recorded in {record} already.")
         kept = Store(store)
     with kept, _exit_on(FAILED, StoreError):
         run_cells(cells, kept, n_jobs=n_jobs, progress=True)
-        found = outcomes(claims.values(), kept, home)
+        finished, failed = measured(claims.values(), kept, before, home)
+        found = outcomes(claims.values(), finished, failed)
     with _exit_on(FAILED, OSError):
+        finished.to_csv(record, index=False)
         page.write_text(to_page(found), encoding="utf-8")
     asked = [each for each in found if each.claim.name in {claim.name for claim in chosen}]
     print(to_text(asked))

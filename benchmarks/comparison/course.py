@@ -23,13 +23,11 @@ if TYPE_CHECKING:
 N_CHUNKS = 10
 FEWEST_ROWS = 40  # fewer decide nothing
 _CHOSEN_ON = 0.4  # share of the chunks
-_CHOOSE, _JUDGE = 0.1, 0.2  # shares of the rows that are held out
+_CHOOSE, _JUDGE = 0.1, 0.2  # shares of the rows that are held out ...
+_MOST_CHOOSE, _MOST_JUDGE = 5_000, 15_000  # ... up to so many rows
+_MOST_FIRST = 50_000  # rows of the first round
 N_FOLDS = 6
 FEWEST_OF_A_GROUP = 10  # rows of a value or a class, of which one chooses and two judge
-_TESTED = (
-    f"In the end, rows of all of them that were held out are predicted: {_CHOOSE:.0%} of the rows choose, other "
-    f"{_JUDGE:.0%} judge."
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +54,7 @@ class Course:
     ----------
     choosing, judging : Folds
         What a few strategies are chosen on, and what these are judged on, by seed.
-    evaluate : {"prequential", "all"}
+    evaluate : {"prequential", "seen"}
         In time, rows are predicted before they are learned; else held-out rows of all experiences count in the end.
     first_judged : int
         The first experience of `judging` that is judged on.
@@ -142,12 +140,14 @@ def _in_order(table: Table, columns: Columns, time: str | None, chunks: int | No
     judging = chunked_stream(_dataset(table, X, y), n_chunks, test_size=0, name=table.name)
     first = max(2, round(_CHOSEN_ON * n_chunks))
     n_before = int(equal_starts(len(y), n_chunks, table.name)[first])
-    before = _dataset(table, X.iloc[:n_before], y[:n_before])
-    choosing = chunked_stream(before, first, test_size=0, name=f"{table.name}: first part")
+    start = max(0, n_before - _MOST_FIRST)
+    before = _dataset(table, X.iloc[start:n_before], y[start:n_before])
+    choosing = chunked_stream(before, first, test_size=0, name=f"{table.name}: first round")
     order_is = f"sorted by {time!r}" if time is not None else "in the order of the file"
+    which = "Chunks" if not start else f"The last {_MOST_FIRST:,} rows of chunks"
     remarks.append(
         f"The {len(y):,} rows, {order_is}, are cut into {n_chunks} chunks. Each chunk is predicted, then learned. "
-        f"Chunks 1 to {first} choose, chunks {first + 1} to {n_chunks} judge."
+        f"{which} 1 to {first} choose, chunks {first + 1} to {n_chunks} judge."
     )
     return Course(Folds([choosing]), Folds([judging]), "prequential", first, remarks)
 
@@ -164,9 +164,8 @@ def _by_column(table: Table, by: str) -> Course:
             f"The value {counts.idxmin()!r} of the column {by!r} has {counts.min()} rows; an experience needs "
             f"{FEWEST_OF_A_GROUP} or more."
         )
-    choosing, judging = _held_out(table, values.to_numpy(), lambda data, name: column_stream(data, by, name=name))
-    remark = f"Each of the {len(counts)} values of {by!r} is an experience, in their order. {_TESTED}"
-    return Course(choosing, judging, "all", 0, [remark])
+    remark = f"Each of the {len(counts)} values of {by!r} is an experience, in their order."
+    return _with_held_out(table, values.to_numpy(), lambda data, name: column_stream(data, by, name=name), remark)
 
 
 def _by_class(table: Table, classes: int) -> Course:
@@ -182,30 +181,34 @@ def _by_class(table: Table, classes: int) -> Course:
     def cut(data: Dataset, name: str) -> Stream:
         return split_stream(data, classes, "class", class_order="sorted", name=name)
 
-    choosing, judging = _held_out(table, table.y, cut)
-    remark = f"The {len(counts)} classes come in {classes} experiences, in their order. {_TESTED}"
-    return Course(choosing, judging, "all", 0, [remark])
+    remark = f"The {len(counts)} classes come in {classes} experiences, in their order."
+    return _with_held_out(table, table.y, cut, remark)
 
 
-def _held_out(table: Table, groups: NDArray[Any], cut: Callable[[Dataset, str], Stream]) -> tuple[Folds, Folds]:
-    """Streams with equal training rows and other test rows; every part has its share of each group."""
-    rng, place = np.random.default_rng(0), np.empty(len(groups), dtype=int)
-    for group in np.unique(groups):
-        rows = rng.permutation(np.flatnonzero(groups == group))
-        place[rows] = np.arange(len(rows))  # in a random order within its group
-    sizes = np.array([np.sum(groups == group) for group in np.unique(groups)])
-    size = sizes[np.searchsorted(np.unique(groups), groups)]
-    chosen = place < np.maximum(1, np.round(_CHOOSE * size))
-    judged = ~chosen & (place < np.maximum(3, np.round((_CHOOSE + _JUDGE) * size)))
-    n_folds = N_FOLDS if _JUDGE * sizes.min() >= N_FOLDS else 1
+def _with_held_out(table: Table, groups: NDArray[Any], cut: Callable[[Dataset, str], Stream], remark: str) -> Course:
+    """Hold out rows of each group, some to choose on and others to judge on."""
+    _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    rng, place, n_rows = np.random.default_rng(0), np.empty(len(groups), dtype=int), len(groups)
+    for number, size in enumerate(sizes):
+        place[group == number] = rng.permutation(size)  # in a random order within its group
+    choose, judge = min(_CHOOSE, _MOST_CHOOSE / n_rows), min(_JUDGE, _MOST_JUDGE / n_rows)
+    n_choose = np.maximum(1, np.round(choose * sizes))[group]
+    n_judge = np.maximum(2, np.round(judge * sizes))[group]
+    chosen, judged = place < n_choose, (n_choose <= place) & (place < n_choose + n_judge)
     learned = ~(chosen | judged)
-    X, y = table.X[learned], table.y[learned]
+    learned_first = learned & (place >= (1 - _MOST_FIRST / n_rows) * sizes[group])
+    n_folds = N_FOLDS if n_judge.min() >= N_FOLDS else 1
 
-    def stream(rows: NDArray[np.bool_], name: str) -> Stream:
-        return cut(_dataset(table, X, y, table.X[rows], table.y[rows]), name)
+    def stream(train: NDArray[np.bool_], test: NDArray[np.bool_], name: str) -> Stream:
+        return cut(_dataset(table, table.X[train], table.y[train], table.X[test], table.y[test]), name)
 
-    folds = [stream(judged & (place % n_folds == fold), table.name) for fold in range(n_folds)]
-    return Folds([stream(chosen, f"{table.name}: rows to choose on")]), Folds(folds)
+    first = stream(learned_first, chosen, f"{table.name}: first round")
+    folds = [stream(learned, judged & (place % n_folds == fold), table.name) for fold in range(n_folds)]
+    tested = (
+        f"In the end, rows of all of them that were held out are predicted: {chosen.sum():,} of the {n_rows:,} rows "
+        f"choose, {judged.sum():,} others judge."
+    )
+    return Course(Folds([first]), Folds(folds), "seen", 0, [f"{remark} {tested}"])
 
 
 def _dataset(table: Table, *parts: Any) -> Dataset:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .claims import Claim
+from .claims import Claim, ClaimError
 
 # Everything heavy is imported where it is used, so that the list of claims is there at once.
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ..runs.cell import Cell
     from ..store import Store
 
@@ -122,33 +124,100 @@ class Outcome:
         return interval(self.mean / 100, self.low / 100, self.high / 100)
 
 
-def outcomes(claims: Iterable[Claim], store: Store, data_home: str | None = None) -> list[Outcome]:
-    """Compare claims with what a store has, all its seeds.
+RECORD_COLUMNS = ["claim", "seed", "accuracy", "cell", "versions"]
+
+
+def read_record(path: Path) -> pd.DataFrame:
+    """Read what was measured before, on any machine.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV file, as ``forgetless verify`` writes it; if it is not there, nothing was measured.
+
+    Returns
+    -------
+    DataFrame
+        Columns claim, seed, accuracy (from 0 to 1), cell (the key of the run: other settings, data or definitions have
+        another one), versions (as JSON).
+
+    Raises
+    ------
+    ClaimError
+        If it is no such file.
+    """
+    import pandas as pd
+
+    if not path.exists():
+        return pd.DataFrame(columns=RECORD_COLUMNS)
+    try:
+        record = pd.read_csv(path)
+        if list(record.columns) != RECORD_COLUMNS or not record["accuracy"].between(0, 1).all():
+            raise ValueError(f"it needs the columns {', '.join(RECORD_COLUMNS)}, and accuracies from 0 to 1")
+    except ValueError as error:
+        raise ClaimError(f"{str(path)!r} is no record of runs: {error}.") from None
+    return record
+
+
+def measured(
+    claims: Iterable[Claim], store: Store, record: pd.DataFrame, data_home: str | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """List the runs of claims that finished, in a store or recorded before, and those that failed.
 
     Parameters
     ----------
     claims : iterable of Claim
     store : Store
+    record : DataFrame
+        From :func:`read_record`; what is recorded of other definitions than today's is left out.
     data_home : str, default=None
         Folder of downloaded data: they are part of what identifies a run.
 
     Returns
     -------
+    finished : DataFrame
+        As `record`, in the order of claims and seeds.
+    failed : DataFrame
+        Columns claim and error.
+    """
+    import pandas as pd
+
+    from ...reports import cell_metrics
+
+    results = store.results()
+    runs = results.runs.assign(accuracy=cell_metrics(results)["average_accuracy"]).set_index("cell")
+    seeds = sorted({*runs["seed"].tolist(), *record["seed"].tolist()}) or [0]
+    keys = {cell.key: (name, cell.seed) for name, cells in cells_of(claims, seeds, data_home).items() for cell in cells}
+    runs = runs.loc[runs.index.intersection(list(keys))].reset_index()
+    runs["claim"] = [keys[key][0] for key in runs["cell"]]
+    done = runs.loc[runs["status"] == "ok", RECORD_COLUMNS]
+    known = record[record["cell"].isin(list(keys))]
+    finished = pd.concat([known[~known["cell"].isin(done["cell"])], done]) if len(known) else done
+    order = {name: number for number, name in enumerate(dict.fromkeys(name for name, _ in keys.values()))}
+    finished = finished.assign(place=finished["claim"].map(order)).sort_values(["place", "seed"])
+    return finished[RECORD_COLUMNS].reset_index(drop=True), runs.loc[runs["status"] != "ok", ["claim", "error"]]
+
+
+def outcomes(claims: Iterable[Claim], finished: pd.DataFrame, failed: pd.DataFrame) -> list[Outcome]:
+    """Compare claims with what was measured, all seeds.
+
+    Parameters
+    ----------
+    claims : iterable of Claim
+    finished, failed : DataFrame
+        From :func:`measured`.
+
+    Returns
+    -------
     list of Outcome
     """
-    from ...reports import cell_metrics
     from ...reports.tables import student_interval
 
-    claims = list(claims)
-    seeds = sorted(set(store.results().runs["seed"].tolist())) or [0]
-    keys = {name: [cell.key for cell in cells] for name, cells in cells_of(claims, seeds, data_home).items()}
-    results = store.results(set(itertools.chain.from_iterable(keys.values())))
-    runs = results.runs.assign(accuracy=cell_metrics(results)["average_accuracy"]).set_index("cell")
     found = []
     for claim in claims:
-        rows = runs.loc[runs.index.intersection(keys[claim.name])]
-        done = rows[rows["status"] == "ok"]
-        outcome = Outcome(claim, len(done), error="; ".join(rows["error"].dropna().unique()))
+        done = finished[finished["claim"] == claim.name]
+        errors = failed.loc[failed["claim"] == claim.name, "error"].dropna().unique()
+        outcome = Outcome(claim, len(done), error="; ".join(errors))
         if len(done):
             mean, _, low, high = (float(value) for value in student_interval(100 * done["accuracy"].to_numpy()))
             outcome = dataclasses.replace(outcome, mean=mean, low=low, high=high, versions=done["versions"].max())

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from forgetless.benchmarks import Store, run_benchmark
-from forgetless.benchmarks.replication.claims import choose
-from forgetless.benchmarks.replication.ledger import Outcome, outcomes, plan
+from forgetless.benchmarks.replication.claims import ClaimError, choose
+from forgetless.benchmarks.replication.ledger import Outcome, measured, outcomes, plan, read_record
 
 
 @pytest.mark.parametrize(
@@ -31,11 +31,22 @@ def test_verdicts(claims, name, mean, verdict):
     assert (broken.verdict, broken.holds) == ("error", False)
 
 
+def compared(claims, store, folder):
+    return outcomes(claims.values(), *measured(claims.values(), store, read_record(folder / "none.csv")))
+
+
+@pytest.mark.parametrize("content", ["", "claim,seed\n", "claim,seed,accuracy,cell,versions\na,0,96.0,b,{}\n"])
+def test_what_is_no_record_is_a_sentence(tmp_path, content):
+    (tmp_path / "record.csv").write_text(content)
+    with pytest.raises(ClaimError, match="is no record of runs"):
+        read_record(tmp_path / "record.csv")
+
+
 def test_outcomes_are_those_of_the_runner(claims, tmp_path):
     chosen = choose(claims, ["flowers/net-1"])
     claim = chosen[0]
     with Store(tmp_path / "a.db") as store:
-        assert [each.verdict for each in outcomes(claims.values(), store)] == ["not run"] * 3
+        assert [each.verdict for each in compared(claims, store, tmp_path)] == ["not run"] * 3
         results = run_benchmark(
             {"x": claim.strategy_spec()},
             {"y": claim.stream_spec()},
@@ -44,7 +55,7 @@ def test_outcomes_are_those_of_the_runner(claims, tmp_path):
             store=store,
             progress=False,
         )
-        found = outcomes(claims.values(), store)
+        found = compared(claims, store, tmp_path)
     last = results.scores.query("trained_on == 2").groupby("seed")["score"].mean() * 100
     assert [each.verdict for each in found] == ["not run", "not run", "pass"]
     assert found[2].n_seeds == 2

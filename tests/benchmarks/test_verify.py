@@ -63,8 +63,27 @@ def test_the_command_runs_what_is_asked_and_writes_the_page_of_everything(comman
     ]
     assert re.search(r"\n\| net-1 \| task \| ≥ 30\.0 \| ≥ 30\.0 \| .* \| 3 \| pass \|\n", again)
     code, out, err = command("--seeds", "2", "--n-jobs", "1")
-    assert "6 of 6 cells are in verify.db already" in err
+    assert "6 of 6 runs are recorded in docs/replication-runs.csv already" in err
     assert (tmp_path / "docs" / "replication.md").read_text("utf-8") == again
+
+    # Another machine has the record, but not the store.
+    (tmp_path / "verify.db").unlink()
+    record = (tmp_path / "docs" / "replication-runs.csv").read_text("utf-8")
+    assert len(record.splitlines()) == 8
+    code, out, err = command("flowers/bayes", "--seeds", "2", "--n-jobs", "1")
+    assert "4 of 4 runs are recorded" in err
+    assert (tmp_path / "docs" / "replication.md").read_text("utf-8") == again
+    assert (tmp_path / "docs" / "replication-runs.csv").read_text("utf-8") == record
+
+
+def test_a_record_of_other_definitions_counts_for_nothing(command, tmp_path):
+    (tmp_path / "docs" / "replication-runs.csv").write_text(
+        "claim,seed,accuracy,cell,versions\nflowers/bayes/class,0,0.1,0123456789abcdef,{}\n"
+    )
+    _, out, err = command("flowers/bayes/class", "--seeds", "1", "--n-jobs", "1")
+    assert "recorded" not in err
+    assert re.search(r"bayes/class +96\.0 +9\d\.\d +1 ", out)
+    assert ",0.1," not in (tmp_path / "docs" / "replication-runs.csv").read_text("utf-8")
 
 
 def test_the_command_fails_where_a_number_does_not_come_out_and_nobody_knows_why(command, claims_folder, tmp_path):
@@ -99,7 +118,8 @@ def test_the_page_goes_where_it_is_told_and_else_beside_the_store(command, tmp_p
     assert code == 0, err
     assert out.endswith(f"The page is {place}.\n")
     assert (tmp_path / place).read_text("utf-8").startswith("# Replication\n")
-    assert {path.name for path in tmp_path.iterdir()} == {"claims", "verify.db", place}
+    record = place.replace(".md", "-runs.csv")
+    assert {path.name for path in tmp_path.iterdir()} == {"claims", "verify.db", place, record}
 
 
 def test_claims_are_part_of_the_package(tmp_path):
