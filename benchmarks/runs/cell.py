@@ -19,6 +19,7 @@ import numpy as np
 from sklearn.base import clone
 
 from ...datasets.streams import Stream, take
+from ...estimators.targets import ScaledTargetRegressor
 from ..results import Facts
 from .diagnostics import Diagnostics
 from .identity import describe, digest, set_by_runner
@@ -332,8 +333,12 @@ def _some(X: Any, y: np.ndarray, rows: slice) -> tuple[Any, np.ndarray]:
 
 
 def _learner(estimator: Any) -> Any:
-    """Return what learns: the last step of a pipeline, or the estimator itself."""
-    return estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+    """Return what learns: the last step of a pipeline, what has its targets scaled, or the estimator itself."""
+    if hasattr(estimator, "steps"):
+        estimator = estimator.steps[-1][1]
+    if isinstance(estimator, ScaledTargetRegressor):
+        return getattr(estimator, "regressor_", estimator.regressor)
+    return estimator
 
 
 def _is_ours(learner: Any) -> bool:

@@ -70,7 +70,7 @@ def test_numbers_with_limits_and_a_report(tmp_path):
     frame["y"] = 1000 + 50 * frame["x"]
     limits = Constraints(no_raw_data=True, max_bytes=1e5)
     found = compare(frame, "y", chunks=5, constraints=limits, n_jobs=1, progress=False)
-    assert found.table.kind == "regression"
+    assert (found.table.kind, found.recommendation.plain) == ("regression", PLAIN)
     assert "The column 'when' is taken for the time." in found.assumptions
     keeps = found.recommendation.strategies.set_index("strategy").loc[found.recommendation.strategy]
     assert keeps["keeps"] != "samples" and keeps["bytes"] <= 1e5
