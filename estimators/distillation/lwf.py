@@ -1,7 +1,7 @@
 """LwF: learning without forgetting, by distilling the old network's answers on the new data."""
 
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ class LwF(NetworkStrategy):
     source = "Li & Hoiem 2017; Hinton et al. 2015"
     pure_steps = True
     carries = {"teacher_": "teacher"}
-    later_parameters = ("alpha",)
+    later_parameters: ClassVar[tuple[str, ...]] = ("alpha",)
     parameter_constraints = {
         "alpha": [between(0, 1), one_of("balanced")],
         "temperature": [above(0)],

@@ -1,6 +1,6 @@
 """Experience replay: train on the new rows and on rows from a memory."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from skorch import NeuralNet
@@ -30,7 +30,7 @@ class Replay(NetworkStrategy):
     pure_steps = True
     carries = {"memory_": "replay"}
     fixed_parameters = ("buffer_size", "policy")
-    later_parameters = ("buffer_size", "retrieval", "n_candidates", "replay_batch_size", "replay_weight")
+    later_parameters: ClassVar[tuple[str, ...]] = ("buffer_size", "retrieval", "n_candidates", "replay_batch_size", "replay_weight")
     parameter_constraints = {
         "buffer_size": [at_least(0, Integral)],
         "policy": [one_of(*POLICIES)],
