@@ -327,7 +327,7 @@ def test_bad_input(folder, here, args, words):
 def test_bad_input_in_a_process_of_its_own(folder):
     done = forgetless(folder, "lits")
     assert done.returncode == 2
-    assert done.stderr_text == "forgetless: No such command 'lits' (did you mean 'list'?).\n"
+    assert done.stderr_text == "forgetless: No such command 'lits'. Did you mean 'list'?\n"
 
 
 def test_data_that_are_not_there(folder, here, monkeypatch):

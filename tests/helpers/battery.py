@@ -243,7 +243,7 @@ def learns_every_scenario(subject, scenario):
     assert clf.n_experiences_ == 3
     accuracy = np.mean([clf.score(e.X_test, e.y_test, task_id=e.task_id) for e in [first, *others]])
     # Chance is 0.5 where the task leaves two classes; of six, naive training answers the last two.
-    assert accuracy > {"class": 0.1, "task": 0.7, "domain": 0.55}[scenario]
+    assert accuracy > {"class": 0.1, "task": 0.8, "domain": 0.55}[scenario]
 
 
 @check(regresses)
@@ -357,7 +357,7 @@ def other_seed_other_bits(subject):
 
 @check()
 def copies_continue_as_the_original_would(subject):
-    estimator = subject.taught("task", n_learned=3)
+    estimator = subject.learned(subject.brief(), stream("task")[:3])  # itself, and no copy
     alike = [estimator, pickle.loads(pickle.dumps(estimator)), copy.deepcopy(estimator)]
     for n_more in (0, 1):
         original, *copies = (subject.bits(subject.learned(each, stream("task")[3 : 3 + n_more])) for each in alike)
@@ -393,7 +393,7 @@ def nothing_of_a_call_stays_behind(subject):
     for e in stream("domain")[:3]:
         subject.learned(estimator, [e])
         searching.dump_of(estimator)
-        attributes.append(vars(estimator).keys())
+        attributes.append(set(vars(estimator)))
     assert not searching.found
     assert attributes[-1] == attributes[-2]
 
@@ -470,7 +470,7 @@ def callbacks_score_its_answers(subject):
         ("new", EpochScoring(scoring, name="new", lower_is_better=False, use_caching=False)),
         ("train", EpochScoring(scoring, name="train", lower_is_better=False, on_train=True)),
     ]
-    net = subject.net(module__hidden_units=(16,), lr=0.01, max_epochs=10)
+    net = subject.net(module__hidden_units=(16,), lr=0.03, max_epochs=4)
     net.set_params(callbacks=callbacks, train_split=ValidSplit(4))
     estimator = subject.small(net=net)
     announced = {} if subject.is_regressor else {"classes": np.arange(10)}
