@@ -236,14 +236,14 @@ def has_few_bases(subject):
 
 @check(classifies, scenario=SCENARIOS)
 def learns_every_scenario(subject, scenario):
-    first, *others = stream(scenario)[:3]
+    first, *others = stream(scenario)
     clf = subject.learned(subject.small(), [first])
     assert clf.score(first.X_test, first.y_test, task_id=first.task_id) > 0.9
     subject.learned(clf, others)
-    assert clf.n_experiences_ == 3
+    assert clf.n_experiences_ == 5
     accuracy = np.mean([clf.score(e.X_test, e.y_test, task_id=e.task_id) for e in [first, *others]])
-    # Chance is 0.5 where the task leaves two classes; of six, naive training answers the last two.
-    assert accuracy > {"class": 0.1, "task": 0.8, "domain": 0.55}[scenario]
+    # Chance is 0.1 among ten classes and 0.5 where the task leaves two.
+    assert accuracy > {"class": 0.1, "task": 0.7, "domain": 0.55}[scenario]
 
 
 @check(regresses)

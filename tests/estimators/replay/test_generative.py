@@ -172,7 +172,7 @@ def test_generator_learns_old_rows_too():
     judge = NaiveClassifier(make_net(max_epochs=10), random_state=0).fit(X, Y)
     shares = {}
     for weight in (0.0, "balanced"):
-        clf = make(replay_weight=weight, generator_epochs=15)
+        clf = make(replay_weight=weight, generator_epochs=25)
         clf.partial_fit(X[Y < 5], Y[Y < 5]).partial_fit(X[Y >= 5], Y[Y >= 5])
         made_up = clf.generator_.module_.sample(1000, torch.Generator().manual_seed(0)).numpy()
         shares[weight] = np.mean(judge.predict(made_up) < 5)
