@@ -1,3 +1,5 @@
+from .comparison.compare import Comparison as Comparison
+from .comparison.compare import compare as compare
 from .results import Results as Results
 from .runs.cell import Interrupted as Interrupted
 from .runs.runner import run_benchmark as run_benchmark

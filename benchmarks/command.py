@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import warnings
@@ -39,6 +40,13 @@ class Device(StrEnum):
     auto = "auto"
     cpu = "cpu"
     cuda = "cuda"
+
+
+class TargetKind(StrEnum):
+    """What is predicted: labels of classes, or numbers."""
+
+    classification = "classification"
+    regression = "regression"
 
 
 class Format(StrEnum):
@@ -176,6 +184,75 @@ def run(
         _write_report(results, report, f"forgetless: {chosen.name}")
     if (results.runs["status"] == "failed").any():
         raise typer.Exit(FAILED)
+
+
+@app.command()
+def compare(
+    data: Annotated[
+        str, typer.Argument(help="A CSV or Parquet file, or a name from `list datasets`.", show_default=False)
+    ],
+    target: Annotated[str, typer.Option(help="The column to predict.", show_default=False)],
+    by: Annotated[str | None, typer.Option(help="Each value of this column is an experience.")] = None,
+    time: Annotated[str | None, typer.Option(help="The column that gives the order.")] = None,
+    chunks: Annotated[int | None, typer.Option(help="Cut the rows in their order into so many pieces.")] = None,
+    classes: Annotated[int | None, typer.Option(help="The classes come in so many experiences.")] = None,
+    text: Annotated[str | None, typer.Option(help="Columns that are text, separated by commas.")] = None,
+    drop: Annotated[str | None, typer.Option(help="Columns to leave out, separated by commas.")] = None,
+    kind: Annotated[TargetKind | None, typer.Option(help="What the targets are.  [default: found out]")] = None,
+    scoring: Annotated[
+        str | None, typer.Option(help="Scorers of scikit-learn, separated by commas; the first decides.")
+    ] = None,
+    no_raw_data: Annotated[
+        bool, typer.Option("--no-raw-data", help="Only strategies that keep no rows of the data.")
+    ] = False,
+    max_seconds: Annotated[
+        float, typer.Option(help="Seconds to learn and predict all.", show_default=False)
+    ] = math.inf,
+    max_bytes: Annotated[float, typer.Option(help="Bytes carried from call to call.", show_default=False)] = math.inf,
+    n_jobs: Annotated[int, typer.Option(max=MOST_JOBS, help="Runs in parallel; -1: one per core.")] = -1,
+    data_home: Annotated[
+        Path | None, typer.Option(help="Folder of downloaded data.  [default: scikit-learn's]")
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Keeps finished runs, to go on after a stop: an SQLite file or a database URL.")
+    ] = None,
+    report: Annotated[Path, typer.Option(help="The report, one HTML file.")] = Path("report.html"),
+    time_limit: Annotated[
+        float, typer.Option(min=1, max=LONGEST_TIME_LIMIT, help="Seconds that a run may take.")
+    ] = TIME_LIMIT,
+) -> None:
+    """Find out which strategy to use on your own table, and what it costs.
+
+    Without --by, --time, --chunks or --classes, the rows are taken in the order of their dates, or of the file.
+    """
+    with _exit_on(BAD_INPUT, ValueError, OSError, ImportError):
+        from ..reports import Constraints
+        from .comparison.compare import compare as compare_on
+
+        if n_jobs == 0:
+            raise ValueError("--n-jobs is 0; give how many runs may go on in parallel, or -1 for one per core.")
+        _check_report(report, store or "")
+        found = compare_on(
+            data,
+            target,
+            by=by,
+            time=time,
+            chunks=chunks,
+            classes=classes,
+            text=_split(text) or (),
+            drop=_split(drop) or (),
+            kind=None if kind is None else kind.value,
+            scoring=_split(scoring) or (),
+            constraints=Constraints(no_raw_data=no_raw_data, max_seconds=max_seconds, max_bytes=max_bytes),
+            store=store,
+            n_jobs=n_jobs,
+            time_limit=time_limit,
+            data_home=None if data_home is None else str(data_home),
+        )
+    with _exit_on(FAILED, OSError):
+        print(f"\n{found}\n")
+        found.write_html(report)
+        print(f"The report is in {report}.")
 
 
 @app.command()

@@ -118,6 +118,11 @@ class ContinualEstimator(BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "n_experiences_")
 
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Whatever fails inside leaves the estimator as it was, an interrupt included.
@@ -176,6 +181,9 @@ class ContinualEstimator(BaseEstimator):
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Forget everything and learn `X`, `y` as the first experience.
+
+        Parameters that act between experiences, such as ``ewc_lambda``, change nothing in a single one: to a search
+        that only calls ``fit``, as ``GridSearchCV`` does, all their values are equal.
 
         Parameters
         ----------

@@ -7,7 +7,10 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 from sklearn.utils import check_array
+
+from .engine.capacity import require_memory
 
 # The fourth power of larger values overflows float32: squared gradients of squared outputs, as in Adam and Fisher.
 _LARGEST = float(np.finfo(np.float32).max) ** 0.25
@@ -76,21 +79,33 @@ def _is_missing(value: Any) -> bool:
 
 
 def as_rows(X: Any) -> Any:
-    """Images of shape (n, channels, height, width) as flat rows, and all else as it is.
+    """Images of shape (n, channels, height, width) as flat rows, sparse rows as dense ones, and all else as it is.
 
     Parameters
     ----------
-    X : array-like
+    X : array-like or sparse matrix
 
     Returns
     -------
     array-like
+
+    Raises
+    ------
+    MemoryError
+        If sparse rows do not fit into memory as dense ones.
 
     Examples
     --------
     >>> as_rows(np.zeros((5, 3, 8, 8))).shape
     (5, 192)
     """
+    if sparse.issparse(X):
+        require_memory(
+            X.dtype.itemsize * X.shape[0] * X.shape[1],
+            f"A sparse matrix of shape {X.shape}, made dense for an estimator that needs it so,",
+            "make fewer features, for example by a smaller n_features of HashingVectorizer, or give fewer rows at once",
+        )
+        return X.toarray()
     return X.reshape(len(X), -1) if len(getattr(X, "shape", ())) == 4 and len(X) else X
 
 

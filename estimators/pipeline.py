@@ -1,20 +1,19 @@
 """Pipelines that learn incrementally: scikit-learn's ``Pipeline`` has no ``partial_fit``; this one has."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
 from numpy.typing import ArrayLike
 from sklearn import get_config
 from sklearn.base import BaseEstimator
-from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from .parameters import check_parameters, one_of
+from .parameters import check_parameters
+from .steps import UPDATES, keeps_meaning, learned
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -28,40 +27,15 @@ def _if_last_step_has(name: str) -> Callable[[Method], Method]:
     return decorator
 
 
-def is_fitted(step: BaseEstimator) -> bool:
-    """Whether a step is fitted, as scikit-learn sees it."""
-    try:
-        check_is_fitted(step)
-    except NotFittedError:
-        return False
-    return True
-
-
-def check_can_learn(name: str, step: BaseEstimator) -> None:
-    """Raise TypeError if a step before the last can neither learn incrementally nor is fitted.
-
-    Parameters
-    ----------
-    name : str
-    step : transformer
-    """
-    if get_tags(step).requires_fit and not hasattr(step, "partial_fit") and not is_fitted(step):
-        raise TypeError(
-            f"Step {name!r} ({type(step).__name__}) has no partial_fit and is not fitted. Use a transformer that has "
-            "partial_fit, such as StandardScaler or IncrementalPCA, or one that is fitted and frozen, "
-            "sklearn.frozen.FrozenEstimator(step.fit(X)): a copy for a benchmark is fitted then, too."
-        )
-
-
 class IncrementalPipeline(Pipeline):
     """A scikit-learn pipeline with ``partial_fit``: each step learns from what comes, then passes it on.
 
-    At ``partial_fit`` a step that has ``partial_fit`` is updated, then transforms; a stateless step transforms; a step
-    without ``partial_fit`` that is already fitted stays as it is. The call is all-or-nothing: if a step fails, every
-    step is as it was before the call.
-
-    Updating a scaler moves old inputs: what the last step learned before, and what its memory holds, was scaled
-    otherwise. Where that matters, use ``update="first"``: steps before the last are fitted at the first call only.
+    At the first call every step learns, any transformer by its ``fit``. What comes later moves only what is safe to
+    move: scalers and encoders go on learning, since their outputs mean the same as before; a projection such as
+    ``IncrementalPCA`` stays as it is, for the last step and its memory would not know its outputs again. Transformers
+    without ``partial_fit`` stay as they are, too, and so do those that are fitted before and wrapped in
+    ``sklearn.frozen.FrozenEstimator``, in copies as well. The call is all-or-nothing: if a step fails, every step is as
+    it was before the call.
 
     Metadata such as ``task_id`` goes straight to the last step; with scikit-learn's metadata routing enabled, it goes
     where it was requested, with ``EWCClassifier().set_partial_fit_request(task_id=True)`` and its like.
@@ -70,8 +44,9 @@ class IncrementalPipeline(Pipeline):
     ----------
     steps : list of (str, estimator)
         The last has ``partial_fit``.
-    update : {"always", "first"}, default="always"
-        When steps before the last learn.
+    update : {"auto", "first", "always"}, default="auto"
+        Which fitted steps before the last learn from later calls: those whose outputs keep their meaning, none, or all
+        that have ``partial_fit``.
     transform_input, memory, verbose
         As for ``sklearn.pipeline.Pipeline``; the first two concern ``fit`` only.
 
@@ -88,19 +63,40 @@ class IncrementalPipeline(Pipeline):
     """
 
     steps: list[tuple[str, Any]]
-    parameter_constraints = {"update": [one_of("always", "first")]}
+    parameter_constraints = {"update": UPDATES}
 
     def __init__(
         self,
         steps: list[tuple[str, Any]],
         *,
-        update: str = "always",
+        update: str = "auto",
         transform_input: list[str] | None = None,
         memory: Any = None,
         verbose: bool = False,
     ) -> None:
         super().__init__(steps, transform_input=transform_input, memory=memory, verbose=verbose)
         self.update = update
+
+    def set_callbacks(self, *callbacks: Any) -> Self:
+        """Not supported: scikit-learn's callbacks would be told of ``fit`` and of no ``partial_fit``.
+
+        Parameters
+        ----------
+        *callbacks : callback instances
+
+        Raises
+        ------
+        NotImplementedError
+        """
+        raise NotImplementedError(
+            "scikit-learn's callbacks would be told of fit, but of no partial_fit, by which an IncrementalPipeline "
+            "learns; give skorch's callbacks to the network (net__callbacks), or measure between the calls."
+        )
+
+    @property
+    def output_keeps_meaning(self) -> bool:
+        """Whether "auto" may move this pipeline where it is a step itself: if it may move the last one of its own."""
+        return keeps_meaning(self.steps[-1][1])
 
     @_if_last_step_has("partial_fit")
     def partial_fit(
@@ -120,11 +116,6 @@ class IncrementalPipeline(Pipeline):
         Returns
         -------
         self
-
-        Raises
-        ------
-        TypeError
-            If a step before the last can neither learn incrementally nor is fitted.
         """
         check_parameters(self)
         self._validate_steps()
@@ -140,7 +131,7 @@ class IncrementalPipeline(Pipeline):
         for name, step in self.steps[:-1]:
             if step is not None and step != "passthrough":
                 step_params = routed.get(name, {})
-                step = self._updated(name, step, X, y, step_params.get("partial_fit", {}))
+                step = learned(step, X, y, self.update, **step_params)
                 X = step.transform(X, **step_params.get("transform", {}))
             steps.append((name, step))
         # Our own estimators undo a failed call themselves; any other might be left half-changed.
@@ -149,16 +140,6 @@ class IncrementalPipeline(Pipeline):
         last.partial_fit(X, y, **routed.get(last_name, {}).get("partial_fit", {}))
         self.steps = [*steps, (last_name, last)]
         return self
-
-    def _updated(
-        self, name: str, step: BaseEstimator, X: ArrayLike, y: ArrayLike | None, params: Mapping[str, Any]
-    ) -> BaseEstimator:
-        """The step as it is after learning from `X`; the step itself is not touched."""
-        check_can_learn(name, step)
-        keep = is_fitted(step) and (self.update == "first" or not hasattr(step, "partial_fit"))
-        if keep or not get_tags(step).requires_fit:
-            return step
-        return copy.deepcopy(step).partial_fit(X, y, **params)
 
     @_if_last_step_has("score")
     def score(
@@ -209,20 +190,21 @@ class IncrementalPipeline(Pipeline):
             if name in self.named_steps:
                 pair.mapping.add(caller="partial_fit", callee="partial_fit")
                 if name != self.steps[-1][0]:
+                    pair.mapping.add(caller="partial_fit", callee="fit")
                     pair.mapping.add(caller="partial_fit", callee="transform")
         return router
 
 
 def make_incremental_pipeline(
-    *steps: BaseEstimator, update: str = "always", verbose: bool = False
+    *steps: BaseEstimator, update: str = "auto", verbose: bool = False
 ) -> IncrementalPipeline:
     """Build an :class:`IncrementalPipeline` whose steps are named after their classes.
 
     Parameters
     ----------
     *steps : estimators
-    update : {"always", "first"}, default="always"
-        When steps before the last learn.
+    update : {"auto", "first", "always"}, default="auto"
+        Which steps before the last learn from later calls, see :class:`IncrementalPipeline`.
     verbose : bool, default=False
 
     Returns

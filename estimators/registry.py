@@ -31,6 +31,7 @@ def strategy_modules() -> dict[str, str]:
         for line in imports
         if line.module and line.module.split(".")[0] == family
         for alias in line.names
+        if alias.name[0].isupper()  # classes; beside them there may be functions that make them
     }
 
 

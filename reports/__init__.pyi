@@ -3,6 +3,11 @@ from .findings import Finding as Finding
 from .metrics import METRICS as METRICS
 from .metrics import Metric as Metric
 from .page import write_html as write_html
+from .recommendation import Change as Change
+from .recommendation import Constraints as Constraints
+from .recommendation import Difference as Difference
+from .recommendation import Recommendation as Recommendation
+from .recommendation import recommend as recommend
 from .tables import ResultTables as ResultTables
 from .tables import cell_metrics as cell_metrics
 from .tables import leaderboard as leaderboard

@@ -1,19 +1,14 @@
 """Conclusions from the leaderboard, in words."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from . import formats
 from .metrics import METRICS
-from .tables import ResultTables
-
-_REFERENCES = {
-    "JointClassifier": "upper bound",
-    "CumulativeClassifier": "upper bound",
-    "NaiveClassifier": "lower bound",
-}
+from .recommendation import FEWEST_UNITS, Constraints, Difference, Recommendation, recommend
+from .tables import ResultTables, reference_roles
 
 
 @dataclass(frozen=True)
@@ -40,32 +35,6 @@ class Finding:
     text: str
 
 
-def reference_roles(results: ResultTables, stream: str) -> dict[str, str]:
-    """Find the strategies of a stream that are references, not candidates.
-
-    Parameters
-    ----------
-    results : ResultTables
-        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
-    stream : str
-        Name of the stream.
-
-    Returns
-    -------
-    dict of str to str
-        ``"upper bound"`` for strategies that train on all data so far, ``"lower bound"`` for training without any
-        measure against forgetting, by the name of the strategy.
-
-    Examples
-    --------
-    >>> from forgetless.reports import example_results
-    >>> reference_roles(example_results(), "toy")
-    {'Joint': 'upper bound', 'Naive': 'lower bound'}
-    """
-    estimators = results.runs[results.runs["stream"] == stream].groupby("strategy")["estimator"].first()
-    return {str(name): _REFERENCES[estimator] for name, estimator in estimators.items() if estimator in _REFERENCES}
-
-
 def _score(row: pd.Series) -> str:
     scorer = row["scorer"]
     unit = " %" * formats.in_percent(scorer)
@@ -76,52 +45,56 @@ def _points(difference: float, scorer: str) -> str:
     return formats.score(difference, scorer) + " points" * formats.in_percent(scorer)
 
 
-def _best(best: pd.Series, references: pd.DataFrame) -> Finding:
+def _ahead(best: pd.Series, upper: pd.DataFrame) -> str:
+    """Describe the strategy with the highest score."""
     scorer, label = best["scorer"], METRICS[best["headline"]].label_for(best["scorer"])
-    text = f"{_score(best)} {label[0].lower()}{label[1:]} after {formats.seconds(best['fit_seconds'])} of fitting"
+    text = f"{_score(best)} {label[0].lower()}{label[1:]}"
     if not pd.isna(best["forgetting"]):
         lost = best["forgetting"]
         no = formats.in_percent(scorer) and lost < 0.0005
         text += f"; {'no points' if no else _points(lost, scorer)} forgotten"
-    if len(references):
-        top = references.iloc[0]
+    if len(upper):
+        top = upper.iloc[0]
         gap = top["score"] - best["score"]
         side = "below" if gap > 0 else "above"
         text += f". {_points(abs(gap), scorer)} {side} {top['strategy']}, which sees all data again"
-    return Finding("Most accurate", best["strategy"], text + ".")
+    return text + "."
 
 
-def _cheapest(best: pd.Series, candidates: pd.DataFrame) -> Finding | None:
-    overlapping = candidates[candidates["score_ci_high"] >= best["score_ci_low"]]
-    overlapping = overlapping[overlapping["fit_seconds"].notna()]
-    if pd.isna(best["score_ci_low"]) or overlapping.empty:
+def _against(difference: Difference, scorer: str) -> str:
+    side = "above" if difference.mean >= 0 else "below"
+    size = formats.interval(difference.mean, difference.low, difference.high, scorer)
+    if difference.mean < 0:
+        size = formats.interval(-difference.mean, -difference.high, -difference.low, scorer)
+    chance = "" if difference.shown or difference.high < 0 else ", which may be chance"
+    return f"{size}{' points' * formats.in_percent(scorer)} {side} {difference.to}{chance}"
+
+
+def _price(row: pd.Series) -> str:
+    unknown = row["keeps"] == "unknown"
+    keeps = "what it keeps of the data is not known" if unknown else f"it keeps {row['keeps']} of the data"
+    seconds, size = formats.seconds(row["seconds"]), formats.size(row["bytes"])
+    return f"Fitting and predicting take {seconds}, {size} are carried, and {keeps}."
+
+
+def _recommended(found: Recommendation, scorer: str) -> Finding | None:
+    """Put a recommendation into words."""
+    seen = f"{found.n_units} {found.unit}"
+    differences = [each for each in (found.to_plain, found.to_runner_up) if each]
+    pairs = "; ".join(dict.fromkeys(_against(each, scorer) for each in differences))
+    if found.verdict == "too few":
+        text = f"{seen} give no verdict, {FEWEST_UNITS} may. Ahead so far{f': {pairs}' if pairs else ''}."
+        return Finding("No verdict yet", str(found.leader), text)
+    if found.strategy is None:
         return None
-    cheapest = overlapping.sort_values("fit_seconds", kind="stable").iloc[0]
-    if cheapest["strategy"] == best["strategy"]:
-        text = "The same: of all whose 95 % interval overlaps its own, it needs the least time to fit."
+    if found.verdict == "better":
+        said = f"{pairs} ({seen})."
+    elif found.strategy == found.plain:
+        said = f"Nothing is shown to be better than plain training ({seen}){f': {pairs}' if pairs else ''}."
     else:
-        ratio = best["fit_seconds"] / cheapest["fit_seconds"] if cheapest["fit_seconds"] else float("nan")
-        faster = "" if pd.isna(ratio) else f", {ratio:.1f} times faster than {best['strategy']}"
-        text = (
-            f"{_score(cheapest)} in {formats.seconds(cheapest['fit_seconds'])}{faster}; "
-            "their 95 % intervals overlap, so the difference may be chance."
-        )
-    return Finding("Cheapest that keeps up", cheapest["strategy"], text)
-
-
-def _private(best: pd.Series, candidates: pd.DataFrame) -> Finding | None:
-    private = candidates[candidates["keeps"] == "nothing"]
-    if private.empty:
-        return None
-    first = private.iloc[0]
-    if first["strategy"] == best["strategy"]:
-        text = "The same: it carries nothing of the data from one experience to the next."
-    else:
-        text = (
-            f"{_score(first)}, {_points(best['score'] - first['score'], best['scorer'])} below {best['strategy']}, "
-            f"which keeps {best['keeps']}."
-        )
-    return Finding("Best that keeps nothing of the data", first["strategy"], text)
+        said = f"No difference is shown ({seen}){f': {pairs}' if pairs else ''}."
+    row = found.strategies[found.strategies["strategy"] == found.strategy].iloc[0]
+    return Finding("Recommended", found.strategy, f"{said} {_price(row)}")
 
 
 def findings(results: ResultTables, board: pd.DataFrame, stream: str) -> list[Finding]:
@@ -139,9 +112,8 @@ def findings(results: ResultTables, board: pd.DataFrame, stream: str) -> list[Fi
     Returns
     -------
     list of Finding
-        The most accurate strategy that is not an upper bound (joint or cumulative training); if there are intervals,
-        the one that fits fastest among those whose interval overlaps with that of the most accurate; the most accurate
-        that keeps nothing of the data. Empty if no run finished.
+        What `recommend` says, without constraints and, if that is another strategy, for one that keeps no raw data;
+        between them the highest score. Empty if no run finished.
 
     Examples
     --------
@@ -149,18 +121,23 @@ def findings(results: ResultTables, board: pd.DataFrame, stream: str) -> list[Fi
     >>> results = example_results()
     >>> for finding in findings(results, leaderboard(results), "toy"):
     ...     print(finding.title, "|", finding.strategy)
-    Most accurate | Replay
-    Cheapest that keeps up | Replay
-    Best that keeps nothing of the data | Naive
+    No verdict yet | Replay
+    Highest score | Replay
+    No verdict yet, without raw data | Naive
     """
     rows = board[(board["stream"] == stream) & board["score"].notna()]
-    bound = rows["strategy"].map(reference_roles(results, stream)) == "upper bound"
-    candidates = rows[~bound]
-    if candidates.empty:
+    found = recommend(results, stream=stream)
+    if found.leader is None:
         return []
-    best = candidates.iloc[0]
-    found = [_best(best, rows[bound]), _cheapest(best, candidates), _private(best, candidates)]
-    return [finding for finding in found if finding is not None]
+    best = rows[rows["strategy"] == found.leader].iloc[0]
+    scorer = str(best["scorer"])
+    upper = rows[rows["strategy"].map(reference_roles(results, stream)) == "upper bound"]
+    private = recommend(results, Constraints(no_raw_data=True), stream=stream)
+    said = [_recommended(found, scorer), Finding("Highest score", found.leader, _ahead(best, upper))]
+    if private.leader is not None and (private.strategy or private.leader) != (found.strategy or found.leader):
+        card = _recommended(private, scorer)
+        said.append(replace(card, title=f"{card.title}, without raw data") if card else None)
+    return [finding for finding in said if finding is not None]
 
 
 @dataclass(frozen=True)

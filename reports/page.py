@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from . import figures, formats
-from .findings import findings, reference_roles, regularization_in_class_streams
+from .findings import findings, regularization_in_class_streams
 from .metrics import METRICS
-from .tables import ResultTables, accuracy_curves, accuracy_matrices, protocols, rank, summarize
+from .tables import ResultTables, accuracy_curves, accuracy_matrices, protocols, rank, reference_roles, summarize
 
 # What the curve of a stream shows, by what the protocol evaluates.
 _EVALUATED = {
@@ -31,7 +31,15 @@ _WITH_MATRICES = ("all", "seen", "future")
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_html(results: ResultTables, path: str | os.PathLike[str], title: str = "Benchmark report") -> None:
+def write_html(
+    results: ResultTables,
+    path: str | os.PathLike[str],
+    title: str = "Benchmark report",
+    *,
+    answer: Sequence[str] = (),
+    assumptions: Sequence[str] = (),
+    code: str = "",
+) -> None:
     """Write the report as one HTML file that works offline.
 
     The same results give the same bytes. The file is replaced only when the report is complete.
@@ -44,6 +52,11 @@ def write_html(results: ResultTables, path: str | os.PathLike[str], title: str =
         Path of the file; an existing file is replaced.
     title : str
         Heading of the page.
+    answer, assumptions : sequence of str, default=()
+        What stands first: the answer to the question that the benchmark was run for, in paragraphs, and what was
+        assumed, in sentences.
+    code : str, default=""
+        The lines of Python that follow from the answer.
 
     Raises
     ------
@@ -59,7 +72,7 @@ def write_html(results: ResultTables, path: str | os.PathLike[str], title: str =
     ...     (Path(folder) / "report.html").read_text(encoding="utf-8")[:15]
     '<!DOCTYPE html>'
     """
-    _write(Path(path), _render(results, title))
+    _write(Path(path), _render(results, title, answer=answer, assumptions=assumptions, code=code))
 
 
 def _write(path: Path, text: str) -> None:
@@ -134,7 +147,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _render(results: ResultTables, title: str) -> str:
+def _render(results: ResultTables, title: str, **first: Any) -> str:
     environment = _environment()
     script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
     summary, runs = summarize(results), results.runs
@@ -142,6 +155,7 @@ def _render(results: ResultTables, title: str) -> str:
     series = {str(name): number for number, name in enumerate(runs["strategy"].unique())}
     return environment.get_template("page.html").render(
         title=title,
+        **first,
         style=Markup((_TEMPLATES / "page.css").read_text(encoding="utf-8")),
         script=Markup(script),
         # The policy allows this script alone, even if some text on the page were not escaped.

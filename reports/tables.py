@@ -39,6 +39,7 @@ LEADERBOARD_COLUMNS = [
     "state_bytes",
     "keeps",
 ]
+BLOCK_COLUMNS = ["strategy", "stream", "seed", "block", "score", "seconds", "bytes"]
 CURVE_COLUMNS = ["stream", "strategy", "experience", "mean", "ci_low", "ci_high"]
 # What strategies are ranked by, by what the protocol evaluates.
 _HEADLINES = {
@@ -47,6 +48,13 @@ _HEADLINES = {
     "current": "learning_accuracy",
     "future": "future_score",
     "prequential": "prequential_score",
+}
+_REFERENCES = {
+    "JointClassifier": "upper bound",
+    "JointRegressor": "upper bound",
+    "CumulativeClassifier": "upper bound",
+    "NaiveClassifier": "lower bound",
+    "NaiveRegressor": "lower bound",
 }
 _LEADERBOARD_METRICS = [name for name in METRICS if name in {*LEADERBOARD_COLUMNS, *_HEADLINES.values()}]
 
@@ -159,6 +167,18 @@ class _Cell:
         if measured and np.isnan(self.inputs[metric.needs[0]]).all():
             return "not measured"
         return ""
+
+    def blocks(self) -> Array:
+        """Return scores whose mean is what the stream is ranked by."""
+        if self.evaluate == "prequential" and not self.problem:
+            weights = self.inputs["n_tested"][1:]
+            weights = np.where(weights > 0, weights, math.nan)
+            return (
+                self.inputs["prequential"][1:]
+                * weights
+                / (float(np.nansum(weights)) / max(int(np.sum(weights > 0)), 1))
+            )
+        return np.array([self.value(METRICS[_HEADLINES.get(self.evaluate, "average_accuracy")])[0]])
 
     def curve(self) -> tuple[Array, Array]:
         """Return times, in experiences learned, and the score that the protocol knows at each."""
@@ -533,6 +553,73 @@ def rank(results: ResultTables, summary: pd.DataFrame) -> pd.DataFrame:
     board["place"] = board["stream"].map(place)
     board = board.sort_values(["place", "score"], ascending=[True, False], kind="stable")
     return board.reset_index(drop=True)[LEADERBOARD_COLUMNS]
+
+
+def reference_roles(results: ResultTables, stream: str) -> dict[str, str]:
+    """Find the strategies of a stream that are references, not candidates.
+
+    Parameters
+    ----------
+    results : ResultTables
+        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
+    stream : str
+        Name of the stream.
+
+    Returns
+    -------
+    dict of str to str
+        ``"upper bound"`` for strategies that train on all data so far, ``"lower bound"`` for training without any
+        measure against forgetting, by the name of the strategy.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> reference_roles(example_results(), "toy")
+    {'Joint': 'upper bound', 'Naive': 'lower bound'}
+    """
+    estimators = results.runs[results.runs["stream"] == stream].groupby("strategy")["estimator"].first()
+    return {str(name): _REFERENCES[estimator] for name, estimator in estimators.items() if estimator in _REFERENCES}
+
+
+def block_scores(results: ResultTables) -> pd.DataFrame:
+    """List what strategies are compared by: the score of each cell, or of each block in time, with its cost.
+
+    Parameters
+    ----------
+    results : ResultTables
+        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
+
+    Returns
+    -------
+    DataFrame
+        Columns strategy, stream, seed, block, score, seconds (of fit and predict), bytes (carried at the end). A cell
+        has one row, with the score that the stream is ranked by; where each row is predicted before it is learned, it
+        has one per experience but the first, the block, weighted by its rows: the mean is the prequential score.
+        Failed cells have none.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> block_scores(example_results()).head(2)
+      strategy stream  seed  block  score  seconds    bytes
+    0    Naive    toy     0      0  0.625     1.25  12000.0
+    1    Naive    toy     1      0  0.500     1.25  12000.0
+    """
+    cells, rows = _cells(results), []
+    for run in results.runs.itertuples(index=False):
+        if cell := cells.get(str(run.cell)):
+            seconds, size = (
+                sum(cell.value(METRICS[name])[0] for name in names)
+                for names in (
+                    ("fit_seconds", "predict_seconds"),
+                    ("model_bytes", "replay_bytes", "state_bytes"),
+                )
+            )
+            rows += [
+                (run.strategy, run.stream, run.seed, block, score, seconds, size)
+                for block, score in enumerate(cell.blocks())
+            ]
+    return pd.DataFrame(rows, columns=BLOCK_COLUMNS).dropna(subset=["score"])
 
 
 def accuracy_matrices(results: ResultTables) -> dict[tuple[str, str], Array]:

@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from ...datasets.streams import Stream
 from ...estimators.parameters import wrong_parameters
-from ...estimators.pipeline import IncrementalPipeline, check_can_learn
+from ...estimators.pipeline import IncrementalPipeline
+from ...estimators.steps import is_fitted
 from ..results import Results
 from ..store import Store
 from .cell import Cell, Interrupted, StreamSource, open_stream
@@ -229,11 +230,12 @@ def _estimator(name: str, strategy: Any) -> Any:
         )
     if isinstance(estimator, IncrementalPipeline):
         for step_name, step in estimator.steps[:-1]:
-            if step not in (None, "passthrough"):
-                try:
-                    check_can_learn(step_name, clone(step))  # as a cell gets it
-                except TypeError as error:
-                    raise ValueError(f"The strategy {name!r} cannot learn. {error}") from None
+            if step not in (None, "passthrough") and is_fitted(step) and not is_fitted(clone(step)):
+                raise ValueError(
+                    f"Step {step_name!r} of the strategy {name!r}, a {type(step).__name__}, is fitted, but each run "
+                    "learns a copy from the start; give it unfitted, or to keep what it has learned as "
+                    "sklearn.frozen.FrozenEstimator(step)."
+                )
     return estimator
 
 

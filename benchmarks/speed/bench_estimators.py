@@ -30,6 +30,7 @@ from performance import (
 )
 from scipy.linalg.blas import ssyrk
 from sklearn.base import clone, is_classifier
+from sklearn.naive_bayes import GaussianNB
 from threadpoolctl import threadpool_limits
 
 from forgetless.datasets import load_digits, load_mnist, permuted_stream
@@ -219,6 +220,7 @@ def test_time_per_experience_does_not_grow(benchmark, section, rounds, hundred_e
     fresh = dict(all_estimators())[name]()
     params = {
         "net": ContinualNet(MLP, module__hidden_units=(100,), max_epochs=1, batch_size=32),
+        "estimator": GaussianNB(),
         "n_features": 500,
         "random_state": 0,
     }

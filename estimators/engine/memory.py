@@ -18,20 +18,23 @@ Bools: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 
 # Up to so many rows a loop is faster than sorting.
 _FEW = 16
-POLICIES = ("reservoir", "class_balanced", "ring", "herding")
+POLICIES = ("reservoir", "recent", "class_balanced", "ring", "herding")
+# Policies in which all rows compete with each other, not within their classes.
+_ONE_POOL = ("reservoir", "recent")
 
 
 class ReplayMemory:
     """At most `capacity` rows of the stream, in tensors allocated once.
 
     Every row gets a key when it is offered, and the rows with the smallest keys stay. Policies differ in the keys and
-    in who competes with whom. With ``"reservoir"`` all rows do; else rows compete within their class, and classes get
+    in who competes with whom. With the first two all rows do; else rows compete within their class, and classes get
     equal shares of the capacity (what one class cannot fill, the others share):
 
     - ``"reservoir"``: random keys: a uniform sample of the stream, whatever its order and chunking, as Vitter's
       reservoir gives;
+    - ``"recent"``: later rows have smaller keys: the last rows, first in, first out;
     - ``"class_balanced"``: random keys: a uniform sample of each class;
-    - ``"ring"``: later rows have smaller keys: the last rows of each class, first in, first out;
+    - ``"ring"``: the same keys: the last rows of each class;
     - ``"herding"``: keys are places in the order of :func:`herding_order`: rows whose mean stays near the mean of their
       class. Where a class comes in several calls, the best of each stay, in proportion to the calls' rows.
 
@@ -39,7 +42,7 @@ class ReplayMemory:
     ----------
     capacity : int
         Number of rows.
-    policy : {"reservoir", "class_balanced", "ring", "herding"}
+    policy : {"reservoir", "recent", "class_balanced", "ring", "herding"}
     renormalize : bool, default=False
         Whether herding scales means to length 1, see :func:`herding_order`.
 
@@ -89,7 +92,7 @@ class ReplayMemory:
         rows : Rows
             With the same fields each time.
         pools : ndarray of int, default=None
-            Whom each row competes with, in place of its class `y`; not used by "reservoir".
+            Whom each row competes with, in place of its class `y`; not used by "reservoir" and "recent".
         features : torch.Tensor of shape (n_rows, n_features), default=None
             Where "herding" measures distances.
         """
@@ -105,7 +108,7 @@ class ReplayMemory:
         features: torch.Tensor | None = None,
     ) -> tuple[Sequence[int] | Ints, Sequence[int] | Ints]:
         """Note the keys of those who stay; returns which of the new rows come, and to which places."""
-        if self.policy == "reservoir":
+        if self.policy in _ONE_POOL:
             pools = np.zeros(len(y), dtype=np.int64)
         elif pools is None:
             pools = y.cpu().numpy()
@@ -145,7 +148,7 @@ class ReplayMemory:
         return list(source_of.values()), list(source_of)
 
     def _new_keys(self, rng: np.random.Generator, pools: Ints, features: torch.Tensor | None) -> Floats:
-        if self.policy == "ring":
+        if self.policy in ("recent", "ring"):
             n_before = -float(self.keys.min()) if len(self) else 0.0
             return -(n_before + 1 + np.arange(len(pools), dtype=np.float64))
         if self.policy == "herding":

@@ -133,10 +133,10 @@ class ReplayClassifier(Replay, ContinualClassifier):
         Unfitted prototype, as for :class:`NaiveClassifier`.
     buffer_size : int, default=200
         Rows in memory. With 0 this is :class:`NaiveClassifier`.
-    policy : {"reservoir", "class_balanced", "ring", "herding"}, default="reservoir"
-        What stays in memory: a uniform sample of all rows so far; or, with equal shares for the classes, a uniform
-        sample, the last rows, or those chosen by iCaRL's herding on the features that the network has when they come,
-        scaled to length 1.
+    policy : {"reservoir", "recent", "class_balanced", "ring", "herding"}, default="reservoir"
+        What stays in memory: a uniform sample of all rows so far, or the last of them; or, with equal shares for the
+        classes, a uniform sample, the last rows, or those chosen by iCaRL's herding on the features that the network
+        has when they come, scaled to length 1.
     retrieval : {"uniform", "mir"}, default="uniform"
         What is drawn from memory.
     n_candidates : int, default=None

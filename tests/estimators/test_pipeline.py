@@ -8,8 +8,12 @@ import pytest
 import sklearn
 from helpers.estimators import DIGITS, make_stream
 from sklearn.base import clone
-from sklearn.decomposition import PCA
+from sklearn.decomposition import PCA, IncrementalPCA
 from sklearn.exceptions import UnsetMetadataPassedError
+from sklearn.feature_extraction.text import HashingVectorizer
+from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
+from sklearn.kernel_approximation import RBFSampler
 from sklearn.linear_model import SGDClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
@@ -19,6 +23,7 @@ from forgetless.estimators import (
     ContinualNet,
     EWCClassifier,
     IncrementalPipeline,
+    NCMClassifier,
     SLDAClassifier,
     make_incremental_pipeline,
 )
@@ -84,10 +89,38 @@ def test_stateless_frozen_and_passthrough_steps():
     assert np.array_equal(pipe["pca"].components_, components)
 
 
-def test_unfitted_step_without_partial_fit_is_named():
-    pipe = make_incremental_pipeline(PCA(3), SLDAClassifier())
-    with pytest.raises(TypeError, match=r"'pca' \(PCA\) has no partial_fit and is not fitted"):
-        pipe.partial_fit(DIGITS.X_train, DIGITS.y_train)
+@pytest.mark.parametrize(("update", "scaler", "projection"), [("auto", 2, 1), ("first", 1, 1), ("always", 2, 2)])
+def test_update_says_which_steps_learn_from_later_calls(update, scaler, projection):
+    halves = np.array_split(DIGITS.X_train, 2)
+    pipe = make_incremental_pipeline(StandardScaler(), IncrementalPCA(4), SLDAClassifier(), update=update)
+    for X, y in zip(halves, np.array_split(DIGITS.y_train, 2), strict=True):
+        pipe.partial_fit(X, y)
+    assert pipe[0].n_samples_seen_ == sum(map(len, halves[:scaler]))
+    assert pipe[1].n_samples_seen_ == sum(map(len, halves[:projection]))
+
+
+def test_steps_without_partial_fit_are_fitted_at_the_first_call():
+    X, y = DIGITS.X_train, DIGITS.y_train
+    pipe = make_incremental_pipeline(RBFSampler(gamma=0.001, random_state=0), PCA(20, random_state=0), SLDAClassifier())
+    pipe.partial_fit(X[:500], y[:500])
+    pca = PCA(20, random_state=0).fit(RBFSampler(gamma=0.001, random_state=0).fit_transform(X[:500]))
+    assert np.array_equal(pipe.partial_fit(X[500:], y[500:])[1].components_, pca.components_)
+
+
+@pytest.mark.parametrize("update", ["auto", "always"])
+def test_frozen_step_stays_as_it_is_in_copies_too(update):
+    X, y = DIGITS.X_train[:100], DIGITS.y_train[:100]
+    scaler = FrozenEstimator(StandardScaler().fit(3 * X))
+    pipe = clone(make_incremental_pipeline(scaler, SLDAClassifier(), update=update)).partial_fit(X, y).partial_fit(X, y)
+    assert pipe[0] is scaler and scaler.n_samples_seen_ == 100
+
+
+def test_nested_pipeline_moves_where_its_last_step_does():
+    X, y = DIGITS.X_train[:100], DIGITS.y_train[:100]
+    inner = [make_incremental_pipeline(SimpleImputer(), last) for last in (StandardScaler(), IncrementalPCA(4))]
+    pipe = make_incremental_pipeline(*inner, SLDAClassifier())
+    pipe.partial_fit(X, y).partial_fit(X, y)
+    assert pipe[0][1].n_samples_seen_ == 200 and pipe[1][1].n_samples_seen_ == 100
 
 
 def test_last_step_without_partial_fit():
@@ -128,3 +161,17 @@ def test_clone_and_grid_search():
 def test_wrong_update_is_named():
     with pytest.raises(ValueError, match="update"):
         make_incremental_pipeline(StandardScaler(), ewc(), update="never").partial_fit(DIGITS.X_train, DIGITS.y_train)
+
+
+def test_callbacks_that_would_see_no_call_are_refused():
+    with pytest.raises(NotImplementedError, match="no partial_fit"):
+        make_incremental_pipeline(StandardScaler(), ewc()).set_callbacks()
+
+
+def test_sparse_rows_become_dense_where_the_last_step_needs_it():
+    texts, y = ["good day", "bad night"] * 5, ["+", "-"] * 5
+    for last in (NCMClassifier(), SGDClassifier(random_state=0)):
+        pipe = make_incremental_pipeline(HashingVectorizer(n_features=32), last).partial_fit(
+            texts, y, classes=["+", "-"]
+        )
+        assert pipe.score(texts, y) == 1

@@ -106,3 +106,33 @@ def rename(results, old, new):
     for frame in vars(results).values():
         frame[["strategy", "stream"]] = frame[["strategy", "stream"]].replace(old, new)
     return results
+
+
+def made(strategies, scores, seconds):
+    """Results with given scores (streams, seeds, blocks, strategies) and seconds (streams, strategies).
+
+    Blocks are predicted before they are learned; a single one is a stream of one experience.
+    """
+    streams, seeds, blocks, of = np.indices(scores.shape).reshape(4, -1)
+    ahead = scores.shape[2] > 1
+    names = ["cell", "strategy", "stream", "seed"]
+    facts = pd.DataFrame({"stream": streams, "seed": seeds, "block": blocks, "of": of, "score": scores.ravel()})
+    facts["seconds"] = seconds[streams, of] * (blocks == 0)
+    facts["cell"] = [f"{stream}|{seed}|{k}" for stream, seed, k in zip(streams, seeds, of, strict=True)]
+    facts = facts.assign(strategy=np.array(strategies)[of], stream=[f"s{stream}" for stream in streams])
+    runs = facts.loc[blocks == 0, names].assign(scenario="domain", status="ok", keeps="nothing", needs_task_id=False)
+    runs["estimator"] = ["NaiveClassifier" if name == "Naive" else "SomeClassifier" for name in runs["strategy"]]
+    runs = runs.assign(protocol=protocol("prequential" if ahead else "all"), n_experiences=scores.shape[2] + ahead)
+    half = facts["seconds"] / 2
+    sizes = {"model_bytes": 1, "replay_bytes": 0, "state_bytes": 0, "peak_memory_bytes": 1, "n_train": 9}
+    experiences = facts[names].assign(experience=blocks, fit_seconds=half, predict_seconds=half, **sizes)
+    if ahead:
+        last = experiences[blocks == 0].assign(experience=scores.shape[2], fit_seconds=0, predict_seconds=0)
+        experiences = pd.concat([experiences, last])
+    tested = facts[[*names, "score"]].assign(metric="accuracy", tested_on=blocks + ahead)
+    return SimpleNamespace(
+        runs=runs,
+        experiences=experiences,
+        scores=tested.assign(trained_on=blocks),
+        evaluations=tested.assign(experience=blocks + 1, n_rows=0, n_tested=9)[: len(tested) * ahead],
+    )

@@ -17,11 +17,11 @@ from forgetless.estimators.engine.rows import Rows, stacked
 WITH_MEMORY = {
     name: cls
     for name, cls in all_estimators()
-    if "buffer_size" in inspect.signature(cls).parameters and issubclass(cls, ContinualClassifier)
+    if inspect.signature(cls).parameters.keys() >= {"net", "buffer_size"} and issubclass(cls, ContinualClassifier)
 }
 
 
-BY_CLASS = [policy for policy in POLICIES if policy != "reservoir"]
+BY_CLASS = [policy for policy in POLICIES if policy not in ("reservoir", "recent")]
 
 
 def fill(memory, labels, chunk, features=None, rng=None):
@@ -47,6 +47,12 @@ def test_memory_is_full_and_has_each_row_once_with_its_label(policy, chunk, capa
     assert np.array_equal(labels[rows], stored_labels)
     if policy in BY_CLASS and capacity == 31:
         assert sorted(np.bincount(stored_labels, minlength=4)) == [2, 9, 10, 10]
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 120])
+def test_recent_has_the_last_rows(chunk):
+    memory = fill(ReplayMemory(20, "recent"), np.random.default_rng(1).integers(0, 4, 120), chunk)
+    assert sorted(memory.stored().x.tolist()) == list(range(100, 120))
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 120])

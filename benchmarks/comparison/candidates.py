@@ -1,0 +1,113 @@
+"""What is compared: strategies of the families that fit any table, and plain baselines."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from ...estimators.table import Columns, make_table_pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ...datasets.base import Kind
+
+PLAIN = "Plain training"
+# Methods that need a task id to predict, or minutes for what others do in seconds, are no candidates.
+CLASSIFIERS: dict[str, tuple[str, dict[str, Any]]] = {
+    PLAIN: ("NaiveClassifier", {}),
+    "EWC": ("EWCClassifier", {"online": True, "n_fisher_samples": 500}),
+    "SI": ("SIClassifier", {}),
+    "LwF": ("LwFClassifier", {}),
+    "Replay": ("ReplayClassifier", {"buffer_size": 1000}),
+    "DER++": ("DERClassifier", {"buffer_size": 1000}),
+    "ER-ACE": ("ERACEClassifier", {"buffer_size": 1000}),
+    "Nearest class mean": ("NCMClassifier", {}),
+    "Linear discriminant": ("SLDAClassifier", {"shrinkage": 0.01}),
+    "Random features": ("RandomProjectionClassifier", {"n_features": 1000}),
+    "Boosting on a memory": ("RefittedClassifier", {"buffer_size": 5000}),
+    "Linear by SGD": ("sklearn.linear_model.SGDClassifier", {"loss": "log_loss"}),
+    "Naive Bayes": ("sklearn.naive_bayes.GaussianNB", {"var_smoothing": 1e-3}),
+    "Most frequent label": ("MajorityClassifier", {}),
+    "Last label": ("LastLabelClassifier", {}),
+}
+REGRESSORS: dict[str, tuple[str, dict[str, Any]]] = {
+    PLAIN: ("NaiveRegressor", {}),
+    "EWC": ("EWCRegressor", {"online": True, "n_fisher_samples": 500}),
+    "SI": ("SIRegressor", {}),
+    "LwF": ("LwFRegressor", {}),
+    "Replay": ("ReplayRegressor", {"buffer_size": 1000}),
+    "Random features": ("RandomProjectionRegressor", {"n_features": 1000}),
+    "Boosting on a memory": ("RefittedRegressor", {"buffer_size": 5000}),
+    "Linear by SGD": ("sklearn.linear_model.SGDRegressor", {}),
+    "Mean": ("MeanRegressor", {}),
+    "Last value": ("LastValueRegressor", {}),
+}
+
+
+def net_settings(n_rows: int) -> dict[str, Any]:
+    """Settings of the network for experiences of so many rows: about as many steps for small ones as for large.
+
+    Parameters
+    ----------
+    n_rows : int
+        Of an experience.
+
+    Returns
+    -------
+    dict
+
+    Examples
+    --------
+    >>> net_settings(4_500)
+    {'hidden_units': [100], 'lr': 0.003, 'max_epochs': 3, 'batch_size': 64}
+    """
+    batch_size = 32 if n_rows < 3_000 else 64 if n_rows < 10_000 else 128
+    return {
+        "hidden_units": [100],
+        "lr": 0.003,
+        "max_epochs": max(1, min(10, math.ceil(12_000 / n_rows))),
+        "batch_size": batch_size,
+    }
+
+
+def make_candidates(kind: Kind, columns: Columns, n_rows: int) -> dict[str, Any]:
+    """Make the candidates, each a pipeline that takes the table as it is.
+
+    Parameters
+    ----------
+    kind : {"classification", "regression"}
+    columns : Columns
+        What the columns of the table are.
+    n_rows : int
+        Of an experience.
+
+    Returns
+    -------
+    dict of str to IncrementalPipeline
+    """
+    listed = CLASSIFIERS if kind == "classification" else REGRESSORS
+    return {name: make_candidate(name, listed, columns, n_rows) for name in listed}
+
+
+def make_candidate(name: str, listed: Mapping[str, tuple[str, dict[str, Any]]], columns: Columns, n_rows: int) -> Any:
+    """Make one candidate.
+
+    Parameters
+    ----------
+    name : str
+    listed : mapping
+        Class and parameters by name.
+    columns, n_rows
+        As for :func:`make_candidates`.
+
+    Returns
+    -------
+    IncrementalPipeline
+    """
+    from ...estimators.targets import ScaledTargetRegressor
+    from ..runs.specs import StrategySpec
+
+    estimator, params = listed[name]
+    made = StrategySpec(estimator, params, net_settings(n_rows)).build()
+    return make_table_pipeline(columns, ScaledTargetRegressor(made) if listed is REGRESSORS else made)

@@ -1,0 +1,122 @@
+"""Numbers to predict, brought to a scale that networks and gradient descent learn well."""
+
+from collections.abc import Callable
+from typing import Any, Self, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _regressor_has(name: str) -> Callable[[Method], Method]:
+    def check(self: Any) -> bool:
+        getattr(self.regressor, name)
+        return True
+
+    decorator: Callable[[Method], Method] = available_if(check)
+    return decorator
+
+
+class ScaledTargetRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
+    """A regressor that learns targets less their mean, in units of their standard deviation.
+
+    Both are those of the first call and stay: what was learned keeps its meaning. scikit-learn's
+    ``TransformedTargetRegressor`` has no ``partial_fit``.
+
+    Parameters
+    ----------
+    regressor : regressor with ``partial_fit``
+
+    Attributes
+    ----------
+    regressor_ : regressor
+        What has learned.
+    mean_, scale_ : float
+        Of the targets of the first call; the scale is 1 where all are equal.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import SGDRegressor
+    >>> X, y = np.arange(100.0).reshape(-1, 1) / 100, 1000 + np.arange(100.0)
+    >>> model = ScaledTargetRegressor(SGDRegressor(random_state=0)).partial_fit(X, y)
+    >>> 1000 < model.predict([[0.5]])[0] < 1100
+    True
+    """
+
+    regressor_: Any
+    mean_: float
+    scale_: float
+
+    def __init__(self, regressor: Any) -> None:
+        self.regressor = regressor
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Forget all and learn.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+
+        Returns
+        -------
+        self
+        """
+        self.__dict__.pop("regressor_", None)
+        return self.partial_fit(X, y)
+
+    def partial_fit(self, X: ArrayLike, y: ArrayLike, **params: Any) -> Self:
+        """Learn one experience.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+        **params : dict
+            For the regressor, such as ``task_id``.
+
+        Returns
+        -------
+        self
+        """
+        targets = np.asarray(y, dtype=np.float64)
+        first = not hasattr(self, "regressor_")
+        mean, scale = (targets.mean(), targets.std()) if first else (self.mean_, self.scale_)
+        scale = scale if scale > 0 else 1.0
+        regressor = clone(self.regressor) if first else self.regressor_
+        self.regressor_ = regressor.partial_fit(X, (targets - mean) / scale, **params)
+        self.mean_, self.scale_ = float(mean), float(scale)
+        return self
+
+    def predict(self, X: ArrayLike, **params: Any) -> NDArray[Any]:
+        """Predict, in the unit of the targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        **params : dict
+            For the regressor.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        check_is_fitted(self)
+        scaled: NDArray[Any] = self.regressor_.predict(X, **params)
+        return scaled * self.scale_ + self.mean_
+
+    @_regressor_has("strategy_info")
+    def strategy_info(self) -> dict[str, Any]:
+        """What kind of method the regressor is; see :meth:`ContinualRegressor.strategy_info`."""
+        info: dict[str, Any] = self.regressor.strategy_info()
+        return info
+
+    @_regressor_has("memory_usage")
+    def memory_usage(self) -> dict[str, int]:
+        """Bytes that the regressor carries from call to call; see :meth:`ContinualRegressor.memory_usage`."""
+        usage: dict[str, int] = self.regressor_.memory_usage()
+        return usage

@@ -1,0 +1,144 @@
+"""From a stranger's table to an answer."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forgetless.benchmarks import compare
+from forgetless.benchmarks.comparison.candidates import PLAIN
+from forgetless.benchmarks.comparison.course import make_course
+from forgetless.benchmarks.comparison.table import look_at, read_table
+from forgetless.estimators import find_columns
+from forgetless.reports import Constraints
+
+SITES = 3
+
+
+def sites(n=90):
+    """Sites whose labels follow different features: what is learned at one is no use at the next."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, 6))
+    site = np.arange(n) % SITES
+    label = np.where(X[np.arange(n), site] > 0, "up", "down")
+    return pd.DataFrame(X, columns=[f"x{k}" for k in range(6)]).assign(site=[f"s{k}" for k in site], label=label)
+
+
+@pytest.fixture(scope="module")
+def found():
+    return compare(sites(), "label", by="site", n_jobs=1, progress=False)
+
+
+def test_the_answer_is_never_a_dominated_strategy_and_its_code_runs(found):
+    advice = found.recommendation
+    rows = advice.strategies.set_index("strategy")
+    assert advice.verdict in ("better", "no difference")
+    assert rows.loc[advice.strategy, "dominated_by"] == ""
+    assert PLAIN in rows.index and len(rows) <= 4
+    names = {"X": sites().drop(columns="label"), "y": sites()["label"]}
+    exec(found.code, names)
+    assert set(names["model"].predict(names["X"])) <= {"up", "down"}
+
+
+def test_all_candidates_run_and_nothing_is_judged_on_what_chose(found):
+    assert (found.first_round.runs["status"] == "ok").all(), found.first_round.runs["error"].dropna().unique()
+    assert set(found.first_round.runs["seed"]).isdisjoint(found.results.runs["seed"])
+    choosing, judging = found.course.choosing(0), [found.course.judging(seed) for seed in range(100, 106)]
+    chosen = rows(choosing, "X_test")
+    judged = [rows(stream, "X_test") for stream in judging]
+    learned = rows(judging[0], "X_train")
+    assert len(chosen) == 9 and [len(each) for each in judged] == [3] * 6
+    assert len(learned.union(chosen, *judged)) == 90  # no row twice
+    assert len(learned) == 90 - 9 - 18
+
+
+def rows(stream, part):
+    return {tuple(row) for experience in stream for row in getattr(experience, part).to_numpy()}
+
+
+def test_in_order_only_later_chunks_judge():
+    table = look_at("t", sites(100).drop(columns="site"), "label")
+    course = make_course(table, find_columns(table.X))
+    rows = [len(course.choosing(0)[k].X_train) for k in range(len(course.choosing(0)))]
+    assert (sum(rows), len(course.judging(0)), course.first_judged) == (40, 10, 4)
+    first = np.vstack([course.judging(0)[k].X_train.to_numpy() for k in range(4)])
+    assert np.array_equal(first, np.vstack([course.choosing(0)[k].X_train.to_numpy() for k in range(4)]))
+
+
+def test_numbers_with_limits_and_a_report(tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=60), "when": pd.date_range("2024-01-01", periods=60)[::-1]})
+    frame["y"] = 1000 + 50 * frame["x"]
+    limits = Constraints(no_raw_data=True, max_bytes=1e5)
+    found = compare(frame, "y", chunks=5, constraints=limits, n_jobs=1, progress=False)
+    assert found.table.kind == "regression"
+    assert "The column 'when' is taken for the time." in found.assumptions
+    keeps = found.recommendation.strategies.set_index("strategy").loc[found.recommendation.strategy]
+    assert keeps["keeps"] != "samples" and keeps["bytes"] <= 1e5
+    found.write_html(tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert found.answer[0].split(".")[0] in page and "make_table_pipeline" in page
+    judged = found.results.scores["tested_on"]
+    assert judged.min() == found.course.first_judged
+
+
+CUT = sites(60)
+
+
+@pytest.mark.parametrize(
+    ("frame", "options", "sentence"),
+    [
+        (CUT, {"target": "labl"}, "no column 'labl' .did you mean 'label'"),
+        (CUT.head(1), {}, "'label' is '(up|down)' in all rows"),
+        (CUT.head(20), {}, "20 rows with a target; at least 40"),
+        (CUT.assign(label=None), {}, "no row with a target"),
+        (CUT.assign(label=[f"l{k}" for k in range(60)]), {}, "60 different labels in 60 rows"),
+        (CUT.assign(label=[*range(57), "a", "b", "c"]), {}, "is a number but in 3 rows .'a'"),
+        (CUT[["label"]], {}, "no column beside the target"),
+        (
+            CUT[["label"]].assign(row=range(60), same=1),
+            {},
+            "nothing can be learned from|can be learned from .'row': it num",
+        ),
+        (pd.concat([CUT, CUT[["x0"]]], axis=1), {}, "columns of the same name: .'x0'"),
+        (CUT, {"by": "site", "time": "x0"}, "Give one way to cut the table, not by and time"),
+        (CUT, {"by": "nowhere"}, "no column 'nowhere' to cut by"),
+        (CUT, {"by": "x0"}, "has 60 values|has 1 rows"),
+        (CUT, {"chunks": 40}, "chunks is 40; 60 rows can be cut into 3 to 15"),
+        (CUT, {"classes": 5}, "n_experiences"),
+        (CUT, {"target": "x0", "classes": 2}, "Amounts have no classes"),
+        (CUT, {"target": "x0", "kind": "classification"}, "different labels"),
+        (CUT, {"kind": "ranking"}, "kind is 'ranking'"),
+        (CUT, {"text": ["words"]}, "no column 'words'"),
+        (CUT.assign(when=[None, *pd.date_range("2024", periods=59)]), {"time": "when"}, "missing in 1 rows"),
+    ],
+)
+def test_what_cannot_be_compared_is_a_sentence(frame, options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        compare(frame, **{"target": "label", "progress": False, **options})
+
+
+def test_a_header_in_the_middle_is_left_out():
+    frame = sites(60).astype(object)
+    whole = pd.concat([frame[:30], pd.DataFrame([dict(zip(frame, frame, strict=True))]), frame[30:]])
+    table = look_at("t", whole, "label")
+    assert len(table.y) == 60 and "repeat the names of the columns" in table.remarks[0]
+    assert "x0" in find_columns(table.X).numbers
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [(b"", "No columns to parse"), (b"a,b\n1,2,3\n1,2,3,4\n", "cannot be read"), (b"a,b\n\xff\xfe,1\n", "UTF-8")],
+)
+def test_what_is_no_table_is_a_sentence(tmp_path, content, sentence):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=sentence):
+        read_table(tmp_path / "t.csv")
+
+
+def test_separators_and_data_sets_by_name(tmp_path):
+    (tmp_path / "t.csv").write_text("a;b\n1;2\n")
+    assert read_table(tmp_path / "t.csv")[1].columns.tolist() == ["a", "b"]
+    name, frame = read_table("iris")
+    assert (name, len(frame), "target" in frame) == ("iris", 150, True)
+    with pytest.raises(ValueError, match=r"no file 'iriss', nor a data set of that name .did you mean 'iris'"):
+        read_table("iriss")
