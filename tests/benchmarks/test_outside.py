@@ -37,7 +37,7 @@ def test_river_agrees_on_its_image_segments():
     river = pytest.importorskip("river", reason="needs the extra forgetless[data]")
     from river import compat, evaluate, metrics, stream  # noqa: F401
 
-    rows = list(river.datasets.ImageSegments().take(400))
+    rows = list(river.datasets.ImageSegments().take(150))
     labels = sorted({label for _, label in rows})
     model = SGDClassifier(random_state=0)
     theirs, right = compat.convert_sklearn_to_river(clone(model), classes=labels), []
