@@ -76,7 +76,7 @@ def test_numbers_with_limits_and_a_report(tmp_path):
     assert keeps["keeps"] != "samples" and keeps["bytes"] <= 1e5
     found.write_html(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text("utf-8")
-    assert found.answer[0].split(".")[0] in page and "make_table_pipeline" in page
+    assert found.answer[0].split(".")[0] in page and "TableEncoder" in page
     judged = found.results.scores["tested_on"]
     assert judged.min() == found.course.first_judged
 
