@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import warnings
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Self
@@ -22,7 +23,7 @@ from .engine.equality import same
 from .engine.modules import bytes_of, is_finite
 from .engine.pickling import packed
 from .inputs import as_rows, as_task, check_magnitude, explained
-from .parameters import check_parameters, declared
+from .parameters import check_parameters, declared, names_declared, searched_parameters
 
 
 class ContinualEstimator(BaseEstimator):
@@ -49,6 +50,9 @@ class ContinualEstimator(BaseEstimator):
     fixed_parameters : tuple of str
         Parameters that cannot change between calls, since what was made with them stays; those of bases are inherited.
         All others take effect at the next call.
+    later_parameters : tuple of str
+        Parameters that change nothing that is answered after one ``fit``: they act from the next call or experience
+        on, whatever the others are; those of bases are inherited.
     carries : dict of str to str
         Attributes whose bytes :meth:`memory_usage` counts, each with the kind that it counts as; those of bases are
         inherited.
@@ -62,6 +66,7 @@ class ContinualEstimator(BaseEstimator):
     needs_task_id: bool = False
     parameter_constraints: ClassVar[dict[str, list[Any]]] = {}
     fixed_parameters: ClassVar[tuple[str, ...]] = ("random_state",)
+    later_parameters: ClassVar[tuple[str, ...]] = ()
     carries: ClassVar[dict[str, str]] = {}
     input_dtype: ClassVar[tuple[type, ...]] = (np.float32,)
 
@@ -182,8 +187,9 @@ class ContinualEstimator(BaseEstimator):
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Forget everything and learn `X`, `y` as the first experience.
 
-        Parameters that act between experiences, such as ``ewc_lambda``, change nothing in a single one: to a search
-        that only calls ``fit``, as ``GridSearchCV`` does, all their values are equal.
+        Parameters that act between experiences, such as ``ewc_lambda``, change nothing in a single one. Where
+        ``GridSearchCV`` or another search of scikit-learn, which only calls ``fit``, tries nothing else, all its scores
+        are equal, and a UserWarning says so; :class:`ContinualSearchCV` chooses them.
 
         Parameters
         ----------
@@ -194,10 +200,23 @@ class ContinualEstimator(BaseEstimator):
         -------
         self
         """
+        self._warn_of_search_in_vain()
         with self.transaction():
             self.forget()
             self.learn(self.open_call(X, y))
         return self
+
+    def _warn_of_search_in_vain(self) -> None:
+        if not names_declared(type(self), "later_parameters"):
+            return
+        searched = searched_parameters()
+        if searched and all(name in names_declared(type(owner), "later_parameters") for owner, name in searched):
+            names = ", ".join(name for _, name in searched)
+            warnings.warn(
+                f"{names} cannot matter in fit, which is one experience; choose by ContinualSearchCV, which replays a "
+                "stream.",
+                stacklevel=3,
+            )
 
     def open_call(self, X: ArrayLike, y: ArrayLike, *, task_id: Hashable = None) -> Call:
         """Check the rows of a call, and note what is new in it."""
@@ -241,7 +260,7 @@ class ContinualEstimator(BaseEstimator):
         )
 
     def _fixed_parameters(self) -> dict[str, Any]:
-        names = set().union(*declared(type(self), "fixed_parameters"))
+        names = names_declared(type(self), "fixed_parameters")
         return {name: value for name, value in self.get_params(deep=False).items() if name in names}
 
     def _check_fixed_parameters(self) -> None:

@@ -3,11 +3,17 @@
 The one place that touches private parts of scikit-learn, whose declarative validation this is.
 """
 
+from inspect import currentframe
+from itertools import islice
 from numbers import Integral, Real
+from traceback import walk_stack
 from typing import Any
 
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions, validate_parameter_constraints
+
+# Between a search and the estimator stand a few frames for each estimator around it, such as a pipeline.
+_MOST_FRAMES = 40
 
 
 def at_least(minimum: float, kind: type = Real) -> Interval:
@@ -33,6 +39,11 @@ def one_of(*options: str) -> StrOptions:
 def declared(cls: type, name: str) -> list[Any]:
     """What a class and its bases declare under a name, bases first; each adds to what its bases say."""
     return [vars(base)[name] for base in reversed(cls.__mro__) if name in vars(base)]
+
+
+def names_declared(cls: type, name: str) -> set[str]:
+    """All names that a class and its bases declare under a name."""
+    return set().union(*declared(cls, name))
 
 
 def _constraints(cls: type) -> dict[str, Any]:
@@ -89,6 +100,17 @@ def wrong_parameters(estimator: Any) -> list[str]:
     return found
 
 
+def searched_parameters() -> list[tuple[Any, str]]:
+    """What a search of scikit-learn is trying, if it is one that calls: estimators and names of their parameters."""
+    # A search tells nobody what it tries, it sets parameters as any user does: only its frame, up the stack, knows.
+    for frame, _ in islice(walk_stack(currentframe()), _MOST_FRAMES):
+        if frame.f_code.co_name == "_fit_and_score" and {"estimator", "parameters"} <= frame.f_locals.keys():
+            estimator, tried = frame.f_locals["estimator"], frame.f_locals["parameters"] or {}
+            within = {"": estimator, **estimator.get_params()}
+            return [(within.get(owner), name) for owner, _, name in (each.rpartition("__") for each in tried)]
+    return []
+
+
 __all__ = [
     "Integral",
     "Real",
@@ -97,6 +119,8 @@ __all__ = [
     "between",
     "check_parameters",
     "declared",
+    "names_declared",
     "one_of",
+    "searched_parameters",
     "wrong_parameters",
 ]

@@ -56,6 +56,7 @@ class FeatureDistillationClassifier(FeatureTeacher, ContinualClassifier):
 
     source = "Romero et al. 2015 (FitNets); Jung et al. 2016 (LFL)"
     pure_steps = True
+    later_parameters = ("strength",)
     parameter_constraints = {"strength": [at_least(0)]}
 
     def __init__(

@@ -26,6 +26,7 @@ class LwF(NetworkStrategy):
     source = "Li & Hoiem 2017; Hinton et al. 2015"
     pure_steps = True
     carries = {"teacher_": "teacher"}
+    later_parameters = ("alpha",)
     parameter_constraints = {
         "alpha": [between(0, 1), one_of("balanced")],
         "temperature": [above(0)],
@@ -136,6 +137,8 @@ class LwFClassifier(LwF, ContinualClassifier):
     >>> clf.strategy_info()["keeps"]
     'nothing'
     """
+
+    later_parameters = ("temperature", "scale_by_temperature", "distilled_outputs", "distillation_reduction")
 
     def consolidate(self) -> None:
         """The network as it is becomes the teacher, for the outputs that it has learned."""

@@ -67,6 +67,7 @@ class RelationDistillationClassifier(FeatureTeacher, ContinualClassifier):
     """
 
     source = "Park et al. 2019 (RKD)"
+    later_parameters = ("distance_weight", "angle_weight")
     parameter_constraints = {"distance_weight": [at_least(0)], "angle_weight": [at_least(0)]}
 
     def __init__(

@@ -27,6 +27,7 @@ class Independent(ContinualEstimator):
     family = "isolation"
     source = "a network per task; integration: Aljundi et al. 2017"
     fixed_parameters = ("gate_units",)
+    later_parameters = ("gate_units",)
     parameter_constraints = {
         **NetworkClassifier.parameter_constraints,
         "gate_units": [at_least(1, Integral)],

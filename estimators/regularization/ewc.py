@@ -24,6 +24,7 @@ class EWC(NetworkStrategy):
     source = "Kirkpatrick et al. 2017; online: Schwarz et al. 2018"
     pure_steps = True
     carries = {"importance_": "anchors", "anchor_": "anchors", "fisher_": "anchors"}
+    later_parameters = ("ewc_lambda", "fisher", "n_fisher_samples", "online", "gamma")
     parameter_constraints = {
         "ewc_lambda": [at_least(0)],
         "fisher": [one_of("exact", "sampled", "empirical")],

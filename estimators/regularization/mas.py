@@ -20,6 +20,7 @@ class MAS(NetworkStrategy):
     source = "Aljundi et al. 2018"
     pure_steps = True
     carries = {"importance_": "anchors", "anchor_": "anchors", "sensitivity_": "anchors"}
+    later_parameters = ("mas_lambda",)
     parameter_constraints = {"mas_lambda": [at_least(0)]}
 
     importance_: torch.Tensor

@@ -78,6 +78,7 @@ class RWalkClassifier(NetworkClassifier):
     family = "regularization"
     source = "Chaudhry et al. 2018"
     carries = dict.fromkeys(("importance_", "anchor_", "fisher_", "path_score_", "score_"), "anchors")
+    later_parameters = ("rwalk_lambda", "fisher_decay", "update_after", "damping")
     parameter_constraints = {
         "rwalk_lambda": [at_least(0)],
         "fisher_decay": [between(0, 1, closed="right")],

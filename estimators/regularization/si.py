@@ -21,6 +21,7 @@ class SI(NetworkStrategy):
     source = "Zenke et al. 2017"
     pure_steps = True
     carries = {"importance_": "anchors", "anchor_": "anchors", "omega_": "anchors", "delta_": "anchors"}
+    later_parameters = ("si_lambda", "damping")
     parameter_constraints = {"si_lambda": [at_least(0)], "damping": [above(0)]}
 
     importance_: torch.Tensor

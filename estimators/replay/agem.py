@@ -21,6 +21,7 @@ class AGEM(NetworkStrategy):
     keeps = "samples"
     carries = {"memory_": "replay"}
     fixed_parameters = ("buffer_size",)
+    later_parameters = ("buffer_size", "memory_batch_size")
     parameter_constraints = {
         "buffer_size": [at_least(0, Integral)],
         "memory_batch_size": [at_least(1, Integral)],

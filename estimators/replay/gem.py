@@ -116,6 +116,7 @@ class GEMClassifier(NetworkClassifier):
     keeps = "samples"
     carries = {"memory_": "replay"}
     fixed_parameters = ("buffer_size",)
+    later_parameters = ("buffer_size", "memory_strength")
     parameter_constraints = {
         "buffer_size": [at_least(0, Integral)],
         "memory_strength": [at_least(0)],

@@ -259,6 +259,18 @@ class GenerativeReplayClassifier(NetworkClassifier):
     pure_steps = True
     carries = {"generator_": "generator", "old_generator_": "generator", "teacher_": "teacher"}
     fixed_parameters = ("hidden_units", "latent_size", "likelihood")
+    # The network does not learn from the generator before the second experience.
+    later_parameters = (
+        "targets",
+        "temperature",
+        "replay_batch_size",
+        "replay_weight",
+        "hidden_units",
+        "latent_size",
+        "likelihood",
+        "generator_lr",
+        "generator_epochs",
+    )
     parameter_constraints = {
         "targets": [one_of("hard", "soft")],
         "temperature": [above(0)],

@@ -132,6 +132,7 @@ class ICaRLClassifier(NetworkClassifier):
     pure_steps = True
     carries = {"memory_": "replay", "teacher_": "teacher", "means_": "statistics"}
     fixed_parameters = ("buffer_size",)
+    later_parameters = ("temperature",)
     parameter_constraints = {
         "buffer_size": [at_least(1, Integral)],
         "temperature": [above(0)],

@@ -30,6 +30,7 @@ class Replay(NetworkStrategy):
     pure_steps = True
     carries = {"memory_": "replay"}
     fixed_parameters = ("buffer_size", "policy")
+    later_parameters = ("buffer_size", "retrieval", "n_candidates", "replay_batch_size", "replay_weight")
     parameter_constraints = {
         "buffer_size": [at_least(0, Integral)],
         "policy": [one_of(*POLICIES)],
@@ -172,6 +173,8 @@ class ReplayClassifier(Replay, ContinualClassifier):
     >>> clf.memory_.stored().y.bincount().tolist()
     [5, 5, 5, 5, 5, 5, 5, 5, 5, 5]
     """
+
+    later_parameters = ("policy",)
 
 
 class ReplayRegressor(Replay, ContinualRegressor):

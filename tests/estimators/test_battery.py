@@ -48,6 +48,25 @@ class KeepingItsCall(Own):
         self.call_ = call
 
 
+class EagerPenalty(Own):
+    """Its strength acts in the first experience, although it says that it does not."""
+
+    later_parameters = ("strength",)
+
+    def __init__(self, net=None, *, strength=0.1, active_outputs="auto", random_state=None):
+        super().__init__(net, active_outputs=active_outputs, random_state=random_state)
+        self.strength = strength
+
+    def after_backward(self, call, theta, gradient):
+        gradient.add_(theta, alpha=self.strength)
+
+
+class NoSuchParameter(Own):
+    """It speaks of a parameter that it has not."""
+
+    later_parameters = ("strength",)
+
+
 class ReplacedAnchor(Own):
     """A moving average of the weights in an attribute that is replaced."""
 
@@ -86,6 +105,8 @@ def failures(cls, *names):
         (Summing, "stacked_steps_equal_others"),
         (Mixing, "stacked_steps_equal_others"),
         (KeepingItsCall, "nothing_of_a_call_stays_behind"),
+        (EagerPenalty, "later_parameters_change_nothing_in_fit"),
+        (NoSuchParameter, "later_parameters_change_nothing_in_fit"),
     ],
 )
 def test_a_wrong_class_fails(cls, check):

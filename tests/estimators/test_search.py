@@ -6,8 +6,10 @@ import pickle
 import numpy as np
 import pytest
 from sklearn.base import is_classifier
+from sklearn.feature_selection import SelectFpr, VarianceThreshold
 from sklearn.linear_model import SGDClassifier
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 
 from forgetless.datasets import load_digits, split_stream
 from forgetless.estimators import (
@@ -16,6 +18,7 @@ from forgetless.estimators import (
     ContinualSearchCV,
     ContinualSplit,
     EWCClassifier,
+    LwFClassifier,
     SLDAClassifier,
 )
 
@@ -73,12 +76,34 @@ def test_a_split_trains_on_one_experience_and_tests_on_all_so_far():
 def test_a_strength_is_found_that_grid_search_cannot_see():
     stream = digits()
     first = stream[0]
-    grid = GridSearchCV(EWCClassifier(NET, random_state=0), STRENGTHS, cv=2).fit(first.X_train, first.y_train)
+    grid = GridSearchCV(EWCClassifier(NET, random_state=0), STRENGTHS, cv=2)
+    with pytest.warns(UserWarning, match="ewc_lambda cannot matter in fit.*ContinualSearchCV"):
+        grid.fit(first.X_train, first.y_train)
     assert len(set(grid.cv_results_["mean_test_score"])) == 1
     search = after(ContinualSearchCV(EWCClassifier(NET, random_state=0), STRENGTHS), stream)
     assert search.best_params_ == {"ewc_lambda": 100.0}
     without = after(EWCClassifier(NET, ewc_lambda=0.0, random_state=0), stream)
     assert final(search, stream) > final(without, stream) + 0.05
+
+
+@pytest.mark.parametrize(
+    ("grid", "in_vain"),
+    [
+        ({"lwfclassifier__alpha": [0.1, 0.9], "lwfclassifier__temperature": [1.0]}, "alpha, temperature"),
+        ({"lwfclassifier__net__lr": [0.1, 0.01]}, ""),
+        ({"lwfclassifier__alpha": [0.1, 0.9], "lwfclassifier__net__lr": [0.1]}, ""),
+        ({"selectfpr__alpha": [0.5, 1.0]}, ""),  # of another step
+    ],
+)
+def test_a_search_is_warned_of_that_tries_only_what_cannot_matter_in_fit(grid, in_vain, recwarn):
+    X, y = load_digits().X_train[:40], load_digits().y_train[:40] % 2
+    pipe = make_pipeline(VarianceThreshold(), SelectFpr(), LwFClassifier(NET, random_state=0))
+    pipe.fit(X, y)
+    assert not recwarn
+    GridSearchCV(pipe, grid, cv=2, error_score="raise").fit(X, y)
+    messages = {str(each.message) for each in recwarn}
+    assert len(messages) == bool(in_vain)
+    assert all(message.startswith(f"{in_vain} cannot matter in fit") for message in messages)
 
 
 def test_a_setting_is_scored_as_by_hand_and_the_best_learns_again():

@@ -36,7 +36,7 @@ from forgetless.estimators import (
     ContinualRegressionNet,
     partial_fit_together,
 )
-from forgetless.estimators.parameters import declared
+from forgetless.estimators.parameters import declared, names_declared
 from helpers.tape import tape_for_cuda
 
 DIGITS = load_digits()
@@ -60,6 +60,7 @@ class Subject:
         # A method that learns to tell rows from each other; others say so in their tags.
         self.is_able = not (tags.regressor_tags if self.is_regressor else tags.classifier_tags).poor_score
         self.is_pure = getattr(self.small(), "pure_steps", False)
+        self.later = names_declared(cls, "later_parameters")
         self.known = {}
 
     def net(self, module=MLP, **params):
@@ -177,6 +178,10 @@ def is_seeded(subject):
 
 def is_pure(subject):
     return subject.is_pure
+
+
+def has_later_parameters(subject):
+    return bool(subject.later)
 
 
 def checks_of(cls, names=None):
@@ -725,6 +730,8 @@ def alternatives(subject):
             for option in getattr(allowed, "options", ()):
                 if option != value:
                     yield name, option
+            if (value is None or isinstance(value, str)) and hasattr(allowed, "left"):
+                yield name, allowed.left + 1  # of an interval
 
 
 @check()
@@ -748,6 +755,16 @@ def changed_parameters_take_effect_or_are_refused(subject):
         with contextlib.suppress(ValueError):  # there are values that ask for something else, such as task ids
             begun_with = subject.learned(subject.brief().set_params(**{name: value}), [first], n_rows=30)
             assert np.array_equal(continued(begun_with), unchanged), (name, value, refusal)
+
+
+@check(has_later_parameters)
+def later_parameters_change_nothing_in_fit(subject):
+    X, y = DIGITS.X_train[:60], subject.targets(DIGITS.y_train[:60])
+    plain = subject.bits(subject.brief().fit(X, y))
+    others = [(name, value) for name, value in alternatives(subject) if name in subject.later]
+    assert {name for name, _ in others} == subject.later
+    for name, value in others:
+        assert np.array_equal(subject.bits(subject.brief(**{name: value}).fit(X, y)), plain), (name, value)
 
 
 # --- at the door ------------------------------------------------------------------------------------------------------
