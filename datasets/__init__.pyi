@@ -22,6 +22,7 @@ from .packaged import load_basic_motions as load_basic_motions
 from .packaged import load_flights as load_flights
 from .packaged import load_movielens as load_movielens
 from .packaged import load_river as load_river
+from .packaged import load_tweets as load_tweets
 from .packaged import load_watch as load_watch
 from .registry import DATASETS as DATASETS
 from .registry import load_dataset as load_dataset

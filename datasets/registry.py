@@ -28,6 +28,7 @@ DATASETS = {
     "shuttle": "load_river",
     "sp500": "load_river",
     "trump_approval": "load_river",
+    "tweets": "load_tweets",
     "watch": "load_watch",
     "water_flow": "load_river",
     "wine": "load_wine",
