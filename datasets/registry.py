@@ -16,6 +16,7 @@ DATASETS = {
     "chick_weights": "load_river",
     "cifar10": "load_cifar10",
     "digits": "load_digits",
+    "electricity": "load_electricity",
     "fashion_mnist": "load_fashion_mnist",
     "flights": "load_flights",
     "image_segments": "load_river",

@@ -352,6 +352,15 @@ def test_empty_store_has_no_report(folder, here):
     assert "has no results yet" in errors
 
 
+def test_a_suite_whose_data_are_in_the_extra_names_the_installation_before_anything_runs(here, folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "seglearn", None)
+    monkeypatch.setitem(sys.modules, "seglearn.datasets", None)
+    code, out, err = here("run", "domains", "--streams", "iris,watch")
+    assert (code, out) == (2, "")
+    assert 'pip install "forgetless[data]"' in err
+    assert not (folder / "results.db").exists()
+
+
 # --- quick answers -----------------------------------------------------------------------------------------------
 
 

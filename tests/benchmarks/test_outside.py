@@ -11,13 +11,13 @@ from sklearn.base import clone
 from sklearn.linear_model import SGDClassifier
 from sklearn.naive_bayes import GaussianNB
 
-from forgetless.datasets import chunked_stream, load_frame, stream_from
+from forgetless.datasets import chunked_stream, load_electricity, stream_from
 
 
 @pytest.mark.parametrize("model", [SGDClassifier(random_state=0), GaussianNB()])
 def test_electricity_equals_a_loop_of_ten_lines(model, data_home):  # noqa: F811
     table = pd.read_csv(data_home / "csv" / "electricity.csv.gz")
-    stream = chunked_stream(load_frame(table, target="class"), 10, test_size=0)
+    stream = chunked_stream(load_electricity(data_home / "csv"), 10, test_size=0)
     results = run({"x": model}, [stream], evaluate="prequential", eval_every=1000)
     X, y = table.drop(columns="class"), table["class"].to_numpy()
     model, right = clone(model), []
