@@ -107,6 +107,7 @@ CUT = sites(60)
         (CUT, {"classes": 5}, "n_experiences"),
         (CUT, {"target": "x0", "classes": 2}, "Amounts have no classes"),
         (CUT, {"target": "x0", "kind": "classification"}, "different labels"),
+        (CUT, {"scoring": "acuracy"}, "no scorer 'acuracy'"),
         (CUT, {"kind": "ranking"}, "kind is 'ranking'"),
         (CUT, {"text": ["words"]}, "no column 'words'"),
         (CUT.assign(when=[None, *pd.date_range("2024", periods=59)]), {"time": "when"}, "missing in 1 rows"),
