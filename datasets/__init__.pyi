@@ -4,6 +4,7 @@ from .altered import with_label_noise as with_label_noise
 from .base import Dataset as Dataset
 from .cifar import load_cifar10 as load_cifar10
 from .drift import drift_stream as drift_stream
+from .electricity import load_electricity as load_electricity
 from .file_streams import file_stream as file_stream
 from .files import load_csv as load_csv
 from .files import load_frame as load_frame
@@ -22,6 +23,7 @@ from .packaged import load_basic_motions as load_basic_motions
 from .packaged import load_flights as load_flights
 from .packaged import load_movielens as load_movielens
 from .packaged import load_river as load_river
+from .packaged import load_tweets as load_tweets
 from .packaged import load_watch as load_watch
 from .registry import DATASETS as DATASETS
 from .registry import load_dataset as load_dataset

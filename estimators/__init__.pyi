@@ -99,7 +99,7 @@ from .strategy import NetworkClassifier as NetworkClassifier
 from .strategy import NetworkRegressor as NetworkRegressor
 from .strategy import NetworkStrategy as NetworkStrategy
 from .table import Columns as Columns
-from .table import TableReader as TableReader
+from .table import TableEncoder as TableEncoder
 from .table import find_columns as find_columns
-from .table import make_table_pipeline as make_table_pipeline
+from .table import leave_out as leave_out
 from .targets import ScaledTargetRegressor as ScaledTargetRegressor

@@ -1,23 +1,27 @@
-"""Tables as they come: what each column is, and the pipeline that makes numbers of it."""
+"""Tables as they come: what each column is, and the numbers that it becomes."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from collections.abc import Collection, Hashable
-from typing import Any, Self
+from collections.abc import Collection, Hashable, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 from pandas.api import types
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .columns import IncrementalColumnTransformer
 from .encoders import DateParts, IncrementalOneHotEncoder
-from .pipeline import IncrementalPipeline, make_incremental_pipeline
+from .parameters import Integral, at_least, check_parameters
+from .pipeline import make_incremental_pipeline
 
 ALMOST_ALL = 0.95
 """The share of a column's values that are numbers, or dates, in a column of them; the others count as missing."""
@@ -53,8 +57,19 @@ class Columns:
         """All columns that are learned from."""
         return [*self.numbers, *self.categories, *self.dates, *self.text]
 
+    def check_used(self) -> None:
+        """Raise if nothing can be learned from any column.
 
-def find_columns(frame: pd.DataFrame, text: Collection[Hashable] = ()) -> Columns:
+        Raises
+        ------
+        ValueError
+        """
+        if not self.used:
+            reasons = "; ".join(f"{name!r}: {why}" for name, why in self.left_out.items())
+            raise ValueError(f"The table has no column that anything can be learned from ({reasons}).")
+
+
+def find_columns(frame: pd.DataFrame, text: Collection[Hashable] = (), drop: Collection[Hashable] = ()) -> Columns:
     """Find out what each column of a table is.
 
     Parameters
@@ -63,154 +78,284 @@ def find_columns(frame: pd.DataFrame, text: Collection[Hashable] = ()) -> Column
         Without the target.
     text : collection of str, default=()
         Columns that are text, whatever they look like.
+    drop : collection of str, default=()
+        Columns to leave aside.
 
     Returns
     -------
     Columns
         A column of text that is nearly always a number, or a date in ISO 8601, is taken for that; other text is prose
-        if its values have four words or more in the mean, else categories. Left out are columns without values, those
-        of one value, and those that only number the rows: whole numbers that rise from row to row, and names of which
-        each row has its own.
+        if its values have four words or more in the mean, else categories. A column without values is taken for
+        numbers.
 
     Examples
     --------
-    >>> sales = pd.DataFrame(
-    ...     {"id": range(4), "shop": list("abab"), "price": ["1.5", "2", "1", "3"], "when": ["2024-01-01"] * 3 + [None]}
-    ... )
+    >>> sales = pd.DataFrame({"shop": list("abab"), "price": ["1.5", "2", "1", "3"], "when": ["2024-01-01", None] * 2})
     >>> columns = find_columns(sales)
-    >>> columns.numbers, columns.categories, columns.left_out
-    (['price'], ['shop'], {'id': 'it numbers the rows', 'when': 'it has one value only'})
+    >>> columns.numbers, columns.categories, columns.dates
+    (['price'], ['shop'], ['when'])
     """
     found = Columns()
     for name in frame.columns:
-        column = frame[name]
-        values = column.dropna()
-        if values.empty:
-            found.left_out[name] = "it has no values"
-        elif is_constant(values):
-            found.left_out[name] = _CONSTANT
-        elif name in text:
+        if name in text:
             found.text.append(name)
-        else:
-            _place(found, name, values)
+        elif name not in drop:
+            _place(found, name, frame[name].dropna())
     return found
-
-
-def is_constant(values: pd.Series) -> bool:
-    """Whether a column has one value only, or things that look the same, such as equal lists."""
-    texts = values.astype(str).to_numpy()
-    return bool((texts == texts[0]).all())
 
 
 def _place(found: Columns, name: Any, values: pd.Series) -> None:
     """Put a column where it belongs."""
     if types.is_bool_dtype(values) or isinstance(values.dtype, pd.CategoricalDtype):
         found.categories.append(name)
-    elif types.is_numeric_dtype(values) or types.is_timedelta64_dtype(values):
-        _place_numbers(found, name, values)
+    elif values.empty or types.is_numeric_dtype(values) or types.is_timedelta64_dtype(values):
+        found.numbers.append(name)
     elif types.is_datetime64_any_dtype(values):
         found.dates.append(name)
     else:
-        numbers = pd.to_numeric(values, errors="coerce")
+        no_number = pd.to_numeric(values, errors="coerce").isna()
         sample = values.iloc[:_LOOKED_AT].astype(str)
-        if (share := numbers.notna().mean()) >= ALMOST_ALL:
-            if share < 1:
-                odd = values[numbers.isna()].astype(str).iloc[0]
-                count = int(numbers.isna().sum())
-                found.remarks.append(f"{count} values of {name!r} are no numbers ({odd!r:.40}) and count as missing.")
-            _place_numbers(found, name, numbers.dropna())
+        if no_number.mean() <= 1 - ALMOST_ALL:
+            if no_number.any():
+                odd = str(values[no_number].iloc[0])
+                found.remarks.append(
+                    f"{int(no_number.sum())} values of {name!r} are no numbers ({odd!r:.40}) and count as missing."
+                )
+            found.numbers.append(name)
         elif sample.str.contains(r"^\d{4}-\d{2}", regex=True).mean() >= ALMOST_ALL:
             found.dates.append(name)
         elif sample.map(lambda value: len(value.split())).mean() >= _PROSE_WORDS:
             found.text.append(name)
-        elif len(values) > 1 and values.astype(str).is_unique:
-            found.left_out[name] = "each row has a value of its own"
         else:
             found.categories.append(name)
 
 
-def _place_numbers(found: Columns, name: Any, values: pd.Series) -> None:
-    if is_constant(values):
-        found.left_out[name] = _CONSTANT
-        return
-    whole = types.is_integer_dtype(values) or (types.is_float_dtype(values) and bool((values % 1 == 0).all()))
-    if whole and values.is_unique and values.is_monotonic_increasing:
-        found.left_out[name] = "it numbers the rows"
-    else:
-        found.numbers.append(name)
+def leave_out(columns: Columns, frame: pd.DataFrame) -> Columns:
+    """Leave out columns of a whole table from which nothing can be learned.
+
+    They are those without values, those of one value, and those that only number the rows: whole numbers that rise from
+    row to row, and names of which each row has its own. The first rows of a table do not tell: more may come.
+
+    Parameters
+    ----------
+    columns : Columns
+        From :func:`find_columns`.
+    frame : DataFrame
+        All rows.
+
+    Returns
+    -------
+    Columns
+
+    Examples
+    --------
+    >>> sales = pd.DataFrame({"id": range(4), "shop": list("abab"), "when": ["2024-01-01"] * 3 + [None]})
+    >>> leave_out(find_columns(sales), sales).left_out
+    {'id': 'it numbers the rows', 'when': 'it has one value only'}
+    """
+    read = _read(frame, columns)
+    reasons = {
+        **{name: _of_numbers(read[name].dropna()) for name in columns.numbers},
+        **{name: _of_names(read[name].dropna(), True) for name in columns.categories},
+        **{name: _of_names(read[name].dropna(), False) for name in [*columns.dates, *columns.text]},
+    }
+    left_out = {name: reasons[name] for name in frame.columns if reasons.get(name)}
+    kept = {
+        field: [name for name in getattr(columns, field) if name not in left_out]
+        for field in ("numbers", "categories", "dates", "text")
+    }
+    return dataclasses.replace(columns, **kept, left_out={**columns.left_out, **left_out})
 
 
-class TableReader(TransformerMixin, BaseEstimator):
-    """The columns of a table in the types that they are taken for; nothing is learned.
+def _of_numbers(values: pd.Series) -> str:
+    """Why numbers tell nothing."""
+    if values.empty:
+        return "it has no values"
+    if (values == values.iloc[0]).all():
+        return _CONSTANT
+    whole = bool((values % 1 == 0).all())
+    return "it numbers the rows" if whole and values.is_unique and values.is_monotonic_increasing else ""
 
-    Numbers become float64, with what is no number, or infinite, as missing; categories become text; dates become
-    datetime64; missing text is empty.
+
+def _of_names(values: pd.Series, are_categories: bool) -> str:
+    """Why categories, dates or texts tell nothing."""
+    if values.empty:
+        return "it has no values"
+    if (values == values.iloc[0]).all():
+        return _CONSTANT
+    return "each row has a value of its own" if are_categories and values.is_unique else ""
+
+
+class TableEncoder(TransformerMixin, BaseEstimator):
+    """A table as it comes, as numbers: what each column is, is found out at the first call.
+
+    Numbers are filled with the median of the first rows and scaled; what is no number, or infinite, counts as missing.
+    Categories become columns of 0 and 1, with room for those that appear later; of dates the parts are taken; the words
+    of text are hashed. Columns that are not known are ignored.
 
     Parameters
     ----------
     columns : Columns, default=None
-        As :func:`find_columns` finds them; ``None``: those of the table that is read.
+        What the columns are; ``None``: as :func:`find_columns` finds them in the first rows.
+    text : sequence of str, default=()
+        Columns that are text, whatever they look like.
+    drop : sequence of str, default=()
+        Columns to leave aside.
+    n_text_features : int, default=1024
+        How many columns a column of text becomes.
+
+    Attributes
+    ----------
+    columns_ : Columns
+        What the columns are.
+    encoder_ : IncrementalColumnTransformer
+        What has learned.
+    n_features_in_ : int
 
     Examples
     --------
-    >>> table = pd.DataFrame({"price": ["1.5", "2", "n/a"], "shop": [1, "a", None]})
-    >>> TableReader(Columns(numbers=["price"], categories=["shop"])).fit_transform(table)
-       price  shop
-    0    1.5     1
-    1    2.0     a
-    2    NaN  None
+    >>> from forgetless.estimators import NCMClassifier, make_incremental_pipeline
+    >>> sales = pd.DataFrame({"shop": list("abab"), "price": ["1.5", "8", None, "7"]})
+    >>> model = make_incremental_pipeline(TableEncoder(), NCMClassifier()).partial_fit(sales, ["few", "many"] * 2)
+    >>> model.predict(pd.DataFrame({"shop": ["c"], "price": [9.0]})).tolist()
+    ['many']
     """
 
-    def __init__(self, columns: Columns | None = None) -> None:
+    parameter_constraints: ClassVar[dict[str, list[Any]]] = {"n_text_features": [at_least(1, Integral)]}
+    output_keeps_meaning = True
+
+    columns_: Columns
+    encoder_: IncrementalColumnTransformer
+    n_features_in_: int
+
+    def __init__(
+        self,
+        columns: Columns | None = None,
+        *,
+        text: Sequence[Hashable] = (),
+        drop: Sequence[Hashable] = (),
+        n_text_features: int = 1024,
+    ) -> None:
         self.columns = columns
+        self.text = text
+        self.drop = drop
+        self.n_text_features = n_text_features
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.requires_fit = False
         tags.input_tags.allow_nan = tags.input_tags.string = tags.input_tags.categorical = True
         return tags
 
-    def fit(self, X: pd.DataFrame, y: object = None) -> Self:
-        """Do nothing.
+    def fit(self, X: ArrayLike, y: object = None) -> Self:
+        """Forget all and learn.
 
         Parameters
         ----------
-        X, y : ignored
+        X : DataFrame or array-like of shape (n_samples, n_features)
+        y : ignored
 
         Returns
         -------
         self
         """
-        return self
+        self.__dict__.pop("encoder_", None)
+        return self.partial_fit(X)
 
-    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
-        """Read.
+    def partial_fit(self, X: ArrayLike, y: object = None) -> Self:
+        """Learn scales and categories; at the first call, what the columns are.
 
         Parameters
         ----------
-        X : DataFrame
+        X : DataFrame or array-like of shape (n_samples, n_features)
+        y : ignored
 
         Returns
         -------
-        DataFrame
-            The columns used, in their order.
+        self
+
+        Raises
+        ------
+        ValueError
+            If there is no column to learn from, or columns are missing later.
+        """
+        check_parameters(self)
+        first = not hasattr(self, "encoder_")
+        frame = self._as_frame(X, reset=first)
+        columns = (self.columns or find_columns(frame, self.text, self.drop)) if first else self.columns_
+        columns.check_used()
+        encoder = self._new_encoder(columns) if first else copy.deepcopy(self.encoder_)
+        self.encoder_ = encoder.partial_fit(_read(frame, columns))
+        self.columns_ = columns
+        return self
+
+    def _new_encoder(self, columns: Columns) -> IncrementalColumnTransformer:
+        numbers = make_incremental_pipeline(
+            SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
+        )
+        words = HashingVectorizer(n_features=self.n_text_features, dtype=np.float32)
+        parts: list[tuple[str, Any, Any]] = [
+            ("numbers", numbers, columns.numbers),
+            ("categories", IncrementalOneHotEncoder(), columns.categories),
+            ("dates", make_incremental_pipeline(DateParts(), StandardScaler()), columns.dates),
+            *((f"words of {name}", words, name) for name in columns.text),
+        ]
+        return IncrementalColumnTransformer([part for part in parts if part[2] != []], n_spare=0)
+
+    def transform(self, X: ArrayLike) -> NDArray[Any]:
+        """Encode.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features_out)
 
         Raises
         ------
         ValueError
             If columns are missing.
         """
-        columns = find_columns(X) if self.columns is None else self.columns
-        missing = [name for name in columns.used if name not in X.columns]
-        if missing:
-            raise ValueError(f"The table lacks columns that were learned: {missing}.")
-        read = {
-            **{name: _as_numbers(X[name]) for name in columns.numbers},
-            **{name: _as_text(X[name]).where(X[name].notna(), None) for name in columns.categories},
-            **{name: _as_dates(X[name]) for name in columns.dates},
-            **{name: _as_text(X[name]).where(X[name].notna(), "") for name in columns.text},
-        }
-        return pd.DataFrame(read, index=X.index)
+        check_is_fitted(self, "encoder_")
+        return self.encoder_.transform(_read(self._as_frame(X, reset=False), self.columns_))
+
+    def _as_frame(self, X: Any, *, reset: bool) -> pd.DataFrame:
+        """Columns of an array have numbers; those of a table are found by name, so there may be others."""
+        if hasattr(X, "columns"):
+            if reset:
+                self.n_features_in_ = X.shape[1]
+            return pd.DataFrame(X)
+        rows = validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False)
+        return pd.DataFrame(rows, columns=[f"x{column}" for column in range(rows.shape[1])])
+
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[np.object_]:
+        """Names of the columns of :meth:`transform`.
+
+        Parameters
+        ----------
+        input_features : ignored
+
+        Returns
+        -------
+        ndarray of str
+        """
+        check_is_fitted(self, "encoder_")
+        return self.encoder_.get_feature_names_out()
+
+
+def _read(frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:
+    """The columns that are used, in the types that they are taken for."""
+    missing = [name for name in columns.used if name not in frame.columns]
+    if missing:
+        raise ValueError(f"The table lacks columns that were learned: {missing}.")
+    read = {
+        **{name: _as_numbers(frame[name]) for name in columns.numbers},
+        **{name: _as_text(frame[name]).where(frame[name].notna(), None) for name in columns.categories},
+        **{name: _as_dates(frame[name]) for name in columns.dates},
+        **{name: _as_text(frame[name]).where(frame[name].notna(), "") for name in columns.text},
+    }
+    return pd.DataFrame(read, index=frame.index)
 
 
 def _as_numbers(column: pd.Series) -> pd.Series:
@@ -229,50 +374,3 @@ def _as_dates(column: pd.Series) -> pd.Series:
     dates = pd.to_datetime(column, errors="coerce", format=None if types.is_datetime64_any_dtype(column) else "ISO8601")
     read: pd.Series = dates.dt.tz_localize(None)
     return read
-
-
-def make_table_pipeline(columns: Columns, estimator: Any, *, n_text_features: int = 1024) -> IncrementalPipeline:
-    """Build the pipeline from a table as it comes to an estimator that learns incrementally.
-
-    Numbers are filled with the median of the first rows and scaled; categories become columns of 0 and 1, with room
-    for those that appear later; of dates the parts are taken; the words of text are hashed.
-
-    Parameters
-    ----------
-    columns : Columns
-        As :func:`find_columns` finds them.
-    estimator : estimator with ``partial_fit``
-    n_text_features : int, default=1024
-        How many columns a column of text becomes.
-
-    Returns
-    -------
-    IncrementalPipeline
-
-    Raises
-    ------
-    ValueError
-        If there is no column to learn from.
-
-    Examples
-    --------
-    >>> from forgetless.estimators import NCMClassifier
-    >>> sales = pd.DataFrame({"shop": list("abab"), "price": [1.5, 8.0, None, 7.0]})
-    >>> model = make_table_pipeline(find_columns(sales), NCMClassifier()).partial_fit(sales, ["few", "many"] * 2)
-    >>> model.predict(pd.DataFrame({"shop": ["c"], "price": [9.0]})).tolist()
-    ['many']
-    """
-    if not columns.used:
-        raise ValueError("The table has no column that anything can be learned from.")
-    numbers = make_incremental_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler())
-    parts: list[tuple[str, Any, Any]] = [
-        ("numbers", numbers, columns.numbers),
-        ("categories", IncrementalOneHotEncoder(), columns.categories),
-        ("dates", make_incremental_pipeline(DateParts(), StandardScaler()), columns.dates),
-        *(
-            (f"words of {name}", HashingVectorizer(n_features=n_text_features, dtype=np.float32), name)
-            for name in columns.text
-        ),
-    ]
-    encoder = IncrementalColumnTransformer([part for part in parts if part[2] != []], n_spare=0)
-    return make_incremental_pipeline(TableReader(columns), encoder, estimator)

@@ -89,18 +89,20 @@ def used_names(tree):
                             yield node.lineno, name
 
 
-# What libraries call private is theirs to say; here it is about our own.
-OWN_PRIVATE_NAMES = {name for path in MODULES for name in defined_names(tree_of(path)) if is_private(name)}
+@cache
+def own_private_names():
+    """What libraries call private is theirs to say; here it is about our own."""
+    return {name for path in MODULES for name in defined_names(tree_of(path)) if is_private(name)}
 
 
-def foreign_private_names(tree, private=OWN_PRIVATE_NAMES):
+def foreign_private_names(tree, private):
     defined = defined_names(tree)
     return [f"line {line}: {name}" for line, name in used_names(tree) if name in private and name not in defined]
 
 
 @none_in([*FILES, *TESTS])
 def test_private_names_stay_in_their_module(path):
-    return foreign_private_names(tree_of(path))
+    return foreign_private_names(tree_of(path), own_private_names())
 
 
 @pytest.mark.parametrize(

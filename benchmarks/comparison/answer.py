@@ -125,13 +125,14 @@ def code(found: Comparison) -> str:
     made = f"StrategySpec({estimator!r}, {params}, {settings}).build()"
     scaled = "ScaledTargetRegressor, " if table.kind == "regression" else ""
     strategy = f"ScaledTargetRegressor({made})" if scaled else made
-    text = f", text={list(found.columns.text)}" if found.columns.text else ""
+    told = {"text": found.columns.text, "drop": [*found.columns.left_out, *table.dropped]}
+    options = ", ".join(f"{option}={names}" for option, names in told.items() if names)
     return "\n".join(
         [
             "from forgetless.benchmarks import StrategySpec",
-            f"from forgetless.estimators import {scaled}find_columns, make_table_pipeline",
+            f"from forgetless.estimators import {scaled}TableEncoder, make_incremental_pipeline",
             f"strategy = {strategy}",
-            f"model = make_table_pipeline(find_columns(X{text}), strategy)  # X: the first rows, without the target",
-            "model.partial_fit(X, y)  # and again with all that come; old rows are not needed",
+            f"model = make_incremental_pipeline(TableEncoder({options}), strategy)",
+            "model.partial_fit(X, y)  # the first rows without the target, then all that come; old ones are not needed",
         ]
     )

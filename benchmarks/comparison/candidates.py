@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from ...estimators.table import Columns, make_table_pipeline
+from ...estimators.table import Columns, TableEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,9 +107,10 @@ def make_candidate(name: str, listed: Mapping[str, tuple[str, dict[str, Any]]], 
     -------
     IncrementalPipeline
     """
-    from ...estimators.targets import ScaledTargetRegressor
+    from ...estimators import ScaledTargetRegressor, make_incremental_pipeline
     from ..runs.specs import StrategySpec
 
     estimator, params = listed[name]
     made = StrategySpec(estimator, params, net_settings(n_rows)).build()
-    return make_table_pipeline(columns, ScaledTargetRegressor(made) if listed is REGRESSORS else made)
+    learner = ScaledTargetRegressor(made) if listed is REGRESSORS else made
+    return make_incremental_pipeline(TableEncoder(columns), learner)

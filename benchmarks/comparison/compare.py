@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...estimators.table import Columns, find_columns
+from ...estimators.table import Columns, find_columns, leave_out
 from ..results import Results
 from ..runs.runner import run_benchmark
 from ..runs.specs import TIME_LIMIT
@@ -176,12 +176,10 @@ def compare(
     for column in text:
         if column not in table.X.columns:
             raise ValueError(f"The table has no column {column!r}; its columns are {list(table.X.columns)}.")
-    columns = find_columns(table.X, text)
+    columns = leave_out(find_columns(table.X, text), table.X)
     course = make_course(table, columns, by=by, time=time, chunks=chunks, classes=classes)
-    columns = _without(columns, [each for each in (by, time) if each is not None])
-    if not columns.used:
-        reasons = "; ".join(f"{name!r}: {why}" for name, why in columns.left_out.items())
-        raise ValueError(f"The table has no column that anything can be learned from ({reasons}).")
+    columns = _cut_by(columns, [each for each in (by, time) if each is not None])
+    columns.check_used()
     n_rows = len(table.y) // len(course.judging(0))
     candidates = make_candidates(table.kind, columns, n_rows)
 
@@ -273,13 +271,14 @@ def _names(names: Sequence[Any]) -> str:
     return ", ".join(map(str, names[:6])) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
-def _without(columns: Columns, names: Sequence[str]) -> Columns:
-    """The columns without those that the table is cut by."""
+def _cut_by(columns: Columns, names: Sequence[str]) -> Columns:
+    """Leave out the columns that the table is cut by; dates stay, for their seasons."""
     lists = {
         field: [each for each in getattr(columns, field) if each not in names]
-        for field in ("numbers", "categories", "dates", "text")
+        for field in ("numbers", "categories", "text")
     }
-    return dataclasses.replace(columns, **lists, left_out={k: v for k, v in columns.left_out.items() if k not in names})
+    cut = {name: "the rows are cut by it" for name in names if name not in columns.dates}
+    return dataclasses.replace(columns, **lists, left_out={**columns.left_out, **cut})
 
 
 def _judged(results: Results, first: int) -> Results:

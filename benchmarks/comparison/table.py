@@ -37,6 +37,8 @@ class Table:
     y : ndarray
         Targets, none missing.
     kind : {"classification", "regression"}
+    dropped : list of str
+        Columns that were to be left out.
     remarks : list of str
         What was found and assumed, as sentences.
     """
@@ -45,6 +47,7 @@ class Table:
     X: pd.DataFrame
     y: NDArray[Any]
     kind: Kind
+    dropped: list[str]
     remarks: list[str]
 
 
@@ -171,7 +174,7 @@ def look_at(
     if frame.empty:
         raise ValueError("The table has no row with a target.")
     kind, y = _targets(frame[target], kind, remarks)
-    return Table(name, frame.drop(columns=target).reset_index(drop=True), y, kind, remarks)
+    return Table(name, frame.drop(columns=target).reset_index(drop=True), y, kind, list(drop), remarks)
 
 
 def _without_headers(frame: pd.DataFrame, remarks: list[str]) -> pd.DataFrame:

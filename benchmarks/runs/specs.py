@@ -193,7 +193,8 @@ class StrategySpec:
         Settings of the network that strategies with a parameter ``net`` get: ``hidden_units`` and parameters of
         :class:`~forgetless.estimators.ContinualNet` (``lr``, ``max_epochs``, ``batch_size``).
     preprocess : sequence of str, default=()
-        Import paths of transformers in scikit-learn; they and the estimator become an incremental pipeline.
+        Import paths of transformers in scikit-learn, or ``"TableEncoder"``; they and the estimator become an
+        incremental pipeline.
     any_module : bool, default=False
         Whether ``estimator`` may be an import path into any module.
     tune : mapping of str to list, default={}
@@ -266,8 +267,13 @@ class StrategySpec:
         return ContinualSearchCV(estimator, dict(self.tune)).set_params(**self.budget)
 
 
+_TRANSFORMERS = ("TableEncoder",)
+
+
 def _transformer(path: str) -> Any:
-    cls = load_class(path)
+    from ... import estimators
+
+    cls = getattr(estimators, path) if path in _TRANSFORMERS else load_class(path, known=_TRANSFORMERS)
     if not hasattr(cls, "transform"):
         raise ValueError(f"{path!r} in preprocess is no transformer.")
     return _made(path, cls)

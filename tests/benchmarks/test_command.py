@@ -59,9 +59,6 @@ class Slow(GaussianNB):
         while time.monotonic() < end and not Path("hurry").exists():
             time.sleep(0.01)
         return super().partial_fit(X, y, classes)
-class Deadly(GaussianNB):
-    def partial_fit(self, X, y, classes=None):
-        os._exit(9)
 class Failing(GaussianNB):
     def partial_fit(self, X, y, classes=None):
         raise RuntimeError("broken \\x1b[31m on purpose")
@@ -79,7 +76,7 @@ def start(folder, *args, **env):
     return subprocess.Popen(
         [sys.executable, "-m", "forgetless", *map(str, args)],
         cwd=folder,
-        env=environment(folder, NO_COLOR="1", **env),
+        env=environment(NO_COLOR="1", PYTHONSAFEPATH="1", **env),  # the current folder is not on the path by itself
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -88,8 +85,8 @@ def start(folder, *args, **env):
     )
 
 
-def forgetless(folder, *args, **env):
-    process = start(folder, *args, **env)
+def forgetless(folder, *args):
+    process = start(folder, *args)
     process.stdout_text, process.stderr_text = process.communicate(timeout=120)
     return process
 
@@ -101,15 +98,13 @@ def here(folder, monkeypatch, capsys):
     def here(*args):
         monkeypatch.chdir(folder)
         monkeypatch.setattr(sys, "argv", ["forgetless", *map(str, args)])
+        monkeypatch.setattr(sys, "path", sys.path.copy())
+        monkeypatch.delitem(sys.modules, "slow_strategy", raising=False)
         with pytest.raises(SystemExit) as caught:
             main()
         return (caught.value.code or 0, *capsys.readouterr())
 
     return here
-
-
-def run_small(folder, *args, **env):
-    return forgetless(folder, "run", "small.toml", "--device", "cpu", *args, **env)
 
 
 def stored(folder, store="results.db"):
@@ -155,7 +150,7 @@ def alive(pid):
 
 
 def test_run_report_leaderboard(folder, here):
-    done = run_small(folder, "--n-jobs", 1)
+    done = forgetless(folder, "run", "small.toml", "--device", "cpu", "--n-jobs", 1)
     assert done.returncode == 0, done.stderr_text
     assert len(stored(folder)) == 8
     assert "GaussianNB" in done.stdout_text
@@ -215,12 +210,12 @@ def test_data_home(folder, here, data_home):
     assert code == 0, errors
 
 
-def test_failed_cells_are_told_and_the_exit_code_is_1(folder):
+def test_failed_cells_are_told_and_the_exit_code_is_1(folder, here):
     args = ["--strategies", "GaussianNB,slow_strategy.Failing", "--n-jobs", 1, "--seeds", 1]
-    done = run_small(folder, *args)
-    assert done.returncode == 1
-    assert "broken" in done.stdout_text + done.stderr_text
-    assert "\x1b[31m" not in done.stdout_text + done.stderr_text
+    code, output, errors = here("run", "small.toml", "--device", "cpu", *args)
+    assert code == 1
+    assert "broken" in output + errors
+    assert "\x1b[31m" not in output + errors
     assert len(stored(folder)) == 2
     assert (folder / "report.html").exists()
 
@@ -228,7 +223,7 @@ def test_failed_cells_are_told_and_the_exit_code_is_1(folder):
 # --- stopping ----------------------------------------------------------------------------------------------------
 
 
-def test_kill_and_start_again(folder):
+def test_kill_and_start_again(folder, here, monkeypatch):
     args = ["--strategies", "slow_strategy.Slow", "--streams", "iris-class", "--seeds", 10, "--n-jobs", 2]
     process = start(folder, "run", "small.toml", *args, SLOW="0.6")
     wait_until(lambda: len(stored(folder)) >= 3)
@@ -240,16 +235,18 @@ def test_kill_and_start_again(folder):
     assert 3 <= len(before) < 10
     n_started = len(log_lines(folder))
 
-    done = run_small(folder, *args, SLOW="0")
-    assert done.returncode == 0, done.stderr_text
+    monkeypatch.setenv("SLOW", "0")
+    code, _, errors = here("run", "small.toml", *args, "--n-jobs", 1)
+    assert code == 0, errors
     after = stored(folder)
     assert len(after) == 10
     assert before.items() <= after.items()  # none lost, none run again
     assert len(log_lines(folder)) - n_started == 10 - len(before)
-    assert f"{len(before)} of 10 cells are in results.db already." in done.stderr_text
+    assert f"{len(before)} of 10 cells are in results.db already." in errors
 
 
 # `kill -INT`, or Ctrl-C in a terminal, which all processes hear of; with one job, there is only one.
+# The class stands in the current folder, where workers find it, too.
 @pytest.mark.parametrize(("n_jobs", "whom"), [(1, "process"), (2, "process"), (2, "group")])
 def test_interrupt(folder, n_jobs, whom):
     args = ["--strategies", "GaussianNB,slow_strategy.Slow", "--streams", "iris-class", "--n-jobs", n_jobs]
@@ -266,17 +263,6 @@ def test_interrupt(folder, n_jobs, whom):
     assert "Traceback" not in errors
     running = {pid for _, pid in log_lines(folder)}
     wait_until(lambda: not any(map(alive, running)), seconds=3)
-
-
-def test_a_worker_that_dies(folder):
-    args = ["--strategies", "GaussianNB,slow_strategy.Deadly", "--streams", "iris-class", "--seeds", 1, "--n-jobs", 2]
-    done = run_small(folder, *args)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr_text
-    with Store(folder / "results.db", read_only=True) as store:
-        runs = store.results().runs.set_index("strategy")
-    assert runs["status"].to_dict() == {"GaussianNB": "ok", "Deadly": "failed"}
-    assert runs.loc["Deadly", "error"].startswith("WorkerDied: the process that ran it was killed, twice")
 
 
 # --- bad input ---------------------------------------------------------------------------------------------------
@@ -308,6 +294,13 @@ def test_a_worker_that_dies(folder):
         ("run cut.toml", "cannot fill 4 experiences"),
         ("run import.toml", "a suite file may not import"),
         ("run param.toml", "has no parameter 'smoothing' (did you mean 'var_smoothing'?)"),
+        ("compare iris", "Missing option '--target'"),
+        ("compare no.csv --target a", "There is no file 'no.csv', nor a data set of that name"),
+        ("compare iris --target targte", "no column 'targte' (did you mean 'target'?)"),
+        ("compare iris --target target --by target", "no column 'target' to cut by"),
+        ("compare iris --target target --max-seconds 0", "max_seconds is 0"),
+        ("compare iris --target target --kind ranking", "Invalid value for '--kind'"),
+        ("compare iris --target target --n-jobs 0", "--n-jobs is 0"),
         ("report nothing.db", "There is no store nothing.db"),
         ("report small.toml", "small.toml is no database"),
         ("leaderboard nothing.db", "There is no store nothing.db"),
@@ -339,9 +332,9 @@ def test_bad_input(folder, here, args, words):
 
 
 def test_bad_input_in_a_process_of_its_own(folder):
-    done = run_small(folder, "--strategies", "EWX")
+    done = forgetless(folder, "lits")
     assert done.returncode == 2
-    assert done.stderr_text == "forgetless: There is no strategy 'EWX' (did you mean 'EWC'?).\n"
+    assert done.stderr_text == "forgetless: No such command 'lits'. Did you mean 'list'?\n"
 
 
 def test_data_that_are_not_there(folder, here, monkeypatch):
@@ -358,21 +351,21 @@ def test_data_that_are_not_there(folder, here, monkeypatch):
     assert "train-images-idx3-ubyte" in line
 
 
-def test_a_class_in_the_current_folder_is_found_by_workers_too(folder):
-    (folder / "of_my_own.py").write_text("from sklearn.naive_bayes import GaussianNB\nclass Mine(GaussianNB): ...\n")
-    args = [sys.executable, "-c", "from forgetless.benchmarks.command import main; main()", "run", "small.toml"]
-    args += ["--device", "cpu", "--n-jobs", "2", "--strategies", "of_my_own.Mine"]
-    done = subprocess.run(args, cwd=folder, env=environment(PYTHONSAFEPATH="1"), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert {strategy for strategy, *_ in stored(folder)} == {"Mine"}
-
-
 def test_empty_store_has_no_report(folder, here):
     with Store(folder / "results.db"):
         pass
     code, _, errors = here("report", "results.db")
     assert code == 2
     assert "has no results yet" in errors
+
+
+def test_a_suite_whose_data_are_in_the_extra_names_the_installation_before_anything_runs(here, folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "seglearn", None)
+    monkeypatch.setitem(sys.modules, "seglearn.datasets", None)
+    code, out, err = here("run", "domains", "--streams", "iris,watch")
+    assert (code, out) == (2, "")
+    assert 'pip install "forgetless[data]"' in err
+    assert not (folder / "results.db").exists()
 
 
 # --- quick answers -----------------------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ def test_numbers_with_limits_and_a_report(tmp_path):
     assert keeps["keeps"] != "samples" and keeps["bytes"] <= 1e5
     found.write_html(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text("utf-8")
-    assert found.answer[0].split(".")[0] in page and "make_table_pipeline" in page
+    assert found.answer[0].split(".")[0] in page and "TableEncoder" in page
     judged = found.results.scores["tested_on"]
     assert judged.min() == found.course.first_judged
 
@@ -107,6 +107,7 @@ CUT = sites(60)
         (CUT, {"classes": 5}, "n_experiences"),
         (CUT, {"target": "x0", "classes": 2}, "Amounts have no classes"),
         (CUT, {"target": "x0", "kind": "classification"}, "different labels"),
+        (CUT, {"scoring": "acuracy"}, "no scorer 'acuracy'"),
         (CUT, {"kind": "ranking"}, "kind is 'ranking'"),
         (CUT, {"text": ["words"]}, "no column 'words'"),
         (CUT.assign(when=[None, *pd.date_range("2024", periods=59)]), {"time": "when"}, "missing in 1 rows"),

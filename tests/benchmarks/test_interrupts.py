@@ -24,6 +24,7 @@ def cells_of(scores):
 
 @pytest.mark.parametrize("n_signals", [pytest.param(5, id="few"), pytest.param(500, id="many", marks=pytest.mark.slow)])
 def test_ctrl_c_leaves_no_wrong_cell(tmp_path, n_signals):
+    run(STRATEGIES, [iris()])  # imports what takes longer than all the rest
     expected = run(STRATEGIES, [iris()], store=tmp_path / "undisturbed.db")
     seconds = expected.runs["seconds"].sum()
     when = random.Random(0)

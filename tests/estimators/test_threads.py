@@ -47,11 +47,10 @@ def learn(subject, seed):
 @every
 def test_threads_learn_as_one(name):
     subject = Subject(CLASSES[name])
-    alone = [learn(subject, seed) for seed in range(8)]
-    for n_threads in (2, 8):
-        with ThreadPoolExecutor(n_threads) as pool:
-            together = list(pool.map(lambda seed: learn(subject, seed), range(n_threads)))
-        assert all(map(np.array_equal, alone, together)), n_threads
+    alone = [learn(subject, seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda seed: learn(subject, seed), range(4)))
+    assert all(map(np.array_equal, alone, together))
 
 
 @every

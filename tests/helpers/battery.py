@@ -7,7 +7,6 @@ import contextlib
 import copy
 import inspect
 import io
-import itertools
 import pickle
 import re
 from contextlib import suppress
@@ -76,6 +75,10 @@ class Subject:
             "random_state": 0,
             "n_features": 20 * n_epochs,
             "max_epochs": 2 * n_epochs,
+            "hidden_units": (50,),
+            "latent_size": 5,
+            "n_inner_steps": 2,
+            "sequence_length": 2,
         }
         return self.cls(**{name: value for name, value in settings.items() if name in self.parameters} | params)
 
@@ -96,7 +99,7 @@ class Subject:
             estimator.partial_fit(**self.call(e, n_rows))
         return estimator
 
-    def taught(self, scenario="class", n_experiences=5, n_learned=5):
+    def taught(self, scenario="class", *, n_experiences=5, n_learned):
         """A brief estimator that has learned the first experiences of a stream: a copy of one that was trained once."""
         key = scenario, n_experiences, n_learned
         if key not in self.known:
@@ -293,15 +296,16 @@ def classes_may_come_late_and_keep_what_was_learned(subject):
 @check(classifies)
 def text_labels_may_come_out_of_order(subject):
     words = np.array(["nine", "Zero", "four", "a", "zz", "b", "m", "k", "x", "d"])
-    clf = subject.small().partial_fit(DIGITS.X_train[:500], words[DIGITS.y_train[:500]])
+    clf = subject.small().partial_fit(DIGITS.X_train[:250], words[DIGITS.y_train[:250]])
     assert clf.classes_.tolist() == sorted(words)
     if subject.is_able:
-        assert np.mean(clf.predict(DIGITS.X_test) == words[DIGITS.y_test]) > 0.5
+        assert np.mean(clf.predict(DIGITS.X_test) == words[DIGITS.y_test]) > 0.3  # of ten classes
     sorted_words = np.array(sorted(words))
     relabelled = subject.brief()
-    for e in stream():
+    for e in stream(n_experiences=2):
         relabelled.partial_fit(e.X_train[:60], sorted_words[e.y_train[:60]])
-    assert np.array_equal(subject.bits(subject.taught()), subject.bits(relabelled))
+    numbered = subject.learned(subject.taught(n_experiences=2, n_learned=1), stream(n_experiences=2)[1:])
+    assert np.array_equal(subject.bits(numbered), subject.bits(relabelled))
 
 
 @check(classifies)
@@ -313,8 +317,8 @@ def text_and_numbers_do_not_mix(subject):
 
 @check(classifies)
 def task_ids_restrict_the_answers(subject):
-    clf = subject.taught("task")
-    for e in stream("task"):
+    clf = subject.taught("task", n_learned=3)
+    for e in stream("task")[:3]:
         assert set(clf.predict(DIGITS.X_test, task_id=e.task_id)) <= set(e.classes)
         proba = clf.predict_proba(DIGITS.X_test, task_id=e.task_id)
         assert not proba[:, ~np.isin(clf.classes_, e.classes)].any()
@@ -349,35 +353,31 @@ def announced_classes_are_not_answered_before_they_are_seen(subject):
 
 
 @check()
-def same_seed_same_bits(subject):
-    again = subject.learned(subject.brief(), stream())
-    assert np.array_equal(subject.bits(subject.taught()), subject.bits(again))
+def same_seed_same_bits_whatever_the_global_generators_do(subject):
+    np.random.seed(3)
+    torch.manual_seed(3)
+    numpy_before, torch_before = np.random.get_state(), torch.get_rng_state()
+    again = subject.learned(subject.brief(), stream("task")[:3])
+    answers = subject.bits(again)
+    numpy_after = np.random.get_state()
+    assert np.array_equal(numpy_before[1], numpy_after[1]) and numpy_before[2:] == numpy_after[2:]
+    assert torch.equal(torch_before, torch.get_rng_state())
+    assert np.array_equal(subject.bits(subject.taught("task", n_learned=3)), answers)
 
 
 @check(is_seeded)
 def other_seed_other_bits(subject):
-    other = subject.learned(subject.brief(random_state=1), stream())
-    assert not np.array_equal(subject.bits(subject.taught()), subject.bits(other))
+    other = subject.learned(subject.brief(random_state=1), stream(n_experiences=2)[:1])
+    assert not np.array_equal(subject.bits(subject.taught(n_experiences=2, n_learned=1)), subject.bits(other))
 
 
 @check()
-def global_generators_are_not_touched(subject):
-    np.random.seed(3)
-    torch.manual_seed(3)
-    numpy_before, torch_before = np.random.get_state(), torch.get_rng_state()
-    subject.learned(subject.brief(), stream("task")).predict(DIGITS.X_test, task_id=1)
-    numpy_after = np.random.get_state()
-    assert np.array_equal(numpy_before[1], numpy_after[1]) and numpy_before[2:] == numpy_after[2:]
-    assert torch.equal(torch_before, torch.get_rng_state())
-
-
-@check(copied={"pickle": lambda e: pickle.loads(pickle.dumps(e)), "deepcopy": copy.deepcopy})
-def copies_continue_as_the_original_would(subject, copied):
-    estimator = subject.taught("task", n_learned=3)
-    twin = copied(estimator)
-    assert np.array_equal(subject.bits(estimator), subject.bits(twin))
-    learned = [subject.learned(e, stream("task")[3:]) for e in (estimator, twin)]
-    assert np.array_equal(*map(subject.bits, learned))
+def copies_continue_as_the_original_would(subject):
+    estimator = subject.learned(subject.brief(), stream("task")[:3])  # itself, and no copy
+    alike = [estimator, pickle.loads(pickle.dumps(estimator)), copy.deepcopy(estimator)]
+    for n_more in (0, 1):
+        original, *copies = (subject.bits(subject.learned(each, stream("task")[3 : 3 + n_more])) for each in alike)
+        assert all(np.array_equal(original, answers) for answers in copies), n_more
 
 
 class Searching(pickle.Pickler):
@@ -406,10 +406,10 @@ def nothing_of_a_call_stays_behind(subject):
     estimator = subject.brief()
     searching = Searching((Call, torch.Generator, np.random.Generator))
     attributes = []
-    for e in stream("domain"):
+    for e in stream("domain")[:3]:
         subject.learned(estimator, [e])
         searching.dump_of(estimator)
-        attributes.append(vars(estimator).keys())
+        attributes.append(set(vars(estimator)))
     assert not searching.found
     assert attributes[-1] == attributes[-2]
 
@@ -486,7 +486,7 @@ def callbacks_score_its_answers(subject):
         ("new", EpochScoring(scoring, name="new", lower_is_better=False, use_caching=False)),
         ("train", EpochScoring(scoring, name="train", lower_is_better=False, on_train=True)),
     ]
-    net = subject.net(module__hidden_units=(16,), lr=0.01, max_epochs=10)
+    net = subject.net(module__hidden_units=(16,), lr=0.03, max_epochs=4)
     net.set_params(callbacks=callbacks, train_split=ValidSplit(4))
     estimator = subject.small(net=net)
     announced = {} if subject.is_regressor else {"classes": np.arange(10)}
@@ -661,7 +661,7 @@ def untrained_network_can_answer(subject):
     estimator = subject.brief()
     estimator.initialize(DIGITS.X_train, subject.targets(np.arange(len(DIGITS.X_train)) % 10))
     assert estimator.score(DIGITS.X_test, subject.targets(DIGITS.y_test)) < 0.5
-    assert subject.learned(estimator, stream()).n_experiences_ == 5
+    assert subject.learned(estimator, stream()[:2]).n_experiences_ == 2
 
 
 # --- what it carries --------------------------------------------------------------------------------------------------
@@ -671,7 +671,7 @@ def untrained_network_can_answer(subject):
 def memory_usage_counts_bytes(subject):
     with pytest.raises(NotFittedError):
         subject.brief().memory_usage()
-    estimator = subject.taught()
+    estimator = subject.taught("task", n_learned=3)
     usage = estimator.memory_usage()
     assert usage and all(isinstance(n, int) and n > 0 for n in usage.values())
     assert ("replay" in usage) == ("samples" in estimator.strategy_info()["keeps"])
@@ -797,19 +797,21 @@ TASK_IDS = {
 }
 
 
-@check(make=TASK_IDS)
-def equal_task_ids_are_one_task(subject, make):
+@check()
+def equal_task_ids_are_one_task(subject):
     X, y = DIGITS.X_train[:60], subject.targets(DIGITS.y_train[:60])
-    estimator = subject.brief().partial_fit(X, y, task_id=make(60)).partial_fit(X[:50], y[:50], task_id=make(50))
+    estimator = subject.brief()
+    for make in TASK_IDS.values():
+        estimator.partial_fit(X[:30], y[:30], task_id=make(30))
     assert estimator.n_experiences_ == 1
     assert [(type(task), task) for task in estimator.tasks_] == [(int, 3)]
+    asked = ["predict", *([] if subject.is_regressor else ["predict_proba", "decision_function"])]
     for twin in (estimator, pickle.loads(pickle.dumps(estimator))):
-        answer = twin.predict(X, task_id=3)
-        assert np.array_equal(twin.predict(X, task_id=make(60)), answer)
-        assert twin.score(X, y, task_id=make(60)) == twin.score(X, y, task_id=3)
-        if not subject.is_regressor:
-            assert np.array_equal(twin.predict_proba(X, task_id=make(60)), twin.predict_proba(X, task_id=3))
-            assert np.array_equal(twin.decision_function(X, task_id=make(60)), twin.decision_function(X, task_id=3))
+        expected = {method: getattr(twin, method)(X, task_id=3) for method in asked}
+        for kind, make in TASK_IDS.items():
+            for method, answer in expected.items():
+                assert np.array_equal(getattr(twin, method)(X, task_id=make(60)), answer), kind
+            assert twin.score(X, y, task_id=make(60)) == twin.score(X, y, task_id=3), kind
 
 
 @check()
@@ -837,9 +839,13 @@ def no_accepted_row_spoils_what_is_learned(subject):
         fresh.set_params(net__lr=0.03)
     taught = clone(fresh).fit(X, y)
     good = taught.score(DIGITS.X_test, subject.targets(DIGITS.y_test))
-    for value, n_spoiled, before in itertools.product((1e19, 1e30, 3e38), (1, len(X)), (None, taught)):
-        if n_spoiled > 1 and before is None:
-            continue
+    for value, n_spoiled, before in (
+        *((value, 1, taught) for value in (1e19, 1e30, 3e38)),
+        (1e19, 1, None),
+        (3e38, 1, None),
+        (1e19, len(X), taught),
+        (3e38, len(X), taught),
+    ):
         estimator, spoiled = copy.deepcopy(before or fresh), X.copy()
         spoiled[7 : 7 + n_spoiled] = value
         with suppress(FloatingPointError):

@@ -27,7 +27,7 @@ from forgetless.estimators import (
 )
 from forgetless.estimators.replay.replay import Replay
 
-N_SEEDS = 3
+N_SEEDS = 2
 ROUNDING_OF_RISE = {"rtol": 1e-2, "atol": 2e-6}  # of a difference of two losses of about 1
 
 # What the battery does not have, and those whose memories are compared.
@@ -67,7 +67,7 @@ class Retrieval:
         raise AssertionError("rows were chosen by nobody")
 
 
-def assert_equal_up_to_rounding(alone, stacked, n_experiences=5):
+def assert_equal_up_to_rounding(alone, stacked, n_experiences):
     for a, b in zip(alone, stacked, strict=True):
         torch.testing.assert_close(b.net_.flatten(), a.net_.flatten(), rtol=1e-3, atol=2e-4)
         np.testing.assert_allclose(b.predict_proba(DIGITS.X_test), a.predict_proba(DIGITS.X_test), atol=5e-3)
@@ -93,11 +93,11 @@ def test_stacked_equals_one_by_one_up_to_rounding(name, scenario, monkeypatch):
     alone = [copy.deepcopy(STACKABLE[name]).set_params(net=make_net(), random_state=s) for s in range(N_SEEDS)]
     stacked = copy.deepcopy(alone)
     retrieval = Retrieval(alone, stacked, monkeypatch)
-    for experiences in zip(*seed_streams(scenario, N_SEEDS), strict=True):
+    for experiences in list(zip(*seed_streams(scenario, N_SEEDS), strict=True))[:3]:
         for clf, e in zip(alone, experiences, strict=True):
             clf.partial_fit(**call(e))
         assert partial_fit_together(stacked, [call(e) for e in experiences])
-    assert_equal_up_to_rounding(alone, stacked)
+    assert_equal_up_to_rounding(alone, stacked, n_experiences=3)
     if name != "l1":
         assert_same_memories(alone, stacked)
     assert not any(retrieval.noted)

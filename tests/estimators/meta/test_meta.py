@@ -231,17 +231,17 @@ def test_optimiser_and_its_rate_play_no_part_in_look_ahead():
 @pytest.mark.parametrize("cls", [MERClassifier, LaMAMLClassifier])
 def test_batch_norm_and_dropout(cls):
     net = ContinualNet(
-        MLP, module__hidden_units=(30,), module__batch_norm=True, module__dropout=0.2, lr=0.01, max_epochs=5
+        MLP, module__hidden_units=(30,), module__batch_norm=True, module__dropout=0.2, lr=0.01, max_epochs=3
     )
     stream = make_stream(n_experiences=2)
     assert accuracy(learned(cls(net, random_state=0), stream), stream) > 0.7
 
 
 @pytest.mark.parametrize("cls", [MERClassifier, LaMAMLClassifier])
-@pytest.mark.parametrize("scenario", ["class", "task", "domain"])
+@pytest.mark.parametrize("scenario", ["class", "domain"])
 def test_remembers_what_naive_training_forgets(cls, scenario):
     net = ContinualNet(MLP, module__hidden_units=(30,), lr=0.01, max_epochs=5)
     stream = make_stream(scenario)
     naive = accuracy(learned(ReplayClassifier(net, buffer_size=0, random_state=0), stream), stream)
-    better = {"class": 0.4, "task": 0.0, "domain": 0.05}[scenario]
+    better = {"class": 0.4, "domain": 0.05}[scenario]
     assert accuracy(learned(cls(net, random_state=0), stream), stream) > naive + better

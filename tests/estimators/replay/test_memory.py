@@ -196,9 +196,10 @@ def test_memory_stays_within_buffer_size(name, buffer_size, scenario):
         assert len(sources) and (scenario == "domain" or names[output] in DIGITS.y_train[sources])
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 60])
-def test_reservoir_is_uniform(chunk):
-    n_rows, capacity, n_trials = 60, 12, 3000 if chunk > 1 else 600
+@pytest.mark.parametrize(
+    ("chunk", "n_rows", "capacity", "n_trials"), [(1, 20, 5, 600), (7, 20, 5, 3000), (60, 60, 12, 3000)]
+)
+def test_reservoir_is_uniform(chunk, n_rows, capacity, n_trials):
     rng = np.random.default_rng(0)
     kept = np.zeros(n_rows)
     for _ in range(n_trials):

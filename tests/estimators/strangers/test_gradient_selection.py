@@ -15,8 +15,8 @@ class GradientSelectionClassifier(NetworkClassifier):
     Parameters
     ----------
     net : skorch net, default=None
-    buffer_size : int, default=50
-    n_compared : int, default=10
+    buffer_size : int, default=10
+    n_compared : int, default=5
         Rows in memory with which a new row is compared.
     active_outputs : {"auto", "all", "seen", "task"}, default="auto"
     random_state : int, RandomState instance or None, default=None
@@ -28,7 +28,7 @@ class GradientSelectionClassifier(NetworkClassifier):
     carries = {"memory_": "replay", "scores_": "replay"}
     parameter_constraints = {"buffer_size": [at_least(1)], "n_compared": [at_least(1)]}
 
-    def __init__(self, net=None, *, buffer_size=50, n_compared=10, active_outputs="auto", random_state=None):
+    def __init__(self, net=None, *, buffer_size=10, n_compared=5, active_outputs="auto", random_state=None):
         super().__init__(net, active_outputs=active_outputs, random_state=random_state)
         self.buffer_size = buffer_size
         self.n_compared = n_compared
