@@ -30,7 +30,13 @@ class Replay(NetworkStrategy):
     pure_steps = True
     carries = {"memory_": "replay"}
     fixed_parameters = ("buffer_size", "policy")
-    later_parameters: ClassVar[tuple[str, ...]] = ("buffer_size", "retrieval", "n_candidates", "replay_batch_size", "replay_weight")
+    later_parameters: ClassVar[tuple[str, ...]] = (
+        "buffer_size",
+        "retrieval",
+        "n_candidates",
+        "replay_batch_size",
+        "replay_weight",
+    )
     parameter_constraints = {
         "buffer_size": [at_least(0, Integral)],
         "policy": [one_of(*POLICIES)],
