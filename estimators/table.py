@@ -353,16 +353,16 @@ def _read(frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:
     missing = [name for name in columns.used if name not in frame.columns]
     if missing:
         raise ValueError(f"The table lacks columns that were learned: {missing}.")
-    ready = [name for name in columns.numbers if frame[name].dtype in (np.float64, np.float32)]
-    known = set(ready)
+    floats = set(frame.columns[frame.dtypes.isin([np.dtype(np.float64), np.dtype(np.float32)])])
+    ready = [name for name in columns.numbers if name in floats]
     read = {
-        **{name: _as_numbers(frame[name]) for name in columns.numbers if name not in known},
+        **{name: _as_numbers(frame[name]) for name in columns.numbers if name not in floats},
         **{name: _as_text(frame[name]).where(frame[name].notna(), None) for name in columns.categories},
         **{name: _as_dates(frame[name]) for name in columns.dates},
         **{name: _as_text(frame[name]).where(frame[name].notna(), "") for name in columns.text},
     }
-    floats = frame[ready].astype(np.float64).replace([np.inf, -np.inf], np.nan)
-    return pd.concat([floats, pd.DataFrame(read, index=frame.index)], axis=1)[columns.used]
+    block = frame[ready].astype(np.float64).replace([np.inf, -np.inf], np.nan)
+    return pd.concat([block, pd.DataFrame(read, index=frame.index)], axis=1)[columns.used]
 
 
 def _as_numbers(column: pd.Series) -> pd.Series:
