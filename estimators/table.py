@@ -100,7 +100,8 @@ def find_columns(frame: pd.DataFrame, text: Collection[Hashable] = (), drop: Col
         if name in text:
             found.text.append(name)
         elif name not in drop:
-            _place(found, name, frame[name].dropna())
+            column = frame[name]
+            _place(found, name, column if types.is_numeric_dtype(column) else column.dropna())
     return found
 
 
@@ -155,7 +156,7 @@ def leave_out(columns: Columns, frame: pd.DataFrame) -> Columns:
     """
     read = _read(frame, columns)
     reasons = {
-        **{name: _of_numbers(read[name].dropna()) for name in columns.numbers},
+        **dict(zip(columns.numbers, _of_numbers(read[columns.numbers].to_numpy(dtype=np.float64)), strict=True)),
         **{name: _of_names(read[name].dropna(), True) for name in columns.categories},
         **{name: _of_names(read[name].dropna(), False) for name in [*columns.dates, *columns.text]},
     }
@@ -167,14 +168,17 @@ def leave_out(columns: Columns, frame: pd.DataFrame) -> Columns:
     return dataclasses.replace(columns, **kept, left_out={**columns.left_out, **left_out})
 
 
-def _of_numbers(values: pd.Series) -> str:
-    """Why numbers tell nothing."""
-    if values.empty:
-        return "it has no values"
-    if (values == values.iloc[0]).all():
-        return _CONSTANT
-    whole = bool((values % 1 == 0).all())
-    return "it numbers the rows" if whole and values.is_unique and values.is_monotonic_increasing else ""
+def _of_numbers(values: NDArray[np.float64]) -> list[str]:
+    """Why numbers tell nothing, by column."""
+    missing, n_rows = np.isnan(values), len(values)
+    low = np.where(missing, np.inf, values).min(axis=0, initial=np.inf)
+    high = np.where(missing, -np.inf, values).max(axis=0, initial=-np.inf)
+    whole = (missing | (values % 1 == 0)).all(axis=0)
+    rises = np.array([n_rows > 1 and bool((np.diff(row[~np.isnan(row)]) > 0).all()) for row in values.T])
+    reasons = np.select(
+        [low > high, low == high, whole & rises], ["it has no values", _CONSTANT, "it numbers the rows"], ""
+    )
+    return [str(reason) for reason in reasons]
 
 
 def _of_names(values: pd.Series, are_categories: bool) -> str:
@@ -349,13 +353,16 @@ def _read(frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:
     missing = [name for name in columns.used if name not in frame.columns]
     if missing:
         raise ValueError(f"The table lacks columns that were learned: {missing}.")
+    floats = set(frame.columns[frame.dtypes.isin([np.dtype(np.float64), np.dtype(np.float32)])])
+    ready = [name for name in columns.numbers if name in floats]
     read = {
-        **{name: _as_numbers(frame[name]) for name in columns.numbers},
+        **{name: _as_numbers(frame[name]) for name in columns.numbers if name not in floats},
         **{name: _as_text(frame[name]).where(frame[name].notna(), None) for name in columns.categories},
         **{name: _as_dates(frame[name]) for name in columns.dates},
         **{name: _as_text(frame[name]).where(frame[name].notna(), "") for name in columns.text},
     }
-    return pd.DataFrame(read, index=frame.index)
+    block = frame[ready].astype(np.float64).replace([np.inf, -np.inf], np.nan)
+    return pd.concat([block, pd.DataFrame(read, index=frame.index)], axis=1)[columns.used]
 
 
 def _as_numbers(column: pd.Series) -> pd.Series:

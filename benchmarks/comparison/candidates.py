@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from ...datasets.base import Kind
 
 PLAIN = "Plain training"
+MOST_INPUTS = 3_000
+"""More inputs, and methods whose cost grows with their square or cube are left out."""
+
+_GROWS = ("Linear discriminant",)
 # Methods that need a task id to predict, or minutes for what others do in seconds, are no candidates.
 CLASSIFIERS: dict[str, tuple[str, dict[str, Any]]] = {
     PLAIN: ("NaiveClassifier", {}),
@@ -89,7 +93,9 @@ def make_candidates(kind: Kind, columns: Columns, n_rows: int) -> dict[str, Any]
     dict of str to IncrementalPipeline
     """
     listed = CLASSIFIERS if kind == "classification" else REGRESSORS
-    return {name: make_candidate(name, listed, columns, n_rows) for name in listed}
+    n_inputs = len(columns.numbers) + 30 * len(columns.categories) + 7 * len(columns.dates) + 1024 * len(columns.text)
+    chosen = [name for name in listed if n_inputs <= MOST_INPUTS or name not in _GROWS]
+    return {name: make_candidate(name, listed, columns, n_rows) for name in chosen}
 
 
 def make_candidate(name: str, listed: Mapping[str, tuple[str, dict[str, Any]]], columns: Columns, n_rows: int) -> Any:
