@@ -45,11 +45,12 @@ def learn(subject, seed):
 
 
 @every
-def test_threads_learn_as_one(name):
+@pytest.mark.parametrize("n_threads", [4, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 8))])
+def test_threads_learn_as_one(name, n_threads):
     subject = Subject(CLASSES[name])
-    alone = [learn(subject, seed) for seed in range(4)]
-    with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda seed: learn(subject, seed), range(4)))
+    alone = [learn(subject, seed) for seed in range(n_threads)]
+    with ThreadPoolExecutor(n_threads) as pool:
+        together = list(pool.map(lambda seed: learn(subject, seed), range(n_threads)))
     assert all(map(np.array_equal, alone, together))
 
 
