@@ -35,10 +35,7 @@ def paragraphs(found: Comparison) -> list[str]:
     advice = found.recommendation
     name = advice.strategy or advice.leader
     if name is None:
-        reasons = [
-            f"{row['strategy']} ({row['left_out']})" for _, row in advice.strategies.iterrows() if row["left_out"]
-        ]
-        return ["No strategy fits: " + ", ".join(reasons) + ".", *_changes(found)]
+        return ["Nothing that was tried keeps to the limits.", *_changes(found)]
     row = advice.strategies.set_index("strategy").loc[name].to_dict()
     seconds, size = formats.seconds(row["seconds"]), formats.size(row["bytes"])
     price = f"Its price: {seconds} to learn and predict all, and {size} carried from call to call."

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from forgetless.benchmarks import compare
+from forgetless.benchmarks.comparison import candidates
 from forgetless.benchmarks.comparison.candidates import PLAIN
 from forgetless.benchmarks.comparison.course import make_course
 from forgetless.benchmarks.comparison.table import look_at, read_table
@@ -79,6 +80,35 @@ def test_numbers_with_limits_and_a_report(tmp_path):
     assert found.answer[0].split(".")[0] in page and "TableEncoder" in page
     judged = found.results.scores["tested_on"]
     assert judged.min() == found.course.first_judged
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Two candidates, which are quick."""
+    for name in set(candidates.CLASSIFIERS) - {PLAIN, "Nearest class mean"}:
+        monkeypatch.delitem(candidates.CLASSIFIERS, name)
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        (Constraints(max_bytes=1), "Nothing that was tried keeps to the limits."),
+        (Constraints(max_bytes=1000), "Use Nearest class mean (NCMClassifier)"),
+    ],
+)
+def test_limits_and_what_the_answer_says_of_them(few, limits, words):
+    found = compare(sites(60), "label", by="site", constraints=limits, n_jobs=1, progress=False)
+    assert words in found.answer[0]
+    assert str(found).endswith("old ones are not needed")
+
+
+def test_a_run_goes_on_where_it_stopped(few, tmp_path, capsys):
+    options = {"by": "site", "n_jobs": 1, "store": tmp_path / "runs.db"}
+    first = compare(sites(60), "label", **options)
+    capsys.readouterr()
+    again = compare(sites(60), "label", **options)
+    assert "4 of 4 cells" in capsys.readouterr().err
+    assert again.answer == first.answer
 
 
 CUT = sites(60)
