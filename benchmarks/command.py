@@ -148,6 +148,10 @@ def run(
     stack_seeds: Annotated[
         bool, typer.Option("--stack-seeds", help="Train all seeds of a strategy as one network where it allows that.")
     ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="Run only this part of all cells, 3/100 for example; `merge` puts parts together."),
+    ] = None,
     time_limit: Annotated[
         float, typer.Option(min=1, max=LONGEST_TIME_LIMIT, help="Seconds that a cell may take.")
     ] = TIME_LIMIT,
@@ -158,7 +162,7 @@ def run(
     command, also where the store has more.
     """
     with _exit_on(BAD_INPUT, ValueError, OSError, ImportError):
-        from .runs.runner import plan_cells, run_cells
+        from .runs.runner import plan_cells, run_cells, shard_of
         from .runs.suites import load_suite
         from .store import Store, StoreError
 
@@ -174,6 +178,11 @@ def run(
             stack_seeds=stack_seeds,
             protocol=chosen.protocol(),
         )
+        if shard is not None:
+            cells = shard_of(cells, shard)
+            if not cells:
+                print(f"The shard {shard} has no cells: there are fewer cells than shards.")
+                return
         kept = Store(store)
     with kept, _exit_on(FAILED, StoreError):
         results = run_cells(cells, kept, n_jobs=n_jobs, progress=True, time_limit=time_limit)
@@ -282,6 +291,26 @@ def leaderboard(
             reports.to_terminal(board, results.runs)
         else:
             print({Format.csv: reports.to_csv, Format.markdown: reports.to_markdown}[format](board).rstrip("\n"))
+
+
+@app.command()
+def merge(
+    stores: Annotated[list[str], typer.Argument(help="Files or URLs of the stores to take from.", show_default=False)],
+    store: Annotated[str, typer.Option(help="Where all cells go; made if it is not there.")] = "results.db",
+) -> None:
+    """Put the cells of several stores into one: those of shards, or of several machines.
+
+    Cells that are finished there already stay. The stores that are read do not change.
+    """
+    with _exit_on(BAD_INPUT, ValueError, OSError):
+        from .store import Store
+
+        with contextlib.ExitStack() as opened:
+            parts = [opened.enter_context(Store(name, read_only=True)) for name in stores]
+            kept = opened.enter_context(Store(store))
+            for part in parts:
+                print(f"{kept.merge(part)} cells taken over from {part.name}.")
+            print(f"{len(kept.results().runs)} cells are in {kept.name}.")
 
 
 @app.command()

@@ -382,9 +382,48 @@ class Store:
             ),
         )
         with self._transaction() as connection:
-            known, _ = self._read(connection, [key])
-            if key in known and known[key].status == "ok":
-                return
+            self._put(connection, {key: cell})
+
+    def merge(self, other: Store) -> int:
+        """Take over the cells of another store, all of them or nothing.
+
+        Cells that are finished here stay; those that failed or are damaged here are replaced.
+
+        Parameters
+        ----------
+        other : Store
+
+        Returns
+        -------
+        int
+            How many were taken over.
+
+        Raises
+        ------
+        StoreError
+
+        Warns
+        -----
+        StoreWarning
+            If cells of the other store are damaged; they are left out.
+
+        Examples
+        --------
+        >>> with Store(":memory:") as store, Store(":memory:") as part:
+        ...     store.merge(part)
+        0
+        """
+        with other._transaction() as connection:
+            cells, damaged = other._read(connection)
+        other._report(damaged)
+        with self._transaction() as connection:
+            return self._put(connection, cells)
+
+    def _put(self, connection: sa.Connection, cells: Mapping[str, _Stored]) -> int:
+        """Write cells, but for those that are finished here; return how many."""
+        known, _ = self._read(connection, cells)
+        new = {key: cell for key, cell in cells.items() if key not in known or known[key].status != "ok"}
+        for key, cell in new.items():
             for source in (_runs, *_DETAILS):
                 connection.execute(source.delete().where(source.c.cell == key))
             values = dict(zip(RUN_COLUMNS, cell.run, strict=True)) | {_CHECKSUM: cell.checksum()}
@@ -393,6 +432,7 @@ class Store:
                 if rows:
                     columns = _COLUMNS[target.name]
                     connection.execute(target.insert(), [dict(zip(columns, row, strict=True)) for row in rows])
+        return len(new)
 
     def finished(self, names: Mapping[str, tuple[str, str]]) -> set[str]:
         """Find the cells that need not run again, and give them the names they go by now.

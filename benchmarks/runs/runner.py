@@ -27,6 +27,7 @@ from .specs import LONGEST_TIME_LIMIT, MOST_SEEDS, TIME_LIMIT, StrategySpec
 from .workers import finished, stop_on_ctrl_c
 
 _DEFAULT = Protocol()
+MOST_SHARDS = 100_000
 
 
 def run_benchmark(
@@ -188,6 +189,43 @@ def plan_cells(
                         raise ValueError(f"{names} are the same thing under two names; leave one out.")
     _check_all_run(estimators, sources, protocol, cells.values(), kinds)
     return list(cells.values())
+
+
+def shard_of(cells: Sequence[Cell], shard: str) -> list[Cell]:
+    """Return one part of the cells: parts are disjoint, together all, and the same on every machine.
+
+    Parameters
+    ----------
+    cells : sequence of Cell
+    shard : str
+        Which of how many parts: "1/100" to "100/100".
+
+    Returns
+    -------
+    list of Cell
+        In their order. Cells that are trained as one stack are in one part.
+
+    Raises
+    ------
+    ValueError
+        If there is no such part.
+
+    Examples
+    --------
+    >>> shard_of([], "3/2")
+    Traceback (most recent call last):
+    ...
+    ValueError: The shard is '3/2'; give which of how many, from '1/2' to '2/2' for example.
+    """
+    which, _, of = shard.partition("/")
+    if not (which.isdecimal() and of.isdecimal() and 1 <= int(which) <= int(of) <= MOST_SHARDS):
+        raise ValueError(f"The shard is {shard!r}; give which of how many, from '1/2' to '2/2' for example.")
+    of_stack = {cell.key: (cell.strategy, cell.stream) if cell.stacked else cell.key for cell in cells}
+    first: dict[Any, str] = {}
+    for key in sorted(of_stack):
+        first.setdefault(of_stack[key], key)
+    mine = {stack for number, stack in enumerate(first) if number % int(of) == int(which) - 1}
+    return [cell for cell in cells if of_stack[cell.key] in mine]
 
 
 def _fits(estimator: Any, kind: str) -> bool:

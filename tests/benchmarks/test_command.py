@@ -294,6 +294,9 @@ def test_interrupt(folder, n_jobs, whom):
         ("run cut.toml", "cannot fill 4 experiences"),
         ("run import.toml", "a suite file may not import"),
         ("run param.toml", "has no parameter 'smoothing' (did you mean 'var_smoothing'?)"),
+        ("run small.toml --shard 0/3", "The shard is '0/3'"),
+        ("run small.toml --shard 3", "The shard is '3'"),
+        ("merge nothing.db", "There is no store nothing.db"),
         ("compare iris", "Missing option '--target'"),
         ("compare no.csv --target a", "There is no file 'no.csv', nor a data set of that name"),
         ("compare iris --target targte", "no column 'targte' (did you mean 'target'?)"),
@@ -357,6 +360,25 @@ def test_empty_store_has_no_report(folder, here):
     code, _, errors = here("report", "results.db")
     assert code == 2
     assert "has no results yet" in errors
+
+
+def test_shards_merged_equal_one_run(here, folder):
+    assert here("run", "small.toml", "--n-jobs", "1", "--store", "whole.db")[0] == 0
+    counts = []
+    for part in ("1/3", "2/3", "3/3"):
+        code, _, err = here("run", "small.toml", "--n-jobs", "1", "--shard", part, "--store", f"part{part[0]}.db")
+        assert code == 0, err
+        counts.append(len(stored(folder, f"part{part[0]}.db")))
+    assert sum(counts) == 8 and max(counts) - min(counts) <= 1
+    code, out, err = here("merge", "part1.db", "part2.db", "part3.db", "part2.db", "--store", "merged.db")
+    assert code == 0, err
+    assert out.splitlines()[-2:] == ["0 cells taken over from part2.db.", "8 cells are in merged.db."]
+    assert scores(folder, "merged.db") == scores(folder, "whole.db")
+    assert "8 of 8 cells are in merged.db already" in here("run", "small.toml", "--store", "merged.db")[2]
+    assert (
+        here("run", "small.toml", "--shard", "9/9")[1]
+        == "The shard 9/9 has no cells: there are fewer cells than shards.\n"
+    )
 
 
 def test_a_suite_whose_data_are_in_the_extra_names_the_installation_before_anything_runs(here, folder, monkeypatch):
