@@ -17,7 +17,7 @@ MOST_INPUTS = 3_000
 """More inputs, and methods whose cost grows with their square or cube are left out."""
 
 _GROWS = ("Linear discriminant",)
-# Methods that need a task id to predict, or minutes for what others do in seconds, are no candidates.
+# Of each family; methods that need a task id to predict, or minutes for what others do in seconds, are no candidates.
 CLASSIFIERS: dict[str, tuple[str, dict[str, Any]]] = {
     PLAIN: ("NaiveClassifier", {}),
     "EWC": ("EWCClassifier", {"online": True, "n_fisher_samples": 500}),
@@ -26,6 +26,8 @@ CLASSIFIERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Replay": ("ReplayClassifier", {"buffer_size": 1000}),
     "DER++": ("DERClassifier", {"buffer_size": 1000}),
     "ER-ACE": ("ERACEClassifier", {"buffer_size": 1000}),
+    "MER": ("MERClassifier", {"buffer_size": 1000}),
+    "A network per experience": ("IndependentClassifier", {}),
     "Nearest class mean": ("NCMClassifier", {}),
     "Linear discriminant": ("SLDAClassifier", {"shrinkage": 0.01}),
     "Random features": ("RandomProjectionClassifier", {"n_features": 1000}),
