@@ -78,6 +78,7 @@ def test_numbers_with_limits_and_a_report(tmp_path):
     found.write_html(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text("utf-8")
     assert found.answer[0].split(".")[0] in page and "TableEncoder" in page
+    assert "\nmodel.partial_fit(X, y)" in page  # the lines of the code are lines
     judged = found.results.scores["tested_on"]
     assert judged.min() == found.course.first_judged
 
