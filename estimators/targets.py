@@ -43,7 +43,7 @@ class ScaledTargetRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
     >>> from sklearn.linear_model import SGDRegressor
     >>> X, y = np.arange(100.0).reshape(-1, 1) / 100, 1000 + np.arange(100.0)
     >>> model = ScaledTargetRegressor(SGDRegressor(random_state=0)).partial_fit(X, y)
-    >>> 1000 < model.predict([[0.5]])[0] < 1100
+    >>> bool(1000 < model.predict([[0.5]])[0] < 1100)
     True
     """
 

@@ -141,10 +141,10 @@ def look_at(
 
     Examples
     --------
-    >>> sales = pd.DataFrame({"day": range(4), "sold": ["yes", "no", None, "yes"]})
+    >>> sales = pd.DataFrame({"day": range(5), "sold": ["yes", "no", None, "yes", "yes"]})
     >>> table = look_at("sales", sales, "sold")
     >>> table.y.tolist(), table.remarks[0]
-    (['yes', 'no', 'yes'], "The target 'sold' is missing in 1 of 4 rows, which are left out.")
+    (['yes', 'no', 'yes', 'yes'], "The target 'sold' is missing in 1 of 5 rows, which are left out.")
     """
     if kind not in (None, *get_args(Kind)):
         raise ValueError(f"kind is {kind!r}; give 'classification' or 'regression'.")

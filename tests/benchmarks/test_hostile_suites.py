@@ -127,7 +127,7 @@ SUITES = {
     "regressor of ours": (strategy('"NaiveRegressor"'), "These strategies are regressors"),
     "not a transformer": (preprocess('"sklearn.naive_bayes.GaussianNB"'), "is no transformer"),
     "transformer needs arguments": (preprocess('"sklearn.compose.ColumnTransformer"'), "without arguments"),
-    "transformer that cannot learn": (preprocess('"sklearn.decomposition.PCA"'), "has no partial_fit"),
+    "no transformer of that name": (preprocess('"TableEncodr"'), "did you mean 'TableEncoder'"),
     "transformer from elsewhere": (preprocess('"os.system"'), "a suite file may not import"),
     # parameters
     "unknown parameter": (params("EWC", "lambda_ = 1"), "has no parameter 'lambda_'"),
