@@ -174,7 +174,7 @@ def _of_numbers(values: NDArray[np.float64]) -> list[str]:
     low = np.where(missing, np.inf, values).min(axis=0, initial=np.inf)
     high = np.where(missing, -np.inf, values).max(axis=0, initial=-np.inf)
     whole = (missing | (values % 1 == 0)).all(axis=0)
-    rises = np.array([n_rows > 1 and bool((np.diff(row[~np.isnan(row)]) > 0).all()) for row in values.T])
+    rises = np.array([n_rows > 1 and bool((np.diff(row[~np.isnan(row)]) > 0).all()) for row in values.T], dtype=bool)
     reasons = np.select(
         [low > high, low == high, whole & rises], ["it has no values", _CONSTANT, "it numbers the rows"], ""
     )

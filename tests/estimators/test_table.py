@@ -72,6 +72,11 @@ def test_odd_values_and_categories_seen_later_are_predicted():
     assert len(model.predict(later[["extra", "said", "when", "shop", "price", "size"]])) == N
 
 
+def test_a_table_without_numbers():
+    frame = table(word=["a", "b"] * 20).drop(columns="size")
+    assert leave_out(find_columns(frame), frame).categories == ["word"]
+
+
 def test_missing_columns_are_named():
     model = make_incremental_pipeline(TableEncoder(), NCMClassifier()).partial_fit(table(), [0, 1] * 20)
     with pytest.raises(ValueError, match=r"lacks columns that were learned: \['size'\]"):
