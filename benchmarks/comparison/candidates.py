@@ -13,10 +13,8 @@ if TYPE_CHECKING:
     from ...datasets.base import Kind
 
 PLAIN = "Plain training"
-MOST_INPUTS = 3_000
-"""More inputs, and methods whose cost grows with their square or cube are left out."""
-
-_GROWS = ("Linear discriminant",)
+# Methods whose cost grows faster than others' with the number of inputs are left out beyond so many.
+_MOST_INPUTS = {"Linear discriminant": 3_000, "Boosting on a sample": 1_000, "Boosting on the last rows": 1_000}
 # Of each family; methods that need a task id to predict, or minutes for what others do in seconds, are no candidates.
 CLASSIFIERS: dict[str, tuple[str, dict[str, Any]]] = {
     PLAIN: ("NaiveClassifier", {}),
@@ -96,7 +94,7 @@ def make_candidates(kind: Kind, columns: Columns, n_rows: int) -> dict[str, Any]
     """
     listed = CLASSIFIERS if kind == "classification" else REGRESSORS
     n_inputs = len(columns.numbers) + 30 * len(columns.categories) + 7 * len(columns.dates) + 1024 * len(columns.text)
-    chosen = [name for name in listed if n_inputs <= MOST_INPUTS or name not in _GROWS]
+    chosen = [name for name in listed if n_inputs <= _MOST_INPUTS.get(name, n_inputs)]
     return {name: make_candidate(name, listed, columns, n_rows) for name in chosen}
 
 
