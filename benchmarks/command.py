@@ -365,8 +365,9 @@ def verify(
         home = None if data_home is None else str(data_home)
         record = page.with_name(f"{page.stem}-runs.csv")
         before = read_record(record)
+        recorded = set(before["cell"])
         planned = plan(chosen, seeds, home)
-        cells = [cell for cell in planned if cell.key not in set(before["cell"])]
+        cells = [cell for cell in planned if cell.key not in recorded]
         if len(cells) < len(planned):
             _say(f"{len(planned) - len(cells)} of {len(planned)} runs are recorded in {record} already.")
         kept = Store(store)

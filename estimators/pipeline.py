@@ -2,29 +2,22 @@
 
 import copy
 from collections.abc import Callable
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from numpy.typing import ArrayLike
 from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.metadata_routing import MetadataRouter, process_routing
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from .delegation import Method, available_if_has
 from .parameters import check_parameters
 from .steps import UPDATES, keeps_meaning, learned
 
-Method = TypeVar("Method", bound=Callable[..., Any])
-
 
 def _if_last_step_has(name: str) -> Callable[[Method], Method]:
-    def check(self: Pipeline) -> bool:
-        getattr(self.steps[-1][1], name)
-        return True
-
-    decorator: Callable[[Method], Method] = available_if(check)
-    return decorator
+    return available_if_has(name, lambda pipeline: pipeline.steps[-1][1])
 
 
 class IncrementalPipeline(Pipeline):

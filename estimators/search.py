@@ -16,9 +16,9 @@ from scipy.stats import rankdata
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
 from sklearn.model_selection import ParameterGrid, ParameterSampler
 from sklearn.utils import Tags, _safe_indexing, check_random_state, get_tags, indexable
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from .delegation import Method, available_if_has
 from .engine.modules import bytes_of
 from .inputs import as_task
 from .parameters import at_least, check_parameters
@@ -175,13 +175,8 @@ class _Call:
         return _safe_indexing(self.X, which), _safe_indexing(self.y, which)
 
 
-def _has(name: str) -> Callable[[Any], Any]:
-    def check(search: Any) -> bool:
-        getattr(getattr(search, "best_estimator_", search.estimator), name)
-        return True
-
-    decorator: Callable[[Any], Any] = available_if(check)
-    return decorator
+def _has(name: str) -> Callable[[Method], Method]:
+    return available_if_has(name, lambda search: getattr(search, "best_estimator_", search.estimator))
 
 
 class ContinualSearchCV(MetaEstimatorMixin, BaseEstimator):

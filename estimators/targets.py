@@ -1,24 +1,18 @@
 """Numbers to predict, brought to a scale that networks and gradient descent learn well."""
 
 from collections.abc import Callable
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-Method = TypeVar("Method", bound=Callable[..., Any])
+from .delegation import Method, available_if_has
 
 
 def _regressor_has(name: str) -> Callable[[Method], Method]:
-    def check(self: Any) -> bool:
-        getattr(self.regressor, name)
-        return True
-
-    decorator: Callable[[Method], Method] = available_if(check)
-    return decorator
+    return available_if_has(name, lambda scaled: scaled.regressor)
 
 
 class ScaledTargetRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):

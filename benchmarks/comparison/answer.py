@@ -78,8 +78,7 @@ def _difference(difference: Difference, scorer: str) -> str:
     low, high = (formats.score(each, scorer) for each in (difference.low, difference.high))
     mean = formats.score(abs(difference.mean), scorer)
     chance = "" if difference.shown or difference.high < 0 else ", which may be chance"
-    share = f"in {difference.probability:.0%} of the pairs" if difference.mean >= 0 else ""
-    share = f", {share}" if share else ""
+    share = f", in {difference.probability:.0%} of the pairs" if difference.mean >= 0 else ""
     return f"By {scorer} it is {mean}{unit} {side} than {difference.to} (95 %: {low} to {high}){share}{chance}."
 
 

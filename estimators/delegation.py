@@ -1,0 +1,30 @@
+"""Methods that an estimator has only if what it passes them on to has them."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from sklearn.utils.metaestimators import available_if
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def available_if_has(name: str, inner: Callable[[Any], Any]) -> Callable[[Method], Method]:
+    """Decorate a method that is there only if another object has a method of that name.
+
+    Parameters
+    ----------
+    name : str
+    inner : callable
+        Returns the other object, of the estimator.
+
+    Returns
+    -------
+    callable
+    """
+
+    def check(self: Any) -> bool:
+        getattr(inner(self), name)
+        return True
+
+    decorator: Callable[[Method], Method] = available_if(check)
+    return decorator
