@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...reports import formats
-from .candidates import CLASSIFIERS, PLAIN, REGRESSORS, net_settings
+from .candidates import PLAIN, listed, net_settings
 
 if TYPE_CHECKING:
     from ...reports import Change, Difference
@@ -50,7 +50,9 @@ def _use(found: Comparison, name: str) -> str:
     if name == PLAIN:
         rows = advice.strategies
         better = rows[(rows["ci_low"] > 0) & (rows["left_out"] == "")]
-        said = f"Plain training is enough: use {_listed(found)[PLAIN][0]}, or any network that goes on learning."
+        said = (
+            f"Plain training is enough: use {listed(found.table.kind)[PLAIN][0]}, or any network that goes on learning."
+        )
         if better.empty:
             return f"{said} Nothing that was tried is shown to be better."
         row = better.iloc[0]
@@ -96,12 +98,8 @@ def _scorer(found: Comparison) -> str:
     return str(found.results.scores["metric"].iloc[0])
 
 
-def _listed(found: Comparison) -> dict[str, tuple[str, dict[str, Any]]]:
-    return CLASSIFIERS if found.table.kind == "classification" else REGRESSORS
-
-
 def _called(found: Comparison, name: str) -> str:
-    return f"{name} ({_listed(found)[name][0].rpartition('.')[2]})"
+    return f"{name} ({listed(found.table.kind)[name][0].rpartition('.')[2]})"
 
 
 def code(found: Comparison) -> str:
@@ -116,8 +114,8 @@ def code(found: Comparison) -> str:
     str
     """
     advice, table = found.recommendation, found.table
-    estimator, params = _listed(found)[advice.strategy or advice.leader or PLAIN]
-    settings = net_settings(len(table.y) // len(found.course.judging(0)))
+    estimator, params = listed(found.table.kind)[advice.strategy or advice.leader or PLAIN]
+    settings = net_settings(found.course.n_rows)
     made = f"StrategySpec({estimator!r}, {params}, {settings}).build()"
     scaled = "ScaledTargetRegressor, " if table.kind == "regression" else ""
     strategy = f"ScaledTargetRegressor({made})" if scaled else made

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 from ...estimators.table import Columns, TableEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ...datasets.base import Kind
 
 PLAIN = "Plain training"
@@ -49,6 +47,20 @@ REGRESSORS: dict[str, tuple[str, dict[str, Any]]] = {
     "Mean": ("MeanRegressor", {}),
     "Last value": ("LastValueRegressor", {}),
 }
+
+
+def listed(kind: Kind) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Class and parameters of the candidates for a kind of targets, by name.
+
+    Parameters
+    ----------
+    kind : {"classification", "regression"}
+
+    Returns
+    -------
+    dict of str to (str, dict)
+    """
+    return CLASSIFIERS if kind == "classification" else REGRESSORS
 
 
 def net_settings(n_rows: int) -> dict[str, Any]:
@@ -92,31 +104,14 @@ def make_candidates(kind: Kind, columns: Columns, n_rows: int) -> dict[str, Any]
     -------
     dict of str to IncrementalPipeline
     """
-    listed = CLASSIFIERS if kind == "classification" else REGRESSORS
-    n_inputs = len(columns.numbers) + 30 * len(columns.categories) + 7 * len(columns.dates) + 1024 * len(columns.text)
-    chosen = [name for name in listed if n_inputs <= _MOST_INPUTS.get(name, n_inputs)]
-    return {name: make_candidate(name, listed, columns, n_rows) for name in chosen}
-
-
-def make_candidate(name: str, listed: Mapping[str, tuple[str, dict[str, Any]]], columns: Columns, n_rows: int) -> Any:
-    """Make one candidate.
-
-    Parameters
-    ----------
-    name : str
-    listed : mapping
-        Class and parameters by name.
-    columns, n_rows
-        As for :func:`make_candidates`.
-
-    Returns
-    -------
-    IncrementalPipeline
-    """
     from ...estimators import ScaledTargetRegressor, make_incremental_pipeline
     from ..runs.specs import StrategySpec
 
-    estimator, params = listed[name]
-    made = StrategySpec(estimator, params, net_settings(n_rows)).build()
-    learner = ScaledTargetRegressor(made) if listed is REGRESSORS else made
-    return make_incremental_pipeline(TableEncoder(columns), learner)
+    n_inputs = len(columns.numbers) + 30 * len(columns.categories) + 7 * len(columns.dates) + 1024 * len(columns.text)
+    settings, made = net_settings(n_rows), {}
+    for name, (estimator, params) in listed(kind).items():
+        if n_inputs <= _MOST_INPUTS.get(name, n_inputs):
+            learner = StrategySpec(estimator, params, settings).build()
+            learner = ScaledTargetRegressor(learner) if kind == "regression" else learner
+            made[name] = make_incremental_pipeline(TableEncoder(columns), learner)
+    return made

@@ -180,8 +180,7 @@ def compare(
     course = make_course(table, columns, by=by, time=time, chunks=chunks, classes=classes)
     columns = _cut_by(columns, [each for each in (by, time) if each is not None])
     columns.check_used()
-    n_rows = len(table.y) // len(course.judging(0))
-    candidates = make_candidates(table.kind, columns, n_rows)
+    candidates = make_candidates(table.kind, columns, course.n_rows)
 
     def run(names: Sequence[str], streams: Folds, seeds: Sequence[int]) -> Results:
         return run_benchmark(

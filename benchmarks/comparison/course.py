@@ -58,6 +58,8 @@ class Course:
         In time, rows are predicted before they are learned; else held-out rows of all experiences count in the end.
     first_judged : int
         The first experience of `judging` that is judged on.
+    n_rows : int
+        Rows of an experience, in the mean.
     remarks : list of str
         How the table was cut, as sentences.
     """
@@ -66,6 +68,7 @@ class Course:
     judging: Folds
     evaluate: Evaluate
     first_judged: int
+    n_rows: int
     remarks: list[str]
 
 
@@ -149,7 +152,7 @@ def _in_order(table: Table, columns: Columns, time: str | None, chunks: int | No
         f"The {len(y):,} rows, {order_is}, are cut into {n_chunks} chunks. Each chunk is predicted, then learned. "
         f"{which} 1 to {first} choose, chunks {first + 1} to {n_chunks} judge."
     )
-    return Course(Folds([choosing]), Folds([judging]), "prequential", first, remarks)
+    return Course(Folds([choosing]), Folds([judging]), "prequential", first, len(y) // n_chunks, remarks)
 
 
 def _by_column(table: Table, by: str) -> Course:
@@ -208,7 +211,7 @@ def _with_held_out(table: Table, groups: NDArray[Any], cut: Callable[[Dataset, s
         f"In the end, rows of all of them that were held out are predicted: {chosen.sum():,} of the {n_rows:,} rows "
         f"choose, {judged.sum():,} others judge."
     )
-    return Course(Folds([first]), Folds(folds), "seen", 0, [f"{remark} {tested}"])
+    return Course(Folds([first]), Folds(folds), "seen", 0, n_rows // len(first), [f"{remark} {tested}"])
 
 
 def _dataset(table: Table, *parts: Any) -> Dataset:
