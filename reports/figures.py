@@ -1,14 +1,17 @@
-"""Figures as inline SVG, drawn by matplotlib without pyplot.
+"""The one style of all plots: colours by family, axes without clutter, and SVG for pages.
 
-Their colours are CSS variables of the page, so that a figure fits both the light and the dark scheme.
+A family has one colour and one marker everywhere. The colours can be told apart with the common deficiencies of colour
+vision, on light and on dark ground. In a page each of them is a CSS variable, so that a figure fits both schemes.
 """
 
 import io
 import math
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from xml.dom import minidom
 
@@ -16,46 +19,199 @@ import numpy as np
 import pandas as pd
 
 from . import formats
-from .metrics import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-N_COLORS = 8
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # seven, coprime to eight colours: 56 combinations
-# Placeholders that matplotlib accepts as colours; `_svg` replaces them by the variables of the page.
-_VARIABLES = {"#000001": "--ink", "#000002": "--muted", "#000003": "--line", "#000004": "--surface"}
-_INK, _MUTED, _LINE, _SURFACE = _VARIABLES
-_VARIABLES |= {f"#0000a{k}": f"--series-{k}" for k in range(N_COLORS)}
+
+@dataclass(frozen=True)
+class Family:
+    """How the strategies of a family look.
+
+    Parameters
+    ----------
+    light, dark : str
+        Colour on light and on dark ground, as ``#rrggbb``.
+    marker : str
+        One of matplotlib's.
+
+    Examples
+    --------
+    >>> FAMILIES["replay"].marker
+    's'
+    """
+
+    light: str
+    dark: str
+    marker: str
+
+
+FAMILIES = {
+    "baselines": Family("#3d4148", "#d5d7db", "o"),
+    "regularization": Family("#2872af", "#4ec1fa", "^"),
+    "replay": Family("#e55f12", "#fabe7f", "s"),
+    "distillation": Family("#16976a", "#1f9163", "D"),
+    "isolation": Family("#c61781", "#ee69ab", "P"),
+    "analytic": Family("#a94eef", "#a06be0", "v"),
+    "meta": Family("#895905", "#aba40b", "X"),
+    "other": Family("#840605", "#f0323f", "p"),
+}
+"""Looks by the name of the family; one that is not here looks like "other"."""
+
+# Colours that are no family's: light, dark.
+INKS = {
+    "ink": ("#1d1f24", "#e8e8e6"),
+    "muted": ("#5f646e", "#a4aab5"),
+    "line": ("#e4e2dc", "#31353d"),
+    "surface": ("#ffffff", "#1b1e24"),
+    "faint": ("#b9bcc2", "#5b616c"),
+    "heat": ("#2654a8", "#3468c4"),
+    "less": ("#b4530a", "#c9742c"),
+}
+INK, MUTED, LINE, SURFACE, FAINT, HEAT, LESS = (light for light, _ in INKS.values())
+_VARIABLES = {light: f"var(--{name})" for name, (light, _) in INKS.items()}
+_VARIABLES |= {family.light: f"var(--family-{name})" for name, family in FAMILIES.items()}
+_DASHES: tuple[Any, ...] = ("solid", (0, (6, 2)), (0, (2, 1.4)), (0, (6, 2, 1.5, 2)))
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: selectable, in the page's font, small
     "svg.hashsalt": "forgetless",
     "text.parse_math": False,  # a dollar in a name is a dollar
     "font.size": 11,
     "font.family": "sans-serif",
-    "text.color": _INK,
-    "axes.edgecolor": _LINE,
-    "axes.labelcolor": _MUTED,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
-    "grid.color": _LINE,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "axes.axisbelow": True,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "xtick.minor.size": 0,
+    "text.color": INK,
     "lines.solid_capstyle": "round",
 }
-_WIDTH = 780
-_LABEL_CHARACTERS = 30
-_CHARACTER_WIDTH = 6.1  # of the 11 px font, on average
+WIDTH = 780.0
+LABEL_CHARACTERS = 30
+CHARACTER_WIDTH = 6.1  # points, of the 11 point font, on average
+
+
+def family_key(family: object) -> str:
+    """Return the key of a family's look.
+
+    Parameters
+    ----------
+    family : object
+        Name of a family.
+
+    Returns
+    -------
+    str
+        One of the keys of `FAMILIES`.
+
+    Examples
+    --------
+    >>> family_key("replay"), family_key("external")
+    ('replay', 'other')
+    """
+    return str(family) if str(family) in FAMILIES else "other"
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a strategy looks in every plot.
+
+    Parameters
+    ----------
+    number : int
+        Of the strategy, in the order of the runs.
+    family : str
+        One of the keys of `FAMILIES`.
+    color, marker : str
+        The family's, for matplotlib.
+    dashes : object
+        A line style of matplotlib that sets it apart from others of its family; four take turns.
+    """
+
+    number: int
+    family: str
+    color: str
+    marker: str
+    dashes: Any
+
+    def gid(self, kind: str, on: bool) -> str:
+        """Name a part of a figure, so that a page knows whose it is.
+
+        Parameters
+        ----------
+        kind : str
+            ``"line"``, ``"band"``, ``"point"``, ``"label"``, ``"leader"`` or ``"bar"``.
+        on : bool
+            Whether the strategy is shown in colour.
+
+        Returns
+        -------
+        str
+        """
+        return f"{kind}:{self.number}:{self.family}:{'on' if on else ''}"
+
+
+def looks(runs: pd.DataFrame) -> dict[str, Look]:
+    """Give every strategy its look.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        With the columns ``strategy`` and ``family``.
+
+    Returns
+    -------
+    dict of str to Look
+        By the name of the strategy.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> {name: look.color for name, look in looks(example_results().runs).items()}
+    {'Naive': '#3d4148', 'Replay': '#e55f12', 'Joint': '#3d4148'}
+    """
+    found: dict[str, Look] = {}
+    of_family: dict[str, int] = {}
+    first = runs.drop_duplicates("strategy")
+    for number, (strategy, name) in enumerate(zip(first["strategy"], first["family"], strict=True)):
+        key = family_key(name)
+        place = of_family[key] = of_family.get(key, -1) + 1
+        family = FAMILIES[key]
+        found[str(strategy)] = Look(number, key, family.light, family.marker, _DASHES[place % len(_DASHES)])
+    return found
+
+
+# --- axes ----------------------------------------------------------------------------------------------------------
+
+
+def _pyplot_figure(width: float, height: float) -> "Figure":
+    import matplotlib.pyplot as plt
+
+    return plt.figure(figsize=(width / 72, height / 72))
+
+
+def _bare_figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width / 72, height / 72), dpi=72)
+
+
+_new_figure: ContextVar[Callable[[float, float], "Figure"]] = ContextVar("_new_figure", default=_pyplot_figure)
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def canvas(
+    ax: "Axes | None", *, width: float = WIDTH, height: float = 330.0, left: float = 46.0, right: float = 20.0
+) -> "Iterator[Axes]":
+    """Give axes to draw on, in the style of all plots.
+
+    Parameters
+    ----------
+    ax : Axes or None
+        ``None``: new axes on a figure of pyplot, or, within `svg`, on one that pyplot does not know.
+    width, height, left, right : float
+        Size of a new figure and its margins beside the axes, in points.
+
+    Yields
+    ------
+    Axes
+    """
     import matplotlib as mpl
 
     # Independent of the user's settings of matplotlib, which are restored afterwards.
@@ -63,117 +219,101 @@ def _style() -> Iterator[None]:
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        yield
+        if ax is None:
+            figure, top, bottom = _new_figure.get()(width, height), 14.0, 44.0
+            box = (left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height)
+            ax = figure.add_axes(box)
+        for side in ("top", "right", "left"):
+            ax.spines[side].set_visible(False)
+        ax.spines["bottom"].set_color(LINE)
+        ax.set_axisbelow(True)
+        ax.grid(axis="y", linewidth=0.8, color=LINE)
+        ax.tick_params(which="both", length=0, labelcolor=MUTED)
+        ax.xaxis.label.set_color(MUTED)
+        ax.yaxis.label.set_color(MUTED)
+        yield ax
 
 
-def color(series: int) -> str:
-    """Return the CSS variable with the colour of a series.
+def short(name: str) -> str:
+    """Make a label of a name: escaped, on one line, and cut where it is long.
 
     Parameters
     ----------
-    series : int
-        Number of the strategy on this page.
+    name : str
 
     Returns
     -------
     str
-        Colours repeat after eight; markers and labels distinguish those that are alike.
 
     Examples
     --------
-    >>> color(9)
-    '--series-1'
+    >>> short("a name that is longer than thirty characters")
+    'a name that is longer than th…'
     """
-    return f"--series-{series % N_COLORS}"
+    name = formats.plain(name)
+    return name if len(name) <= LABEL_CHARACTERS else name[: LABEL_CHARACTERS - 1] + "…"
 
 
-def look(series: int) -> tuple[str, str]:
-    """Return colour and marker of a series.
+def label_width(names: Sequence[str]) -> float:
+    """Estimate the width of the widest label.
 
     Parameters
     ----------
-    series : int
-        Number of the strategy on this page.
+    names : sequence of str
 
     Returns
     -------
-    color, marker : str
-        For matplotlib; the colour is a placeholder for a CSS variable. The combinations repeat after 56.
+    float
+        Points.
 
     Examples
     --------
-    >>> look(1)
-    ('#0000a1', 's')
+    >>> label_width(["Naive", "Replay"])
+    36.6
     """
-    return f"#0000a{series % N_COLORS}", _MARKERS[series % len(_MARKERS)]
+    return round(CHARACTER_WIDTH * max((len(short(name)) for name in names), default=0), 6)
 
 
-def _short(name: str) -> str:
-    name = formats.plain(name)
-    return name if len(name) <= _LABEL_CHARACTERS else name[: _LABEL_CHARACTERS - 1] + "…"
+def points_per_unit(ax: "Axes") -> tuple[float, float]:
+    """Tell how many points one unit of the data takes on linear axes.
+
+    Parameters
+    ----------
+    ax : Axes
+
+    Returns
+    -------
+    tuple of float
+        Along x and along y.
+    """
+    box, scale = ax.get_window_extent(), 72 / ax.figure.dpi  # type: ignore[union-attr]
+    (x_low, x_high), (y_low, y_high) = ax.get_xlim(), ax.get_ylim()
+    return box.width * scale / (x_high - x_low), box.height * scale / abs(y_high - y_low)
 
 
-def _axes(width: float, height: float, right: float) -> "tuple[Figure, Axes]":
-    """Make axes with a margin at the right; sizes in pixels."""
-    from matplotlib.figure import Figure
+def score_axis(ax: "Axes", lowest: float, highest: float, scorer: str, which: str = "y") -> None:
+    """Set limits and ticks of an axis that shows a score.
 
-    figure = Figure(figsize=(width / 72, height / 72), dpi=72)
-    left, top, bottom = 46, 14, 44
-    axes = figure.add_axes((left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height))
-    figure.patch.set_visible(False)
-    axes.patch.set_visible(False)
-    axes.grid(axis="y", linewidth=0.8)
-    return figure, axes
-
-
-def _score_axis(axes: "Axes", lowest: float, highest: float, scorer: str) -> None:
+    Parameters
+    ----------
+    ax : Axes
+    lowest, highest : float
+        Of what is shown.
+    scorer : str
+        Name of one of scikit-learn's scorers.
+    which : {"y", "x"}
+    """
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+    axis = ax.yaxis if which == "y" else ax.xaxis
     low, high = lowest, highest
     if formats.in_percent(scorer):
         low, high = math.floor(lowest * 10 - 0.1) / 10, math.ceil(highest * 10 + 0.1) / 10
-        low, high = max(low, 0.0), min(high, 1.0)
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
+        low, high = max(low, 0.0) if lowest >= 0 else low, min(high, 1.0)
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %".replace("-", "−")))
     pad = 0.02 * (high - low) or 0.5
-    axes.set_ylim(low - pad, high + pad)
-    axes.yaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))  # whole percents, which the labels can say
-
-
-def _svg(figure: "Figure", prefix: str, label: str) -> str:
-    """Render an `<svg>` element for HTML; ids get the prefix, elements of a series get `data-series`."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    document = minidom.parseString(buffer.getvalue().encode())
-    root: Any = document.documentElement
-    for name in ("metadata", "style"):
-        for element in list(root.getElementsByTagName(name)):
-            element.parentNode.removeChild(element)
-    for element in [root, *root.getElementsByTagName("*")]:
-        for name, value in list(element.attributes.items()):
-            element.setAttribute(name, _attribute(name, value, prefix))
-        kind, _, series = element.getAttribute("id").removeprefix(f"{prefix}-").partition(":")
-        if series:
-            element.setAttribute("class", kind)
-            element.setAttribute("data-series", series)
-            element.removeAttribute("id")
-    for name in ("width", "height"):
-        root.removeAttribute(name)
-    root.setAttribute("role", "img")
-    root.setAttribute("aria-label", label)
-    return str(root.toxml())
-
-
-def _attribute(name: str, value: str, prefix: str) -> str:
-    if name == "id":
-        return f"{prefix}-{value}"
-    if name == "xlink:href":
-        return value.replace("#", f"#{prefix}-", 1)
-    if name == "clip-path":
-        return value.replace("url(#", f"url(#{prefix}-")
-    if name == "style":
-        for stand_in, variable in _VARIABLES.items():
-            value = value.replace(stand_in, f"var({variable})")
-    return value
+    (ax.set_ylim if which == "y" else ax.set_xlim)(low - pad, high + pad)
+    axis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))  # whole percents, which the labels can say
 
 
 def spread(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
@@ -210,220 +350,131 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> list
     return [float(value) for value in result]
 
 
-def curves(frame: pd.DataFrame, series: Mapping[str, int], prefix: str, scorer: str = "accuracy") -> str:
-    """Draw a score over the experiences, a labelled line with its interval for each strategy.
+Box = tuple[float, float, float, float]
+
+
+def free_box(x: float, y: float, size: tuple[float, float], taken: Sequence[Box], area: Box) -> Box:
+    """Find a place for a label beside a point, where it overlaps as little as possible.
 
     Parameters
     ----------
-    frame : DataFrame
-        Rows of one stream from `accuracy_curves`.
-    series : mapping
-        Number of each strategy on this page, which determines its colour and marker.
-    prefix : str
-        Prefix of ids, which makes them unique on the page.
-    scorer : str
-        Name of the score, one of scikit-learn's.
+    x, y : float
+        The point.
+    size : tuple of float
+        Width and height of the label.
+    taken : sequence of tuple
+        What it should not overlap: left, bottom, right, top.
+    area : tuple
+        Where it has to be.
 
     Returns
     -------
-    str
-        An ``<svg>`` element.
+    tuple of float
+        Left, bottom, right, top.
 
     Examples
     --------
-    >>> from forgetless.reports import example_results
-    >>> from forgetless.reports.tables import accuracy_curves
-    >>> curves(accuracy_curves(example_results()), {"Naive": 0, "Replay": 1, "Joint": 2}, "f")[:4]
-    '<svg'
+    >>> free_box(5.0, 5.0, (4.0, 2.0), [], (0.0, 0.0, 30.0, 30.0))
+    (11.4, 9.8, 15.4, 11.8)
     """
-    from matplotlib.ticker import MaxNLocator
-
-    lines = {str(strategy): rows for strategy, rows in frame.dropna(subset=["mean"]).groupby("strategy", sort=False)}
-    labels = [_short(strategy) for strategy in lines]
-    label = "Accuracy" if scorer == "accuracy" else scorer
-    right = 34 + _CHARACTER_WIDTH * max(map(len, labels), default=0)
-    height = max(330, 16 * len(lines) + 80)
-    first, last = min(1.0, frame["experience"].min()), math.ceil(frame["experience"].max())
-    with _style():
-        figure, axes = _axes(_WIDTH, height, right)
-        axes.set_xlim(first if last > 1 else 0.5, max(last, 1.5))
-        _score_axis(axes, frame[["mean", "ci_low"]].min().min(), frame[["mean", "ci_high"]].max().max(), scorer)
-        axes.set_xlabel("experiences learned")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        for strategy, rows in lines.items():
-            _line(axes, rows, series[strategy])
-        _end_labels(axes, labels, lines, series)
-        return _svg(figure, prefix, f"{label} over the experiences; table below")
-
-
-def _line(axes: "Axes", rows: pd.DataFrame, series: int) -> None:
-    tint, marker = look(series)
-    x = rows["experience"].to_numpy()
-    band = axes.fill_between(x, rows["ci_low"], rows["ci_high"], color=tint, alpha=0.13, linewidth=0)
-    band.set_gid(f"band:{series}")
-    every = max(1, len(x) // 12)
-    (line,) = axes.plot(x, rows["mean"], color=tint, marker=marker, markevery=every, clip_on=False)
-    line.set(linewidth=1.9, markersize=5, markeredgecolor=_SURFACE, markeredgewidth=0.7, gid=f"line:{series}")
-
-
-def _end_labels(axes: "Axes", labels: list[str], lines: Mapping[str, pd.DataFrame], series: Mapping[str, int]) -> None:
-    box = axes.get_position()
-    width, height = axes.figure.bbox.size
-    (x_low, x_high), (y_low, y_high) = axes.get_xlim(), axes.get_ylim()
-    pixel_x, pixel_y = (x_high - x_low) / (box.width * width), (y_high - y_low) / (box.height * height)
-    ends = [float(rows["mean"].iloc[-1]) for rows in lines.values()]
-    places = spread(ends, 14.5 * pixel_y, y_low, y_high)
-    for label, (strategy, rows), end, place in zip(labels, lines.items(), ends, places, strict=True):
-        number = series[strategy]
-        tint, _ = look(number)
-        start = float(rows["experience"].iloc[-1])
-        steps = [start, x_high + 8 * pixel_x, x_high + 18 * pixel_x]
-        (leader,) = axes.plot(steps, [end, place, place], color=tint, linewidth=0.9, alpha=0.6, clip_on=False)
-        leader.set_gid(f"leader:{number}")
-        axes.text(x_high + 23 * pixel_x, place, label, color=_INK, va="center", gid=f"label:{number}")
-
-
-def pareto(frame: pd.DataFrame) -> list[str]:
-    """Find the Pareto front of score and fit time: no other strategy is both faster and better.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        Rows of one stream from `leaderboard`.
-
-    Returns
-    -------
-    list of str
-        From the fastest to the most accurate.
-
-    Examples
-    --------
-    >>> pareto(pd.DataFrame({"strategy": ["a", "b", "c"], "fit_seconds": [1.0, 2.0, 3.0],
-    ...                      "score": [0.5, 0.4, 0.9]}))
-    ['a', 'c']
-    """
-    front, best = [], -math.inf
-    known = frame.dropna(subset=["fit_seconds", "score"])
-    ranked = known.sort_values(["fit_seconds", "score"], ascending=[True, False], kind="stable")
-    for strategy, accuracy in zip(ranked["strategy"], ranked["score"], strict=True):
-        if accuracy > best:
-            best = accuracy
-            front.append(str(strategy))
-    return front
-
-
-def tradeoff(frame: pd.DataFrame, series: Mapping[str, int], prefix: str) -> str:
-    """Draw the score against the fit time, with the Pareto front.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        Rows of one stream from `leaderboard`.
-    series : mapping
-        Number of each strategy on this page, which determines its colour and marker.
-    prefix : str
-        Prefix of ids, which makes them unique on the page.
-
-    Returns
-    -------
-    str
-        An ``<svg>`` element.
-
-    Examples
-    --------
-    >>> from forgetless.reports import example_results, leaderboard
-    >>> tradeoff(leaderboard(example_results()), {"Naive": 0, "Replay": 1, "Joint": 2}, "f")[:4]
-    '<svg'
-    """
-    frame = frame.dropna(subset=["fit_seconds", "score"])
-    # A coarse clock measures 0 for short fits, which a logarithmic axis cannot show.
-    frame = frame.assign(fit_seconds=frame["fit_seconds"].clip(lower=1e-4))
-    front = pareto(frame)
-    label = METRICS[frame["headline"].iloc[0]].label_for(frame["scorer"].iloc[0])
-    with _style():
-        figure, axes = _axes(_WIDTH, max(380, 13 * len(frame) + 160), 20)
-        _seconds_axis(axes, frame["fit_seconds"])
-        interval, scorer = frame[["score", "score_ci_low", "score_ci_high"]], str(frame["scorer"].iloc[0])
-        _score_axis(axes, interval.min().min(), interval.max().max(), scorer)
-        _front(axes, frame, front)
-        for row in frame.itertuples(index=False):
-            _point(axes, row, series[str(row.strategy)], str(row.strategy) in front)
-        _point_labels(axes, frame, series, front)
-        return _svg(figure, prefix, f"{label} against seconds of fitting; table below")
-
-
-def _seconds_axis(axes: "Axes", seconds: pd.Series) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
-    low, high = seconds.min() / 1.5, seconds.max() * 1.5
-    axes.set_xscale("log")
-    axes.set_xlim(low, high)
-    few = high / low < 30
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: re.sub(r"\.0+ ", " ", formats.seconds(value))))
-    axes.set_xlabel("time to fit the whole stream (logarithmic)")
-
-
-def _front(axes: "Axes", frame: pd.DataFrame, front: list[str]) -> None:
-    best = frame.set_index("strategy").loc[front]
-    x = [*best["fit_seconds"], axes.get_xlim()[1]]
-    y = [*best["score"], best["score"].iloc[-1]]
-    axes.plot(x, y, drawstyle="steps-post", color=_MUTED, linewidth=1.1, dashes=(4, 3), alpha=0.8)
-
-
-def _point(axes: "Axes", row: Any, number: int, best: bool) -> None:
-    tint, marker = look(number)
-    interval = [row.score_ci_low, row.score_ci_high]
-    (bar,) = axes.plot([row.fit_seconds] * 2, interval, color=tint, linewidth=1.4, alpha=0.45)
-    (point,) = axes.plot([row.fit_seconds], [row.score], marker=marker, markersize=8, color=tint)
-    point.set(markerfacecolor=tint if best else _SURFACE, markeredgecolor=tint, markeredgewidth=1.6, clip_on=False)
-    for artist in (bar, point):
-        artist.set_gid(f"point:{number}")
-
-
-def _point_labels(axes: "Axes", frame: pd.DataFrame, series: Mapping[str, int], front: list[str]) -> None:
-    """Place each name where it overlaps no point and no other name, with a thin line to its point if that is far."""
-    points = axes.transData.transform(frame[["fit_seconds", "score"]].to_numpy(dtype=float))
-    area = axes.get_window_extent()
-    taken = [(x - 7, y - 7, x + 7, y + 7) for x, y in points]
-    to_data = axes.transData.inverted()
-    for (x, y), strategy in zip(points, frame["strategy"], strict=True):
-        label, number = _short(strategy), series[strategy]
-        size = _CHARACTER_WIDTH * len(label) + 4, 13.0
-        box = _free_box(float(x), float(y), size, taken, (area.x0, area.y0, area.x1, area.y1))
-        taken.append(box)
-        before = box[2] <= x
-        anchor, middle = to_data.transform((box[2] - 2 if before else box[0] + 2, (box[1] + box[3]) / 2))
-        tint = _INK if strategy in front else _MUTED
-        text = axes.text(anchor, middle, label, color=tint, va="center", gid=f"label:{number}")
-        text.set_horizontalalignment("right" if before else "left")
-        text.set_fontweight("bold" if strategy in front else "normal")
-        nearest = min(max(x, box[0]), box[2]), min(max(y, box[1]), box[3])
-        if math.dist((x, y), nearest) > 14:
-            ends = to_data.transform([(x, y), nearest])
-            (leader,) = axes.plot(ends[:, 0], ends[:, 1], color=_MUTED, linewidth=0.7, alpha=0.7, zorder=1)
-            leader.set_gid(f"leader:{number}")
-
-
-_Box = tuple[float, float, float, float]
-
-
-def _free_box(x: float, y: float, size: tuple[float, float], taken: list[_Box], area: _Box) -> _Box:
     width, height = size
-    beside: list[_Box] = []
+    boxes = np.array(taken, dtype=float).reshape(-1, 4)
+    best: tuple[float, Box] | None = None
     for distance in (8, 16, 26, 38, 52, 68):
         # Above first: the line of the front runs beside its points.
         for dx, dy in ((0.8, 0.6), (1, 0), (-1, 0), (0, 1), (0.8, -0.6), (0, -1), (-0.8, 0.6), (-0.8, -0.6)):
             left = x + dx * distance - (width / 2 if dx == 0 else width if dx < 0 else 0)
             bottom = y + dy * distance - (height / 2 if dy == 0 else height if dy < 0 else 0)
             box = (left, bottom, left + width, bottom + height)
-            if box[0] >= area[0] and box[1] >= area[1] and box[2] <= area[2] and box[3] <= area[3]:
-                beside.append(box)
-    return min(
-        beside, key=lambda box: sum(_overlap(box, other) for other in taken), default=(x, y, x + width, y + height)
-    )
+            if box[0] < area[0] or box[1] < area[1] or box[2] > area[2] or box[3] > area[3]:
+                continue
+            across = np.minimum(boxes[:, 2], box[2]) - np.maximum(boxes[:, 0], box[0])
+            up = np.minimum(boxes[:, 3], box[3]) - np.maximum(boxes[:, 1], box[1])
+            overlap = float((np.clip(across, 0, None) * np.clip(up, 0, None)).sum())
+            if not overlap:
+                return box
+            if best is None or overlap < best[0]:
+                best = overlap, box
+    return best[1] if best else (x, y, x + width, y + height)
 
 
-def _overlap(a: _Box, b: _Box) -> float:
-    return max(min(a[2], b[2]) - max(a[0], b[0]), 0.0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0.0)
+# --- SVG -----------------------------------------------------------------------------------------------------------
+
+
+def svg(plot: "Callable[[], Axes]", prefix: str, label: str) -> str:
+    """Draw a plot as an ``<svg>`` element for a page.
+
+    Parameters
+    ----------
+    plot : callable
+        Draws on new axes, those of `canvas`, and returns them.
+    prefix : str
+        Prefix of ids, which makes them unique on the page.
+    label : str
+        What a screen reader says.
+
+    Returns
+    -------
+    str
+        Colours are CSS variables. What belongs to a strategy is in a group with its kind as class, ``on`` if it is
+        shown in colour, and its number as ``data-series``.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> from forgetless.reports.plots import plot_forgetting
+    >>> svg(lambda: plot_forgetting(example_results()), "f", "Forgetting")[:4]
+    '<svg'
+    """
+    token = _new_figure.set(_bare_figure)
+    try:
+        figure: Any = plot().figure
+    finally:
+        _new_figure.reset(token)
+    for ax in figure.axes:
+        ax.patch.set_visible(False)
+    figure.patch.set_visible(False)
+    buffer = io.StringIO()
+    with canvas(figure.axes[0]):
+        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    document = minidom.parseString(buffer.getvalue().encode())
+    root: Any = document.documentElement
+    for name in ("metadata", "style"):
+        for element in list(root.getElementsByTagName(name)):
+            element.parentNode.removeChild(element)
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', buffer.getvalue()))
+    for element in [root, *root.getElementsByTagName("*")]:
+        kind, _, series = element.getAttribute("id").partition(":")
+        if series:
+            number, family, on = series.split(":")
+            element.setAttribute("class", f"{kind} {on}".strip())
+            element.setAttribute("data-series", number)
+            element.setAttribute("style", f"--c: var(--family-{family})")
+        for name, value in list(element.attributes.items()):
+            if name == "id" and value not in used or (name == "transform" and value.startswith("rotate(-0 ")):
+                element.removeAttribute(name)
+            else:
+                element.setAttribute(name, _attribute(name, value, prefix))
+    for name in ("width", "height"):
+        root.removeAttribute(name)
+    root.setAttribute("role", "img")
+    root.setAttribute("aria-label", label)
+    return re.sub(r">\s+<", "><", str(root.toxml()))
+
+
+def _attribute(name: str, value: str, prefix: str) -> str:
+    match name:
+        case "id":
+            return f"{prefix}-{value}"
+        case "xlink:href":
+            return value.replace("#", f"#{prefix}-", 1)
+        case "clip-path":
+            return value.replace("url(#", f"url(#{prefix}-")
+        case "d":
+            return " ".join(re.sub(r"(\.\d\d)\d+", r"\1", value).split())
+        case "x" | "y":
+            return re.sub(r"(\.\d\d)\d+", r"\1", value)
+        case "style":
+            value = re.sub(r"font-family:[^;]*; ", "", value)
+            return re.sub(r"#[0-9a-f]{6}", lambda found: _VARIABLES.get(found[0], found[0]), value)
+    return value

@@ -1,14 +1,15 @@
-"""Conclusions from the leaderboard, in words."""
+"""Conclusions from the results, in words."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from . import formats
-from .metrics import METRICS
+from .choice import paired_interval
+from .metrics import METRICS, score_bounds
 from .recommendation import FEWEST_UNITS, Constraints, Difference, Recommendation, recommend
-from .tables import ResultTables, reference_roles
+from .tables import ResultTables, block_scores, protocols, reference_roles
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,12 @@ def _ahead(best: pd.Series, upper: pd.DataFrame) -> str:
 
 def _against(difference: Difference, scorer: str) -> str:
     side = "above" if difference.mean >= 0 else "below"
-    size = formats.interval(difference.mean, difference.low, difference.high, scorer)
+    low, high = score_bounds(scorer)
+    # Student's interval of two or three differences can be wider than the scale.
+    limits = [min(max(each, low - high), high - low) for each in (difference.low, difference.high)]
+    size = formats.interval(difference.mean, *limits, scorer)
     if difference.mean < 0:
-        size = formats.interval(-difference.mean, -difference.high, -difference.low, scorer)
+        size = formats.interval(-difference.mean, -limits[1], -limits[0], scorer)
     chance = "" if difference.shown or difference.high < 0 else ", which may be chance"
     return f"{size}{' points' * formats.in_percent(scorer)} {side} {difference.to}{chance}"
 
@@ -138,6 +142,248 @@ def findings(results: ResultTables, board: pd.DataFrame, stream: str) -> list[Fi
         card = _recommended(private, scorer)
         said.append(replace(card, title=f"{card.title}, without raw data") if card else None)
     return [finding for finding in said if finding is not None]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the results say, in plain words.
+
+    Parameters
+    ----------
+    lead : str
+        The answer, in a sentence or two.
+    facts : tuple of (str, str)
+        What was compared, how sure the answer is, what it costs, what it keeps: headings and sentences.
+    unknown : tuple of str
+        What cannot be concluded.
+    named : tuple of str
+        The strategies that the answer is about: what is chosen or ahead, and the others that none dominates.
+    """
+
+    lead: str
+    facts: tuple[tuple[str, str], ...]
+    unknown: tuple[str, ...]
+    named: tuple[str, ...]
+
+
+def answer(results: ResultTables, stream: str | None = None) -> Answer:
+    """Put into words what came out, for one stream or for all of them.
+
+    Parameters
+    ----------
+    results : ResultTables
+        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
+    stream : str, default=None
+        Name of the stream; ``None``: all together.
+
+    Returns
+    -------
+    Answer
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> said = answer(example_results(), "toy")
+    >>> print(said.lead)
+    No verdict: 2 seeds of one data set decide nothing. Ahead so far is Replay.
+    >>> said.named
+    ('Replay', 'Naive')
+    """
+    runs = results.runs if stream is None else results.runs[results.runs["stream"] == stream]
+    compared = ("Compared", _compared(runs, results))
+    scorers = sorted({scorer for name, (_, scorer) in protocols(results).items() if stream in (None, name)})
+    if len(scorers) > 1:
+        lead = f"The streams have different scores ({', '.join(scorers)}), which have no mean: see each stream."
+        return Answer(lead, (compared,), tuple(_limits(runs, results, None)), ())
+    found = recommend(results, stream=stream)
+    return Answer(
+        _lead(found, runs),
+        (compared, *_reasons(found, scorers[0])),
+        tuple(_limits(runs, results, found)),
+        _named(found),
+    )
+
+
+def _listed(names: Iterable[object]) -> str:
+    *others, last = map(str, names)
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _count(n: int, one: str, many: str = "") -> str:
+    return f"{n} {one if n == 1 else many or f'{one}s'}"
+
+
+def _units(found: Recommendation, runs: pd.DataFrame) -> str:
+    seeds = _count(runs["seed"].nunique(), "seed")
+    if found.unit == "data sets":
+        return f"{seeds} of {_count(found.n_units, 'data set')}"
+    return f"{_count(found.n_units, found.unit.removesuffix('s'))} of one data set"
+
+
+def _decide(found: Recommendation, runs: pd.DataFrame) -> str:
+    units = _units(found, runs)
+    return f"{units} {'decides' if units.startswith('1 ') else 'decide'} nothing"
+
+
+def _compared(runs: pd.DataFrame, results: ResultTables) -> str:
+    strategies, streams = runs["strategy"].nunique(), [str(name) for name in runs["stream"].unique()]
+    roles = {name: role for each in streams for name, role in reference_roles(results, each).items()}
+    upper = [name for name, role in roles.items() if role == "upper bound"]
+    said = f"{_count(strategies, 'strategy', 'strategies')} on {_count(len(streams), 'stream')}"
+    if len(streams) <= 6:
+        said += f" ({_listed(streams)})"
+    said += f", {_count(runs['seed'].nunique(), 'seed')} each: {_count(len(runs), 'run')}"
+    failed = int((runs["status"] == "failed").sum())
+    said += f", of which {failed} failed." if failed else "."
+    if upper:
+        verb = "is no candidate: it sees" if len(upper) == 1 else "are no candidates: they see"
+        said += f" {_listed(upper)} {verb} all data again."
+    return said
+
+
+def _lead(found: Recommendation, runs: pd.DataFrame) -> str:
+    if found.verdict == "nothing fits":
+        failed = (runs["status"] == "failed").all()
+        return "Every run failed: there is no answer." if failed else "No candidate finished everywhere: no answer."
+    if found.verdict == "too few":
+        return f"No verdict: {_decide(found, runs)}. Ahead so far is {found.leader}."
+    units = f"{found.n_units} {found.unit}"
+    if found.verdict == "better":
+        than = found.plain if found.plain not in (None, found.strategy) else "the others"
+        return f"Use {found.strategy}: it is the cheapest of those shown to be better than {than} ({units})."
+    if found.strategy == found.plain:
+        return f"Plain training ({found.plain}) is enough: nothing is shown to be better ({units})."
+    return f"Use {found.strategy}, the cheapest; between it and the others no difference is shown ({units})."
+
+
+def _reasons(found: Recommendation, scorer: str) -> Iterator[tuple[str, str]]:
+    name = found.strategy or found.leader
+    if name is None:
+        return
+    pairs = [_against(each, scorer) for each in (found.to_plain, found.to_runner_up) if each]
+    if pairs:
+        said = "; ".join(dict.fromkeys(pairs))
+        yield "How sure", f"{name} scores {said} (95 % intervals of {found.n_units} paired {found.unit}, together)."
+    row = found.strategies.set_index("strategy").loc[name]
+    seconds, size = formats.seconds(row["seconds"]), formats.size(row["bytes"])
+    yield "Cost", f"{name} takes {seconds} to fit and predict a stream, and carries {size} from call to call."
+    yield "Keeps", f"{name} {_KEEPS.get(str(row['keeps']), 'keeps what is not known')}."
+
+
+_KEEPS = {
+    "nothing": "keeps nothing of the data but what the model has learned",
+    "statistics": "keeps sums over the data, no rows",
+    "samples": "keeps rows of the data",
+    "features": "keeps what the network makes of rows",
+    "generator": "keeps a model that makes up rows like those of the data",
+}
+
+
+def _named(found: Recommendation) -> tuple[str, ...]:
+    rows = found.strategies
+    front = rows.loc[(rows["left_out"] == "") & (rows["dominated_by"] == "") & rows["score"].notna(), "strategy"]
+    return tuple(dict.fromkeys(name for name in (found.strategy, found.leader, *front) if name))
+
+
+def _limits(runs: pd.DataFrame, results: ResultTables, found: Recommendation | None) -> Iterator[str]:
+    """Say what cannot be concluded."""
+    if found is not None and found.verdict == "too few":
+        yield (
+            f"Which strategy is better: {_decide(found, runs)}, as no exact paired test of fewer than {FEWEST_UNITS} "
+            f"{found.unit} can reach 5 %. With {FEWEST_UNITS} or more there may be a verdict."
+        )
+    if found is not None and found.verdict == "no difference" and found.changes:
+        change = found.changes[0]
+        yield f"That {change.strategy} is no better: about {change.n_units} {found.unit} might show it."
+    if found is None or found.unit == "data sets" or runs["stream"].nunique() == 1:
+        yield "What holds on other data: every answer here is about these streams."
+    else:
+        yield "What holds on other data: streams of one data set are one sample of the data there are."
+    if found is not None and found.plain is None:
+        yield "Whether anything is gained: plain training was not run, or did not finish."
+    roles = [reference_roles(results, str(name)) for name in runs["stream"].unique()]
+    if not all("upper bound" in of.values() for of in roles):
+        yield "How much is left to gain: joint training on all data was not run on every stream."
+    if "ContinualSearchCV" not in set(runs["estimator"]):
+        yield "Whether other parameters change the order: each strategy ran with one setting, none was tuned here."
+    if found is not None:
+        failed = found.strategies.loc[found.strategies["left_out"] == "failed", "strategy"]
+        if len(failed):
+            yield f"What {_listed(failed)} would do: a run failed, so there is no recommendation."
+
+
+def notable(results: ResultTables, board: pd.DataFrame, stream: str, most: int = 8) -> list[str]:
+    """Name the strategies of a stream that the answer is about; plots show them in colour.
+
+    Parameters
+    ----------
+    results : ResultTables
+        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
+    board : DataFrame
+        From `leaderboard`.
+    stream : str
+        Name of the stream.
+    most : int, default=8
+        How many at most.
+
+    Returns
+    -------
+    list of str
+        What `answer` names, the lower and the upper bounds, then the highest scores; at most `most`.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results, leaderboard
+    >>> notable(example_results(), leaderboard(example_results()), "toy")
+    ['Replay', 'Naive', 'Joint']
+    """
+    rows = board[(board["stream"] == stream) & board["score"].notna()]
+    roles = reference_roles(results, stream)
+    bounds = sorted((str(name) for name in rows["strategy"] if name in roles), key=lambda name: roles[name])
+    named = _named(recommend(results, stream=stream))
+    first = dict.fromkeys((*named[:2], *bounds[:3], *named, *map(str, rows["strategy"])))
+    kept = set(list(first)[:most])
+    return [name for name in dict.fromkeys((*named, *bounds, *first)) if name in kept]
+
+
+def ties(results: ResultTables, stream: str, confidence: float = 0.95) -> list[str]:
+    """Find the strategies whose difference from the highest score of a stream may be chance.
+
+    Parameters
+    ----------
+    results : ResultTables
+        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
+    stream : str
+        Name of the stream.
+    confidence : float, default=0.95
+        Of all comparisons together.
+
+    Returns
+    -------
+    list of str
+        With the one that has the highest score, best first; upper bounds are left out. All of them, where there is
+        only one seed and no block.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> ties(example_results(), "toy")
+    ['Replay']
+    """
+    scores = block_scores(results)
+    roles = reference_roles(results, stream)
+    scores = scores[(scores["stream"] == stream) & (scores["strategy"].map(roles) != "upper bound")]
+    wide = scores.pivot_table(index=["seed", "block"], columns="strategy", values="score", sort=False).dropna(axis=1)
+    seeds, blocks = (len(wide.index.unique(level)) for level in ("seed", "block"))
+    if not wide.size:
+        return []
+    if len(wide) < seeds * blocks:  # streams of other lengths for other seeds
+        wide, blocks = wide.groupby(level="seed").mean(), 1
+    wide = wide[wide.mean().sort_values(ascending=False, kind="stable").index]
+    values = wide.to_numpy().reshape(seeds, blocks, -1)
+    each = 1 - (1 - confidence) / max(len(wide.columns) - 1, 1)
+    _, low, _, _ = paired_interval(values[:, :, [0]] - values, each)
+    return [str(name) for name, limit in zip(wide.columns, low, strict=True) if not limit > 0]
 
 
 @dataclass(frozen=True)

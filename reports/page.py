@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from . import figures, formats
-from .findings import findings, regularization_in_class_streams
-from .metrics import METRICS
+from . import figures, formats, plots
+from .findings import answer, findings, notable, regularization_in_class_streams, ties
+from .metrics import METRICS, Array
 from .tables import ResultTables, accuracy_curves, accuracy_matrices, protocols, rank, reference_roles, summarize
 
 # What the curve of a stream shows, by what the protocol evaluates.
@@ -28,6 +29,10 @@ _EVALUATED = {
     "prequential": "on the next rows, before they are learned",
 }
 _WITH_MATRICES = ("all", "seen", "future")
+# A printed page has the details of so many streams; of more it has the answers.
+_PRINTED = 4
+_MOST_MATRICES = 6
+_LARGEST_MATRIX_AS_TABLE = 12
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -39,6 +44,7 @@ def write_html(
     answer: Sequence[str] = (),
     assumptions: Sequence[str] = (),
     code: str = "",
+    command: str = "",
 ) -> None:
     """Write the report as one HTML file that works offline.
 
@@ -57,6 +63,8 @@ def write_html(
         assumed, in sentences.
     code : str, default=""
         The lines of Python that follow from the answer.
+    command : str, default=""
+        The command that made the page, which stands at its end.
 
     Raises
     ------
@@ -72,7 +80,7 @@ def write_html(
     ...     (Path(folder) / "report.html").read_text(encoding="utf-8")[:15]
     '<!DOCTYPE html>'
     """
-    _write(Path(path), _render(results, title, answer=answer, assumptions=assumptions, code=code))
+    _write(Path(path), _render(results, title, given=answer, assumptions=assumptions, code=code, command=command))
 
 
 def _write(path: Path, text: str) -> None:
@@ -142,7 +150,6 @@ def _environment() -> Environment:
         "heading": lambda name, scorer: formats.heading(METRICS[name], scorer),
         "in_percent": formats.in_percent,
         "missing": pd.isna,
-        "color": figures.color,
     }
     return environment
 
@@ -151,8 +158,9 @@ def _render(results: ResultTables, title: str, **first: Any) -> str:
     environment = _environment()
     script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
     summary, runs = summarize(results), results.runs
-    board = rank(results, summary)
-    series = {str(name): number for number, name in enumerate(runs["strategy"].unique())}
+    board = plots.costs(rank(results, summary))
+    looks = figures.looks(runs)
+    streams = list(_streams(results, summary, board, looks))
     return environment.get_template("page.html").render(
         title=title,
         **first,
@@ -160,14 +168,18 @@ def _render(results: ResultTables, title: str, **first: Any) -> str:
         script=Markup(script),
         # The policy allows this script alone, even if some text on the page were not escaped.
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        families=figures.FAMILIES,
+        inks=figures.INKS,
         facts=_facts(runs),
-        streams=list(_streams(results, summary, board, series)),
-        overview=_overview(board),
+        answer=answer(results) if len(runs) else None,
+        streams=streams,
+        overview=_overview(board, streams),
         strategies=_strategies(runs),
         failed=runs[runs["status"] == "failed"].to_dict("records"),
         near_chance=list(regularization_in_class_streams(results, board)),
         metrics=METRICS.values(),
-        series=series,
+        looks=looks,
+        printed=_PRINTED,
     )
 
 
@@ -204,45 +216,98 @@ def _versions(column: pd.Series) -> list[str]:
 
 
 def _streams(
-    results: ResultTables, summary: pd.DataFrame, board: pd.DataFrame, series: dict[str, int]
+    results: ResultTables, summary: pd.DataFrame, board: pd.DataFrame, looks: dict[str, figures.Look]
 ) -> Iterator[dict[str, Any]]:
     matrices = accuracy_matrices(results)
     curves, of_stream = accuracy_curves(results), protocols(results)
+    failed = results.runs[results.runs["status"] == "failed"].groupby(["stream", "strategy"]).size().to_dict()
     for number, (stream, rows) in enumerate(board.groupby("stream", sort=False)):
         name = str(stream)
         runs = results.runs[results.runs["stream"] == stream]
         evaluate, scorer = of_stream[name]
         done = rows[rows["score"].notna()]
-        timed = done[done["fit_seconds"].notna()]
         lines = curves[(curves["stream"] == stream) & curves["mean"].notna()]
-        times = sorted(lines["experience"].unique())  # who answers untrained has more of them
         mine = summary[summary["stream"] == stream]
+        highlight = notable(results, board, name)
+        roles = reference_roles(results, name)
+        shown = [key for key in highlight if (name, key) in matrices and evaluate in _WITH_MATRICES][:_MOST_MATRICES]
         yield {
+            "number": number,
             "id": f"stream-{number}",
             "name": name,
             "scenario": formats.scenario(str(runs["scenario"].iloc[0])),
             "scorer": scorer,
             "headline": rows["headline"].iloc[0],
             "evaluated": _EVALUATED.get(evaluate, "not known"),
+            "evaluate": evaluate,
             "n_experiences": runs["n_experiences"].max(),
             "n_seeds": runs["seed"].nunique(),
+            "answer": answer(results, name),
             "findings": findings(results, board, name),
             "rows": rows.to_dict("records"),
-            "roles": reference_roles(results, name),
-            "curves": Markup(figures.curves(lines, series, f"c{number}", scorer)) if len(lines) else None,
-            "curve_times": times,
-            "curve_rows": [
-                (key, part.set_index("experience").reindex(times).to_dict("records"))
-                for key, part in lines.groupby("strategy", sort=False)
-            ],
-            "tradeoff": Markup(figures.tradeoff(timed, series, f"t{number}")) if len(timed) else None,
-            "front": figures.pareto(timed),
+            "notable": rows[rows["strategy"].isin(highlight)].to_dict("records"),
+            "ties": ties(results, name),
+            "failed": {key: count for (where, key), count in failed.items() if where == stream},
+            "roles": roles,
+            "front": plots.pareto(done[done["strategy"].map(roles) != "upper bound"]),
+            "figures": dict(_figures(number, done, lines, mine, looks, highlight, roles, scorer)),
+            "curves": _curve_table(lines),
             "matrices": [
-                (key, matrices[name, key].mean(axis=0)) for key in done["strategy"] if evaluate in _WITH_MATRICES
+                (key, Markup(_matrix(matrices[name, key].mean(axis=0), scorer, f"m{number}-{looks[key].number}", key)))
+                for key in shown
+            ],
+            "matrix_tables": [
+                (key, matrix) for key in shown if len(matrix := matrices[name, key].mean(axis=0)) <= _LARGEST_MATRIX_AS_TABLE
             ],
             "summary": [(key, part.to_dict("records")) for key, part in mine.groupby("strategy", sort=False)],
             "notes": _notes(mine),
         }
+
+
+def _figures(
+    number: int,
+    done: pd.DataFrame,
+    lines: pd.DataFrame,
+    summary: pd.DataFrame,
+    looks: dict[str, figures.Look],
+    highlight: list[str],
+    roles: dict[str, str],
+    scorer: str,
+) -> Iterator[tuple[str, Markup]]:
+    """Draw the figures of a stream for which something was measured."""
+    label = "Accuracy" if scorer == "accuracy" else scorer
+
+    def drawn(name: str, said: str, plot: Callable[[], Any]) -> tuple[str, Markup]:
+        return name, Markup(figures.svg(plot, f"{name}{number}", said))
+
+    for cost, words in plots.COSTS.items():
+        if cost != "fit_seconds" and done[cost].notna().any():
+            plot = partial(plots.draw_cost, done, looks, highlight, roles, cost)
+            yield drawn(cost, f"{label} against {words}; the leaderboard has the numbers", plot)
+    if len(lines):
+        plot = partial(plots.draw_curves, lines, looks, highlight, scorer)
+        yield drawn("curves", f"{label} over the experiences; table below", plot)
+    forgotten = summary[(summary["metric"] == "forgetting") & summary["mean"].notna()]
+    if len(forgotten):
+        plot = partial(plots.draw_forgetting, forgotten, looks, highlight)
+        yield drawn("forgetting", "Forgetting of each strategy; the leaderboard has the numbers", plot)
+    if done[["forgetting", "learning_accuracy"]].notna().all(axis=1).any():
+        plot = partial(plots.draw_stability_plasticity, done, looks, highlight)
+        yield drawn("plasticity", "Forgetting against learning accuracy; the leaderboard has the numbers", plot)
+
+
+def _matrix(matrix: Array, scorer: str, prefix: str, strategy: str) -> str:
+    said = f"{scorer} of {formats.plain(strategy)} on each experience after learning each"
+    return figures.svg(lambda: plots.draw_matrix(matrix, scorer), prefix, said)
+
+
+def _curve_table(lines: pd.DataFrame) -> dict[str, Any]:
+    times = sorted(lines["experience"].unique())  # who answers untrained has more of them
+    rows = [
+        (key, part.set_index("experience").reindex(times).to_dict("records"))
+        for key, part in lines.groupby("strategy", sort=False)
+    ]
+    return {"times": times, "rows": rows}
 
 
 def _notes(summary: pd.DataFrame) -> list[str]:
@@ -254,20 +319,28 @@ def _notes(summary: pd.DataFrame) -> list[str]:
     return [f"{', '.join(about)}: {note}." for note, about in notes.items()]
 
 
-def _overview(board: pd.DataFrame) -> dict[str, Any]:
-    """Return what every strategy is ranked by on every stream."""
-    streams, strategies = list(board["stream"].unique()), list(board["strategy"].unique())
+def _overview(board: pd.DataFrame, streams: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what every strategy is ranked by on every stream, and its mean cost."""
     rows = {(row["stream"], row["strategy"]): row for row in board.to_dict("records")}
-    best = board.groupby("stream", sort=False)["score"].max().to_dict()
-    heads = board.drop_duplicates("stream")[["stream", "headline", "scorer"]].to_dict("records")
-    lines = [(strategy, [rows.get((stream, strategy)) for stream in streams]) for strategy in strategies]
-    return {"heads": heads, "lines": lines, "best": best}
-
-
-def _strategies(runs: pd.DataFrame) -> list[dict[str, Any]]:
-    return [
+    costs = board.groupby("strategy", sort=False)[["fit_seconds", "predict_seconds"]].mean()
+    sizes = board[["model_bytes", "replay_bytes", "state_bytes"]].sum(axis=1, skipna=False)
+    costs["bytes"] = sizes.groupby(board["strategy"]).max()
+    costs["place"] = board.groupby("stream")["score"].rank(ascending=False).groupby(board["strategy"]).mean()
+    costs = costs.sort_values("place", kind="stable")
+    lines = [
         {
-            "name": name,
+            "strategy": str(strategy),
+            "cells": [rows.get((stream["name"], strategy)) for stream in streams],
+            **costs.loc[strategy].to_dict(),
+        }
+        for strategy in costs.index
+    ]
+    return {"lines": lines, "roles": {name: role for stream in streams for name, role in stream["roles"].items()}}
+
+
+def _strategies(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    return {
+        str(name): {
             "estimator": ", ".join(_distinct(rows["estimator"])),
             "family": ", ".join(_distinct(rows["family"])),
             "keeps": ", ".join(_distinct(rows["keeps"])),
@@ -276,4 +349,4 @@ def _strategies(runs: pd.DataFrame) -> list[dict[str, Any]]:
             "params": _distinct(rows["params"]),
         }
         for name, rows in runs.groupby("strategy", sort=False)
-    ]
+    }
