@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from xml.dom import minidom
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -196,6 +196,18 @@ _new_figure: ContextVar[Callable[[float, float], "Figure"]] = ContextVar("_new_f
 
 
 @contextmanager
+def _style() -> Iterator[None]:
+    import matplotlib as mpl
+
+    # Independent of the user's settings of matplotlib, which are restored afterwards.
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+@contextmanager
 def canvas(
     ax: "Axes | None", *, width: float = WIDTH, height: float = 330.0, left: float = 46.0, right: float = 20.0
 ) -> "Iterator[Axes]":
@@ -212,13 +224,7 @@ def canvas(
     ------
     Axes
     """
-    import matplotlib as mpl
-
-    # Independent of the user's settings of matplotlib, which are restored afterwards.
-    with mpl.rc_context(), warnings.catch_warnings():
-        mpl.rcdefaults()
-        mpl.rcParams.update(_STYLE)
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+    with _style():
         if ax is None:
             figure, top, bottom = _new_figure.get()(width, height), 14.0, 44.0
             box = (left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height)
@@ -416,8 +422,9 @@ def svg(plot: "Callable[[], Axes]", prefix: str, label: str) -> str:
     Returns
     -------
     str
-        Colours are CSS variables. What belongs to a strategy is in a group with its kind as class, ``on`` if it is
-        shown in colour, and its number as ``data-series``.
+        Colours are CSS variables. What belongs to a strategy is in a group with the classes of its kind and its family
+        (``of-replay``), ``on`` if it is shown in colour, and its number as ``data-series``; its colours are left to the
+        style of the page.
 
     Examples
     --------
@@ -435,45 +442,63 @@ def svg(plot: "Callable[[], Axes]", prefix: str, label: str) -> str:
         ax.patch.set_visible(False)
     figure.patch.set_visible(False)
     buffer = io.StringIO()
-    with canvas(figure.axes[0]):
+    with _style():
         figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    document = minidom.parseString(buffer.getvalue().encode())
-    root: Any = document.documentElement
-    for name in ("metadata", "style"):
-        for element in list(root.getElementsByTagName(name)):
-            element.parentNode.removeChild(element)
-    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', buffer.getvalue()))
-    for element in [root, *root.getElementsByTagName("*")]:
-        kind, _, series = element.getAttribute("id").partition(":")
-        if series:
-            number, family, on = series.split(":")
-            element.setAttribute("class", f"{kind} {on}".strip())
-            element.setAttribute("data-series", number)
-            element.setAttribute("style", f"--c: var(--family-{family})")
-        for name, value in list(element.attributes.items()):
-            if name == "id" and value not in used or (name == "transform" and value.startswith("rotate(-0 ")):
-                element.removeAttribute(name)
-            else:
-                element.setAttribute(name, _attribute(name, value, prefix))
+    text = re.sub(r'\sxmlns="[^"]*"|xlink:(?=href)', "", re.sub(r">\s+<", "><", buffer.getvalue()))
+    used = dict.fromkeys(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
+    ids = {old: f"{prefix}-{number}" for number, old in enumerate(used)}
+    root = ElementTree.fromstring(text.encode())
+    _clean(root, ids, painted=False)
     for name in ("width", "height"):
-        root.removeAttribute(name)
-    root.setAttribute("role", "img")
-    root.setAttribute("aria-label", label)
-    return re.sub(r">\s+<", "><", str(root.toxml()))
+        del root.attrib[name]
+    root.attrib |= {"role": "img", "aria-label": label}
+    return ElementTree.tostring(root, encoding="unicode")
 
 
-def _attribute(name: str, value: str, prefix: str) -> str:
+def _clean(element: ElementTree.Element, ids: Mapping[str, str], painted: bool) -> None:
+    """Shorten what matplotlib wrote; `painted` says that the page's style gives the colours."""
+    kind, _, series = element.get("id", "").partition(":")
+    exact = element.get("id") in ids  # a marker, which is small
+    for name, value in list(element.items()):
+        del element.attrib[name]
+        if painted and name == "style":
+            value = _PAINT.sub("", value).rstrip("; ")
+        if new := _attribute(name, value, ids, exact):
+            element.set(name, new)
+    if series:
+        number, family, on = series.split(":")
+        element.attrib |= {"class": f"{kind} of-{family} {on}".strip(), "data-series": number}
+    kept: list[ElementTree.Element] = []
+    for child in element:
+        if child.tag in ("metadata", "style"):
+            continue
+        _clean(child, ids, painted or bool(series))
+        bare = child.tag in ("g", "defs") and not child.attrib and (child.tag == "g" or not len(child))
+        kept += list(child) if bare else [child]
+    element[:] = kept
+
+
+# What the page's style says of the parts of a strategy, in colour or grey.
+_PAINT = re.compile(r"(?<![a-z-])(?:fill|stroke|stroke-width|fill-opacity|stroke-opacity|font-weight|stroke-linecap): [^;]*(?:; |$)")
+
+
+_DECIMALS = re.compile(r"(\.\d)\d+")
+
+
+def _attribute(name: str, value: str, ids: Mapping[str, str], exact: bool) -> str:
     match name:
         case "id":
-            return f"{prefix}-{value}"
-        case "xlink:href":
-            return value.replace("#", f"#{prefix}-", 1)
+            return ids.get(value, "")
+        case "href":
+            return f"#{ids[value[1:]]}"
         case "clip-path":
-            return value.replace("url(#", f"url(#{prefix}-")
+            return f"url(#{ids[value[5:-1]]})"
+        case "transform" if value.startswith("rotate(-0 "):
+            return ""
         case "d":
-            return " ".join(re.sub(r"(\.\d\d)\d+", r"\1", value).split())
+            return " ".join((value if exact else _DECIMALS.sub(r"\1", value)).split())
         case "x" | "y":
-            return re.sub(r"(\.\d\d)\d+", r"\1", value)
+            return _DECIMALS.sub(r"\1", value)
         case "style":
             value = re.sub(r"font-family:[^;]*; ", "", value)
             return re.sub(r"#[0-9a-f]{6}", lambda found: _VARIABLES.get(found[0], found[0]), value)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import pandas as pd
 
@@ -10,6 +11,30 @@ from .choice import paired_interval
 from .metrics import METRICS, score_bounds
 from .recommendation import FEWEST_UNITS, Constraints, Difference, Recommendation, recommend
 from .tables import ResultTables, block_scores, protocols, reference_roles
+
+
+def only_stream(results: ResultTables, stream: str) -> ResultTables:
+    """Take the results of one stream.
+
+    Parameters
+    ----------
+    results : ResultTables
+        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
+    stream : str
+        Name of the stream.
+
+    Returns
+    -------
+    ResultTables
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> len(only_stream(example_results(), "toy").runs), len(only_stream(example_results(), "other").runs)
+    (6, 0)
+    """
+    frames = {name: getattr(results, name) for name in ("runs", "experiences", "scores", "evaluations")}
+    return SimpleNamespace(**{name: frame[frame["stream"] == stream] for name, frame in frames.items()})
 
 
 @dataclass(frozen=True)
@@ -101,7 +126,9 @@ def _recommended(found: Recommendation, scorer: str) -> Finding | None:
     return Finding("Recommended", found.strategy, f"{said} {_price(row)}")
 
 
-def findings(results: ResultTables, board: pd.DataFrame, stream: str) -> list[Finding]:
+def findings(
+    results: ResultTables, board: pd.DataFrame, stream: str, found: Recommendation | None = None
+) -> list[Finding]:
     """Draw the conclusions for one stream.
 
     Parameters
@@ -112,6 +139,8 @@ def findings(results: ResultTables, board: pd.DataFrame, stream: str) -> list[Fi
         From `leaderboard`.
     stream : str
         Name of the stream.
+    found : Recommendation, default=None
+        What `recommend` says of the stream; ``None``: it is asked.
 
     Returns
     -------
@@ -130,7 +159,7 @@ def findings(results: ResultTables, board: pd.DataFrame, stream: str) -> list[Fi
     No verdict yet, without raw data | Naive
     """
     rows = board[(board["stream"] == stream) & board["score"].notna()]
-    found = recommend(results, stream=stream)
+    found = found or recommend(results, stream=stream)
     if found.leader is None:
         return []
     best = rows[rows["strategy"] == found.leader].iloc[0]
@@ -166,7 +195,7 @@ class Answer:
     named: tuple[str, ...]
 
 
-def answer(results: ResultTables, stream: str | None = None) -> Answer:
+def answer(results: ResultTables, stream: str | None = None, found: Recommendation | None = None) -> Answer:
     """Put into words what came out, for one stream or for all of them.
 
     Parameters
@@ -175,6 +204,8 @@ def answer(results: ResultTables, stream: str | None = None) -> Answer:
         Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
     stream : str, default=None
         Name of the stream; ``None``: all together.
+    found : Recommendation, default=None
+        What `recommend` says of it; ``None``: it is asked.
 
     Returns
     -------
@@ -195,7 +226,7 @@ def answer(results: ResultTables, stream: str | None = None) -> Answer:
     if len(scorers) > 1:
         lead = f"The streams have different scores ({', '.join(scorers)}), which have no mean: see each stream."
         return Answer(lead, (compared,), tuple(_limits(runs, results, None)), ())
-    found = recommend(results, stream=stream)
+    found = found or recommend(results, stream=stream)
     return Answer(
         _lead(found, runs),
         (compared, *_reasons(found, scorers[0])),
@@ -263,19 +294,19 @@ def _reasons(found: Recommendation, scorer: str) -> Iterator[tuple[str, str]]:
     pairs = [_against(each, scorer) for each in (found.to_plain, found.to_runner_up) if each]
     if pairs:
         said = "; ".join(dict.fromkeys(pairs))
-        yield "How sure", f"{name} scores {said} (95 % intervals of {found.n_units} paired {found.unit}, together)."
+        yield "How sure", f"It scores {said} (95 % intervals together, from {found.n_units} paired {found.unit})."
     row = found.strategies.set_index("strategy").loc[name]
     seconds, size = formats.seconds(row["seconds"]), formats.size(row["bytes"])
-    yield "Cost", f"{name} takes {seconds} to fit and predict a stream, and carries {size} from call to call."
-    yield "Keeps", f"{name} {_KEEPS.get(str(row['keeps']), 'keeps what is not known')}."
+    yield "Cost", f"It takes {seconds} to fit and predict a stream, and carries {size} from call to call."
+    yield "Keeps", _KEEPS.get(str(row["keeps"]), "What it keeps of the data is not known.")
 
 
 _KEEPS = {
-    "nothing": "keeps nothing of the data but what the model has learned",
-    "statistics": "keeps sums over the data, no rows",
-    "samples": "keeps rows of the data",
-    "features": "keeps what the network makes of rows",
-    "generator": "keeps a model that makes up rows like those of the data",
+    "nothing": "It keeps nothing of the data but what the model has learned.",
+    "statistics": "It keeps sums over the data, no rows.",
+    "samples": "It keeps rows of the data.",
+    "features": "It keeps what the network makes of rows.",
+    "generator": "It keeps a model that makes up rows like those of the data.",
 }
 
 
@@ -312,7 +343,9 @@ def _limits(runs: pd.DataFrame, results: ResultTables, found: Recommendation | N
             yield f"What {_listed(failed)} would do: a run failed, so there is no recommendation."
 
 
-def notable(results: ResultTables, board: pd.DataFrame, stream: str, most: int = 8) -> list[str]:
+def notable(
+    results: ResultTables, board: pd.DataFrame, stream: str, most: int = 8, found: Recommendation | None = None
+) -> list[str]:
     """Name the strategies of a stream that the answer is about; plots show them in colour.
 
     Parameters
@@ -325,6 +358,8 @@ def notable(results: ResultTables, board: pd.DataFrame, stream: str, most: int =
         Name of the stream.
     most : int, default=8
         How many at most.
+    found : Recommendation, default=None
+        What `recommend` says of the stream; ``None``: it is asked.
 
     Returns
     -------
@@ -340,7 +375,7 @@ def notable(results: ResultTables, board: pd.DataFrame, stream: str, most: int =
     rows = board[(board["stream"] == stream) & board["score"].notna()]
     roles = reference_roles(results, stream)
     bounds = sorted((str(name) for name in rows["strategy"] if name in roles), key=lambda name: roles[name])
-    named = _named(recommend(results, stream=stream))
+    named = _named(found or recommend(results, stream=stream))
     first = dict.fromkeys((*named[:2], *bounds[:3], *named, *map(str, rows["strategy"])))
     kept = set(list(first)[:most])
     return [name for name in dict.fromkeys((*named, *bounds, *first)) if name in kept]
@@ -370,9 +405,8 @@ def ties(results: ResultTables, stream: str, confidence: float = 0.95) -> list[s
     >>> ties(example_results(), "toy")
     ['Replay']
     """
-    scores = block_scores(results)
-    roles = reference_roles(results, stream)
-    scores = scores[(scores["stream"] == stream) & (scores["strategy"].map(roles) != "upper bound")]
+    scores, roles = block_scores(only_stream(results, stream)), reference_roles(results, stream)
+    scores = scores[scores["strategy"].map(roles) != "upper bound"]
     wide = scores.pivot_table(index=["seed", "block"], columns="strategy", values="score", sort=False).dropna(axis=1)
     seeds, blocks = (len(wide.index.unique(level)) for level in ("seed", "block"))
     if not wide.size:

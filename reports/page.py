@@ -18,6 +18,7 @@ from markupsafe import Markup
 from . import figures, formats, plots
 from .findings import answer, findings, notable, regularization_in_class_streams, ties
 from .metrics import METRICS, Array
+from .recommendation import recommend
 from .tables import ResultTables, accuracy_curves, accuracy_matrices, protocols, rank, reference_roles, summarize
 
 # What the curve of a stream shows, by what the protocol evaluates.
@@ -31,7 +32,7 @@ _EVALUATED = {
 _WITH_MATRICES = ("all", "seen", "future")
 # A printed page has the details of so many streams; of more it has the answers.
 _PRINTED = 4
-_MOST_MATRICES = 6
+_MOST_MATRICES = 4
 _LARGEST_MATRIX_AS_TABLE = 12
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -110,7 +111,7 @@ def _finalize(value: object) -> object:
 
 
 def _number(value: float) -> str:
-    return "" if pd.isna(value) else f"{value:.6g}"
+    return "" if pd.isna(value) else f"{value:.5g}"
 
 
 def _interval(row: Any, scorer: str) -> str:
@@ -228,7 +229,8 @@ def _streams(
         done = rows[rows["score"].notna()]
         lines = curves[(curves["stream"] == stream) & curves["mean"].notna()]
         mine = summary[summary["stream"] == stream]
-        highlight = notable(results, board, name)
+        found = recommend(results, stream=name)
+        highlight = notable(results, board, name, found=found)
         roles = reference_roles(results, name)
         shown = [key for key in highlight if (name, key) in matrices and evaluate in _WITH_MATRICES][:_MOST_MATRICES]
         yield {
@@ -242,8 +244,10 @@ def _streams(
             "evaluate": evaluate,
             "n_experiences": runs["n_experiences"].max(),
             "n_seeds": runs["seed"].nunique(),
-            "answer": answer(results, name),
-            "findings": findings(results, board, name),
+            "datasets": ", ".join(_distinct(runs["dataset"])) if "dataset" in runs else "",
+            "n_tested": _n_tested(results, name, scorer),
+            "answer": answer(results, name, found),
+            "findings": findings(results, board, name, found),
             "rows": rows.to_dict("records"),
             "notable": rows[rows["strategy"].isin(highlight)].to_dict("records"),
             "ties": ties(results, name),
@@ -262,6 +266,19 @@ def _streams(
             "summary": [(key, part.to_dict("records")) for key, part in mine.groupby("strategy", sort=False)],
             "notes": _notes(mine),
         }
+
+
+def _n_tested(results: ResultTables, stream: str, scorer: str) -> str:
+    """Count the rows that a score after the last experience is made of."""
+    scores = results.scores
+    if "n_tested" not in scores:
+        return formats.DASH
+    mine = scores[(scores["stream"] == stream) & (scores["metric"] == scorer)]
+    last = mine[mine["trained_on"] == mine.groupby("cell")["trained_on"].transform("max")]
+    counts = sorted({int(count) for count in last.groupby("cell")["n_tested"].sum(min_count=1).dropna()})
+    if not counts:
+        return formats.DASH
+    return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
 
 
 def _figures(

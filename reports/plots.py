@@ -7,7 +7,6 @@ answer is about; the others are grey, but labelled.
 import math
 import re
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +33,7 @@ from .figures import (
     short,
     spread,
 )
-from .findings import notable
+from .findings import notable, only_stream
 from .metrics import METRICS, Array, score_bounds
 from .tables import (
     CURVE_COLUMNS,
@@ -71,8 +70,7 @@ def _one_stream(results: ResultTables, stream: str | None) -> tuple[ResultTables
     if name not in names:
         known = ", ".join(map(formats.plain, names))
         raise ValueError(f"There is no stream {name!r} in these results; there are: {known}.")
-    frames = {table: getattr(results, table) for table in ("runs", "experiences", "scores", "evaluations")}
-    return SimpleNamespace(**{table: frame[frame["stream"] == name] for table, frame in frames.items()}), name
+    return only_stream(results, name), name
 
 
 def _highlighted(highlight: Sequence[str] | None, results: ResultTables, stream: str) -> list[str]:
@@ -490,7 +488,7 @@ def _points(
         look, on, (x, y) = styles[strategy], strategy in highlight, places[strategy]
         tint, order = (look.color, 3.0) if on else (FAINT, 1.5)
         if strategy in limits and not math.isnan(limits[strategy][0]):
-            (bar,) = ax.plot([x, x], limits[strategy], color=tint, linewidth=1.4, alpha=0.55, zorder=order)
+            (bar,) = ax.plot([x, x], limits[strategy], color=tint, linewidth=1.4, alpha=0.55, zorder=order, clip_on=False)
             bar.set_gid(look.gid("whisker", on))
         (point,) = ax.plot([x], [y], marker=look.marker, markersize=8 if on else 5, color=tint, zorder=order + 1)
         point.set(markerfacecolor=tint if strategy in filled else SURFACE, markeredgecolor=tint, markeredgewidth=1.5)

@@ -1,5 +1,5 @@
 "use strict";
-// Sorting: a button per column; numbers by data-v, an unknown one last whichever the direction.
+// Sorting: a button per column, the best first at the first click; numbers by data-v, an unknown one last.
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.querySelectorAll("thead th")];
   heads.forEach((head, column) => {
@@ -9,8 +9,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
     head.append(button);
     button.addEventListener("click", () => {
       const numeric = head.classList.contains("n");
-      const first = numeric ? "descending" : "ascending";
-      const second = numeric ? "ascending" : "descending";
+      const first = numeric && !head.classList.contains("low") ? "descending" : "ascending";
+      const second = first === "ascending" ? "descending" : "ascending";
       const order = head.getAttribute("aria-sort") === first ? second : first;
       heads.forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", order);
@@ -28,14 +28,69 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
-// Pointing at a strategy, in a figure or in the leaderboard, makes the others in the section's figures fade.
-for (const section of document.querySelectorAll("section.stream")) {
-  section.addEventListener("pointerover", (event) => {
-    const at = event.target.closest("[data-series]");
-    section.classList.toggle("focus", at !== null);
-    for (const part of section.querySelectorAll("svg [data-series]")) {
-      part.classList.toggle("on", at !== null && part.dataset.series === at.dataset.series);
+// Search and filters hold for all sortable tables: each of them has a row per strategy.
+const filters = document.querySelector(".filters");
+if (filters) {
+  const strategies = [...document.querySelectorAll("tr[data-family]")];
+  const rows = document.querySelectorAll("table.sortable tr[data-series]");
+  const [search, family, keeps] = ["search", "family", "keeps"].map((id) => document.getElementById(id));
+  for (const [select, key] of [[family, "family"], [keeps, "keeps"]]) {
+    for (const value of [...new Set(strategies.map((row) => row.dataset[key]))].sort()) {
+      if (value) select.append(new Option(value, value));
     }
-  });
-  section.addEventListener("pointerleave", () => section.classList.remove("focus"));
+  }
+  const filter = () => {
+    const asked = search.value.trim().toLowerCase();
+    const left = new Set();
+    for (const { dataset, cells } of strategies) {
+      if (
+        cells[0].querySelector(".name").textContent.toLowerCase().includes(asked) &&
+        (family.value === "" || dataset.family === family.value) &&
+        (keeps.value === "" || dataset.keeps === keeps.value)
+      ) {
+        left.add(dataset.series);
+      }
+    }
+    for (const row of rows) row.hidden = !left.has(row.dataset.series);
+    document.getElementById("found").value = `${left.size} of ${strategies.length} strategies`;
+  };
+  for (const control of [search, family, keeps]) control.addEventListener("input", filter);
+  filters.hidden = false;
+  filter();
+}
+// Which strategies are in colour: chosen by checkboxes; the one under the pointer, in a figure or a table, always is.
+for (const section of document.querySelectorAll("section.stream")) {
+  const parts = new Map();
+  for (const part of section.querySelectorAll("svg [data-series]")) {
+    const key = part.dataset.series;
+    parts.set(key, [...(parts.get(key) ?? []), part]);
+  }
+  const choose = section.querySelector(".choose");
+  if (choose && parts.size) {
+    const fieldset = choose.querySelector("fieldset");
+    for (const [key, mine] of [...parts].sort(([a], [b]) => a - b)) {
+      const label = document.createElement("label");
+      const box = document.createElement("input");
+      box.type = "checkbox";
+      box.checked = mine.some((part) => part.classList.contains("on"));
+      const name = mine.find((part) => part.classList.contains("label"));
+      label.append(box, ` ${name ? name.textContent : key}`);
+      fieldset.append(label);
+      box.addEventListener("change", () => {
+        for (const part of mine) {
+          part.classList.toggle("on", box.checked);
+          if (box.checked) part.parentNode.append(part);
+        }
+      });
+    }
+    choose.hidden = false;
+  }
+  let hot = [];
+  const point = (key) => {
+    for (const part of hot) part.classList.remove("hot");
+    hot = parts.get(key) ?? [];
+    for (const part of hot) part.classList.add("hot");
+  };
+  section.addEventListener("pointerover", (event) => point(event.target.closest("[data-series]")?.dataset.series));
+  section.addEventListener("pointerleave", () => point());
 }
