@@ -292,7 +292,7 @@ def points_per_unit(ax: "Axes") -> tuple[float, float]:
     tuple of float
         Along x and along y.
     """
-    box, scale = ax.get_window_extent(), 72 / ax.figure.dpi  # type: ignore[union-attr]
+    box, scale = ax.get_window_extent(), 72 / ax.figure.dpi
     (x_low, x_high), (y_low, y_high) = ax.get_xlim(), ax.get_ylim()
     return box.width * scale / (x_high - x_low), box.height * scale / abs(y_high - y_low)
 
@@ -479,7 +479,9 @@ def _clean(element: ElementTree.Element, ids: Mapping[str, str], painted: bool) 
 
 
 # What the page's style says of the parts of a strategy, in colour or grey.
-_PAINT = re.compile(r"(?<![a-z-])(?:fill|stroke|stroke-width|fill-opacity|stroke-opacity|font-weight|stroke-linecap): [^;]*(?:; |$)")
+_PAINT = re.compile(
+    r"(?<![a-z-])(?:fill|stroke|stroke-width|fill-opacity|stroke-opacity|font-weight|stroke-linecap): [^;]*(?:; |$)"
+)
 
 
 _DECIMALS = re.compile(r"(\.\d)\d+")

@@ -91,10 +91,10 @@ def _against(difference: Difference, scorer: str) -> str:
     side = "above" if difference.mean >= 0 else "below"
     low, high = score_bounds(scorer)
     # Student's interval of two or three differences can be wider than the scale.
-    limits = [min(max(each, low - high), high - low) for each in (difference.low, difference.high)]
-    size = formats.interval(difference.mean, *limits, scorer)
+    least, most = (min(max(each, low - high), high - low) for each in (difference.low, difference.high))
+    size = formats.interval(difference.mean, least, most, scorer)
     if difference.mean < 0:
-        size = formats.interval(-difference.mean, -limits[1], -limits[0], scorer)
+        size = formats.interval(-difference.mean, -most, -least, scorer)
     chance = "" if difference.shown or difference.high < 0 else ", which may be chance"
     return f"{size}{' points' * formats.in_percent(scorer)} {side} {difference.to}{chance}"
 
@@ -295,7 +295,7 @@ def _reasons(found: Recommendation, scorer: str) -> Iterator[tuple[str, str]]:
     if pairs:
         said = "; ".join(dict.fromkeys(pairs))
         yield "How sure", f"It scores {said} (95 % intervals together, from {found.n_units} paired {found.unit})."
-    row = found.strategies.set_index("strategy").loc[name]
+    row = found.strategies.set_index("strategy").loc[name].to_dict()
     seconds, size = formats.seconds(row["seconds"]), formats.size(row["bytes"])
     yield "Cost", f"It takes {seconds} to fit and predict a stream, and carries {size} from call to call."
     yield "Keeps", _KEEPS.get(str(row["keeps"]), "What it keeps of the data is not known.")

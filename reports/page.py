@@ -29,9 +29,17 @@ _EVALUATED = {
     "future": "on the test sets of all experiences to come, each weighing the same",
     "prequential": "on the next rows, before they are learned",
 }
+_TESTED = {
+    "all": "all experiences so far",
+    "seen": "all experiences so far",
+    "current": "the last experience",
+    "future": "experiences to come",
+    "prequential": "rows before they are learned",
+}
 _WITH_MATRICES = ("all", "seen", "future")
 # A printed page has the details of so many streams; of more it has the answers.
 _PRINTED = 4
+_FIGURES = ("seconds", "predict_seconds", "curves", "forgetting", "plasticity")
 _MOST_MATRICES = 4
 _LARGEST_MATRIX_AS_TABLE = 12
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -221,7 +229,6 @@ def _streams(
 ) -> Iterator[dict[str, Any]]:
     matrices = accuracy_matrices(results)
     curves, of_stream = accuracy_curves(results), protocols(results)
-    failed = results.runs[results.runs["status"] == "failed"].groupby(["stream", "strategy"]).size().to_dict()
     for number, (stream, rows) in enumerate(board.groupby("stream", sort=False)):
         name = str(stream)
         runs = results.runs[results.runs["stream"] == stream]
@@ -241,7 +248,7 @@ def _streams(
             "scorer": scorer,
             "headline": rows["headline"].iloc[0],
             "evaluated": _EVALUATED.get(evaluate, "not known"),
-            "evaluate": evaluate,
+            "tested": _TESTED.get(evaluate, "unknown"),
             "n_experiences": runs["n_experiences"].max(),
             "n_seeds": runs["seed"].nunique(),
             "datasets": ", ".join(_distinct(runs["dataset"])) if "dataset" in runs else "",
@@ -251,17 +258,20 @@ def _streams(
             "rows": rows.to_dict("records"),
             "notable": rows[rows["strategy"].isin(highlight)].to_dict("records"),
             "ties": ties(results, name),
-            "failed": {key: count for (where, key), count in failed.items() if where == stream},
+            "failed": runs.loc[runs["status"] == "failed", "strategy"].value_counts().to_dict(),
             "roles": roles,
             "front": plots.pareto(done[done["strategy"].map(roles) != "upper bound"]),
-            "figures": dict(_figures(number, done, lines, mine, looks, highlight, roles, scorer)),
+            "figures": dict.fromkeys(_FIGURES)
+            | dict(_figures(number, done, lines, mine, looks, highlight, roles, scorer)),
             "curves": _curve_table(lines),
             "matrices": [
                 (key, Markup(_matrix(matrices[name, key].mean(axis=0), scorer, f"m{number}-{looks[key].number}", key)))
                 for key in shown
             ],
             "matrix_tables": [
-                (key, matrix) for key in shown if len(matrix := matrices[name, key].mean(axis=0)) <= _LARGEST_MATRIX_AS_TABLE
+                (key, matrix)
+                for key in shown
+                if len(matrix := matrices[name, key].mean(axis=0)) <= _LARGEST_MATRIX_AS_TABLE
             ],
             "summary": [(key, part.to_dict("records")) for key, part in mine.groupby("strategy", sort=False)],
             "notes": _notes(mine),

@@ -81,7 +81,9 @@ def _highlighted(highlight: Sequence[str] | None, results: ResultTables, stream:
     known = {str(name) for name in results.runs["strategy"]}
     unknown = [name for name in highlight if name not in known]
     if unknown:
-        raise ValueError(f"There is no strategy {unknown[0]!r} in these results; there are: {', '.join(sorted(known))}.")
+        raise ValueError(
+            f"There is no strategy {unknown[0]!r} in these results; there are: {', '.join(sorted(known))}."
+        )
     return list(highlight)
 
 
@@ -189,9 +191,9 @@ def draw_curves(
 
 def _curve(ax: "Axes", rows: pd.DataFrame, look: Look, on: bool) -> None:
     x = rows["experience"].to_numpy(dtype=float)
-    limits = (rows[name].to_numpy(dtype=float) for name in ("ci_low", "ci_high"))
     if rows["ci_low"].notna().any():
-        band = ax.fill_between(x, *limits, color=look.color, alpha=0.13 if on else 0.0, linewidth=0)
+        low, high = (rows[name].to_numpy(dtype=float) for name in ("ci_low", "ci_high"))
+        band = ax.fill_between(x, low, high, color=look.color, alpha=0.13 if on else 0.0, linewidth=0)
         band.set_gid(look.gid("band", on))
     tint, order = (look.color, 3.0) if on else (FAINT, 1.5)
     (line,) = ax.plot(x, rows["mean"], color=tint, marker=look.marker, markevery=max(1, len(x) // 12), clip_on=False)
@@ -278,7 +280,8 @@ def pareto(frame: pd.DataFrame, cost: str = "seconds") -> list[str]:
     """
     known = frame.dropna(subset=[cost, "score"]).sort_values([cost, "score"], kind="stable")
     score, seconds = (known[name].to_numpy(dtype=float) for name in ("score", cost))
-    return [str(name) for name in known["strategy"][~dominance(score, seconds).any(axis=0)]]
+    dominated = dominance(score, seconds).any(axis=0)
+    return [str(name) for name, beaten in zip(known["strategy"], dominated, strict=True) if not beaten]
 
 
 def plot_cost(
@@ -375,8 +378,7 @@ def draw_cost(
             ax.plot(x, y, drawstyle="steps-post", color=MUTED, linewidth=1.1, dashes=(4, 3), gid="front")
         if not formats.in_percent(scorer):
             ax.set_ylabel(_label(scorer))
-        places = {str(row.strategy): (getattr(row, cost), row.score) for row in frame.itertuples(index=False)}
-        limits = {str(row.strategy): (row.score_ci_low, row.score_ci_high) for row in frame.itertuples(index=False)}
+        places, limits = _pairs(frame, cost, "score"), _pairs(frame, "score_ci_low", "score_ci_high")
         _points(ax, places, limits, styles, highlight, filled=front)
     return ax
 
@@ -453,12 +455,15 @@ def draw_stability_plasticity(
         label = METRICS["learning_accuracy"].label_for(scorer).lower()
         ax.set_xlabel(f"{label}, of each experience right after it was learned")
         ax.set_ylabel("forgetting (less is higher)")
-        places = {
-            str(name): (x, y)
-            for name, x, y in zip(frame["strategy"], frame["learning_accuracy"], frame["forgetting"], strict=True)
-        }
+        places = _pairs(frame, "learning_accuracy", "forgetting")
         _points(ax, places, {}, styles, highlight, filled=list(places))
     return ax
+
+
+def _pairs(frame: pd.DataFrame, first: str, second: str) -> dict[str, tuple[float, float]]:
+    """Return two numbers of each strategy by its name."""
+    numbers = (frame[name].to_numpy(dtype=float).tolist() for name in (first, second))
+    return dict(zip(map(str, frame["strategy"]), zip(*numbers, strict=True), strict=True))
 
 
 def _seconds_axis(ax: "Axes", seconds: pd.Series) -> None:
@@ -488,12 +493,14 @@ def _points(
         look, on, (x, y) = styles[strategy], strategy in highlight, places[strategy]
         tint, order = (look.color, 3.0) if on else (FAINT, 1.5)
         if strategy in limits and not math.isnan(limits[strategy][0]):
-            (bar,) = ax.plot([x, x], limits[strategy], color=tint, linewidth=1.4, alpha=0.55, zorder=order, clip_on=False)
+            (bar,) = ax.plot(
+                [x, x], limits[strategy], color=tint, linewidth=1.4, alpha=0.55, zorder=order, clip_on=False
+            )
             bar.set_gid(look.gid("whisker", on))
         (point,) = ax.plot([x], [y], marker=look.marker, markersize=8 if on else 5, color=tint, zorder=order + 1)
         point.set(markerfacecolor=tint if strategy in filled else SURFACE, markeredgecolor=tint, markeredgewidth=1.5)
         point.set(clip_on=False, gid=look.gid("point" if strategy in filled else "hollow", on))
-    scale = 72 / ax.figure.dpi  # type: ignore[union-attr]
+    scale = 72 / ax.figure.dpi
     at = dict(zip(places, ax.transData.transform(np.array(list(places.values()), dtype=float)) * scale, strict=True))
     window, to_data = ax.get_window_extent(), ax.transData.inverted()
     area = (window.x0 * scale, window.y0 * scale, window.x1 * scale + 16, window.y1 * scale + 8)
@@ -592,23 +599,22 @@ def draw_forgetting(
         ax.set_yticks([])
         ax.axvline(0, color=MUTED, linewidth=0.8)
         ax.set_xlabel("forgetting (less is better)")
-        for place, row in enumerate(rows.itertuples(index=False)):
+        means, lows, highs = (rows[name].to_numpy(dtype=float).tolist() for name in ("mean", "ci_low", "ci_high"))
+        for place, (mean, low, high) in enumerate(zip(means, lows, highs, strict=True)):
             look, on = styles[names[place]], names[place] in highlight
-            (bar,) = ax.barh([place], [row.mean], height=0.62, color=look.color if on else FAINT)
+            (bar,) = ax.barh([place], [mean], height=0.62, color=look.color if on else FAINT)
             bar.set_gid(look.gid("bar", on))
-            if not math.isnan(row.ci_low):
-                ax.plot([row.ci_low, row.ci_high], [place, place], color=INK, linewidth=1.1, alpha=0.6)
+            if not math.isnan(low):
+                ax.plot([low, high], [place, place], color=INK, linewidth=1.1, alpha=0.6)
             text = _name(ax, 0, place, names[place], look, on, ha="right", transform=ax.get_yaxis_transform())
-            text.set_x(-8 / (ax.get_window_extent().width * 72 / ax.figure.dpi))  # type: ignore[union-attr]
+            text.set_x(-8 / (ax.get_window_extent().width * 72 / ax.figure.dpi))
     return ax
 
 
 # --- matrices ------------------------------------------------------------------------------------------------------
 
 
-def plot_matrix(
-    results: ResultTables, strategy: str, stream: str | None = None, *, ax: "Axes | None" = None
-) -> "Axes":
+def plot_matrix(results: ResultTables, strategy: str, stream: str | None = None, *, ax: "Axes | None" = None) -> "Axes":
     """Plot the accuracy matrix of a strategy, the mean over seeds: a row per experience learned.
 
     Parameters
