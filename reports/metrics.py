@@ -465,7 +465,7 @@ def _lowest(E: Array, t: Array) -> Array:
 
 def _worst_case(E: Array, t: Array) -> Array:
     share = 1 / E.shape[1]
-    weights = (1 - share) * _lowest(E, t)
+    weights: Array = (1 - share) * _lowest(E, t)
     weights[-1, -1] += share
     return weights
 

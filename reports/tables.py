@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from statistics import fmean
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from .metrics import METRICS, Array, Metric, accuracy_curve, counts_rows, future_curve, score_bounds, test_variance
 
@@ -202,6 +202,7 @@ class _Cell:
         R, rows = self.inputs["R"], self.inputs["rows_R"]
         size = len(R)
         ends = np.arange(1.0, size + 1)
+        shown: NDArray[Any]
         if self.evaluate == "prequential":
             chunk = self.inputs["chunk"]
             return self.inputs["chunk_t"], chunk, self._binomial(chunk, self.inputs["chunk_rows"])

@@ -131,7 +131,7 @@ def test_few_seeds_give_no_verdict_and_ties_say_how_many_might():
 
 def test_the_noise_of_shared_test_rows_is_not_taken_for_a_difference():
     """Two strategies that differ on the test rows that there are, alike with every seed, by chance of these rows."""
-    n_rows, n_cases = 360, 400
+    n_rows, n_cases = 360, 1000
     rng = np.random.default_rng(0)
     on_rows = rng.binomial(n_rows, 0.9, (n_cases, 1, 1, 2)) / n_rows
     scores = on_rows + rng.normal(0, 0.001, (n_cases, 6, 1, 2))
@@ -141,7 +141,7 @@ def test_the_noise_of_shared_test_rows_is_not_taken_for_a_difference():
         np.mean([choose(case, seconds, both, 0, 0.95, each).shown for case in scores]) for each in (noise, 0.0)
     )
     assert without > 0.4
-    assert with_noise < 0.05
+    assert 0.03 < with_noise < 0.07  # 0.05 is asked for
     results = made(["Naive", "A"], scores[:1] * 0 + np.array([0.90, 0.93]) + (scores[:1] - on_rows[:1]), seconds[None])
     assert recommend(results).verdict == "better"
     results.scores["n_tested"] = n_rows
