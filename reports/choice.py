@@ -56,6 +56,49 @@ def paired_interval(
     return mean, mean - half, mean + half, np.mean((1 + np.sign(pairs)) / 2, axis=(0, 1))
 
 
+def within_noise(scores: Array, noise: Array, candidates: NDArray[np.intp], confidence: float) -> NDArray[np.bool_]:
+    """Tell which strategies are the best or not shown to be worse: a table should not tell them apart.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_seeds, n_strategies)
+        NaN where a strategy was not run.
+    noise : ndarray of shape (n_strategies,)
+        Variances of the mean scores because of the test rows, which all seeds share.
+    candidates : ndarray of int
+        Those among which the best is looked for.
+    confidence : float
+        Of all comparisons with the best together (Bonferroni).
+
+    Returns
+    -------
+    ndarray of shape (n_strategies,)
+        False for all that are no candidates. With a single seed nothing is known of what another one would show, so
+        nothing is shown to be worse.
+
+    Examples
+    --------
+    >>> scores = np.array([[0.9, 0.8, 0.5], [0.8, 0.9, 0.5], [0.85, 0.85, 0.4]])
+    >>> within_noise(scores, np.zeros(3), np.arange(3), 0.95)
+    array([ True,  True, False])
+    """
+    found = np.zeros(scores.shape[1], dtype=bool)
+    means = np.array([each[~np.isnan(each)].mean() if (~np.isnan(each)).any() else -math.inf for each in scores.T])
+    if not candidates.size or not np.isfinite(means[candidates]).any():
+        return found
+    best = int(candidates[np.argmax(means[candidates])])
+    each = 1 - (1 - confidence) / max(len(candidates) - 1, 1)
+    for other in candidates:
+        pairs = scores[:, best] - scores[:, other]
+        pairs = pairs[~np.isnan(pairs)]
+        if other != best and len(pairs) > 1:
+            _, low, _, _ = paired_interval(pairs[:, None], each, noise[best] + noise[other])
+            found[other] = low <= 0
+        else:
+            found[other] = np.isfinite(means[other])
+    return found
+
+
 def dominance(score: Array, seconds: Array) -> NDArray[np.bool_]:
     """Tell which strategies dominate which: score no less, take no longer, and are better in one.
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from .choice import within_noise
 from .metrics import METRICS, Array, Metric, accuracy_curve, counts_rows, future_curve, score_bounds, test_variance
 
 CELL_COLUMNS = ["cell", "strategy", "stream", "scenario", "seed", "status"]
@@ -29,6 +30,7 @@ LEADERBOARD_COLUMNS = [
     "score",
     "score_ci_low",
     "score_ci_high",
+    "best",
     "average_accuracy",
     "forgetting",
     "backward_transfer",
@@ -41,6 +43,10 @@ LEADERBOARD_COLUMNS = [
     "keeps",
 ]
 BLOCK_COLUMNS = ["strategy", "stream", "seed", "block", "score", "variance", "seconds", "bytes"]
+RUN_SCORE_COLUMNS = [
+    *("dataset", "stream", "seed", "strategy", "role", "reference", "scorer"),
+    *("score", "variance", "seconds", "bytes", "failed"),
+]
 CURVE_COLUMNS = ["stream", "strategy", "experience", "mean", "ci_low", "ci_high"]
 # What strategies are ranked by, by what the protocol evaluates.
 _HEADLINES = {
@@ -560,8 +566,9 @@ def leaderboard(results: ResultTables) -> pd.DataFrame:
         One row per stream and strategy: means over the seeds that finished and what the strategy keeps of the data.
         ``score``, with its 95 % interval, is what the stream is ranked by: ``headline`` names the metric, which is
         ``"average_accuracy"`` where all past experiences are tested, else ``"learning_accuracy"``,
-        ``"prequential_score"`` or ``"future_score"``; ``scorer`` names the score. Accuracies lie between 0 and 1. A
-        strategy whose runs all failed has ``n_seeds`` 0.
+        ``"prequential_score"`` or ``"future_score"``; ``scorer`` names the score. Accuracies lie between 0 and 1.
+        ``best`` tells which strategies are the best or not shown to be worse, see `best_of_streams`. A strategy whose
+        runs all failed has ``n_seeds`` 0.
 
     Examples
     --------
@@ -609,6 +616,7 @@ def rank(results: ResultTables, summary: pd.DataFrame) -> pd.DataFrame:
         score=first["mean"],
         score_ci_low=first["ci_low"],
         score_ci_high=first["ci_high"],
+        best=best_of_streams(run_scores(results)).set_index(keys)["best"],
         keeps=results.runs.groupby(keys)["keeps"].first(),
     )
     board = board.reset_index()
@@ -616,6 +624,96 @@ def rank(results: ResultTables, summary: pd.DataFrame) -> pd.DataFrame:
     board["place"] = board["stream"].map(place)
     board = board.sort_values(["place", "score"], ascending=[True, False], kind="stable")
     return board.reset_index(drop=True)[LEADERBOARD_COLUMNS]
+
+
+def run_scores(results: ResultTables) -> pd.DataFrame:
+    """List the score of each run, of failed ones, too: they count as plain training, and are marked.
+
+    Parameters
+    ----------
+    results : ResultTables
+        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
+
+    Returns
+    -------
+    DataFrame
+        Columns dataset, stream, seed, strategy, role (of a reference, see `reference_roles`, else empty), reference
+        (whether it is the one that gaps are measured by), scorer, score (that the stream is ranked by), variance (of
+        the score because of the test rows, 0 if they are not known), seconds (of fit and predict), bytes (carried at
+        the end), failed. A run that failed or has no score gets the score of plain training with the same seed; where
+        there is none, the lowest on this stream with this seed, and NaN if there is none either.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> run_scores(example_results())[["strategy", "seed", "role", "score", "failed"]].head(3)
+      strategy  seed         role  score  failed
+    0    Naive     0  lower bound  0.625   False
+    1    Naive     1  lower bound  0.500   False
+    2   Replay     0               0.875   False
+    """
+    keys, runs = ["stream", "strategy", "seed"], results.runs
+    measured = block_scores(results).groupby(keys, sort=False)[["score", "variance", "seconds", "bytes"]].mean()
+    frame = runs[[*keys, "estimator"]].drop_duplicates(keys).join(measured, on=keys).reset_index(drop=True)
+    stream = frame["stream"].astype(str)
+    roles = {name: reference_roles(results, name) for name in stream.unique()}
+    role = [roles[name].get(str(strategy), "") for name, strategy in zip(stream, frame["strategy"], strict=True)]
+    frame = frame.assign(
+        dataset=stream.map(datasets_of(runs)),
+        scorer=stream.map({name: scorer for name, (_, scorer) in protocols(results).items()}),
+        role=role,
+        failed=frame["score"].isna(),
+    )
+    # Joint training comes before what trains again and again on all data so far.
+    known = frame[frame["role"] != ""]
+    later = ~known["estimator"].astype(str).str.startswith("Joint")
+    chosen = known.assign(later=later).sort_values("later", kind="stable").drop_duplicates(["stream", "role"])
+    pairs = set(zip(chosen["stream"], chosen["strategy"], strict=True))
+    frame["reference"] = [pair in pairs for pair in zip(frame["stream"], frame["strategy"], strict=True)]
+    place = ["stream", "seed"]
+    plain = frame[frame["reference"] & (frame["role"] == "lower bound")].set_index(place)
+    lowest = frame.sort_values("score", kind="stable").drop_duplicates(place).set_index(place)
+    for name in ("score", "variance"):
+        stand_in = plain[name].combine_first(lowest[name])
+        frame[name] = frame[name].fillna(frame[place].join(stand_in, on=place)[name])
+    return frame[RUN_SCORE_COLUMNS]
+
+
+def best_of_streams(scores: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
+    """Say which strategies of each stream are the best, or within noise of it.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        From `run_scores`.
+    confidence : float
+        Of all comparisons with the best of a stream together, between 0 and 1.
+
+    Returns
+    -------
+    DataFrame
+        Columns stream, strategy, best: one row for each pair. Differences from the best are paired by seed, and have
+        the noise of the test rows in them. Upper bounds are no candidates, nor is what failed in each run.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> best_of_streams(run_scores(example_results()))
+      stream strategy   best
+    0    toy    Naive  False
+    1    toy   Replay   True
+    2    toy    Joint  False
+    """
+    frames = [pd.DataFrame({"stream": [], "strategy": [], "best": []})]
+    for stream, rows in scores.groupby("stream", sort=False):
+        wide = rows.pivot_table(index="seed", columns="strategy", values="score", sort=False, dropna=False)
+        by_strategy = rows.groupby("strategy")
+        noise = by_strategy["variance"].mean().fillna(0.0).reindex(wide.columns)
+        candidate = ~by_strategy["failed"].all() & (by_strategy["role"].first() != "upper bound")
+        [candidates] = np.nonzero(candidate.reindex(wide.columns).to_numpy())
+        best = within_noise(wide.to_numpy(dtype=np.float64), noise.to_numpy(), candidates, confidence)
+        frames.append(pd.DataFrame({"stream": stream, "strategy": wide.columns, "best": best}))
+    return pd.concat(frames[1:] or frames, ignore_index=True)
 
 
 def datasets_of(runs: pd.DataFrame) -> dict[str, str]:
