@@ -240,12 +240,14 @@ def canvas(
         yield ax
 
 
-def short(name: str) -> str:
+def short(name: str, characters: int = LABEL_CHARACTERS) -> str:
     """Make a label of a name: escaped, on one line, and cut where it is long.
 
     Parameters
     ----------
     name : str
+    characters : int, default=30
+        How many at most.
 
     Returns
     -------
@@ -257,7 +259,7 @@ def short(name: str) -> str:
     'a name that is longer than th…'
     """
     name = formats.plain(name)
-    return name if len(name) <= LABEL_CHARACTERS else name[: LABEL_CHARACTERS - 1] + "…"
+    return name if len(name) <= characters else name[: characters - 1] + "…"
 
 
 def label_width(names: Sequence[str]) -> float:

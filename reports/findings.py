@@ -7,10 +7,9 @@ from types import SimpleNamespace
 import pandas as pd
 
 from . import formats
-from .choice import paired_interval
 from .metrics import METRICS, score_bounds
 from .recommendation import FEWEST_UNITS, Constraints, Difference, Recommendation, recommend
-from .tables import ResultTables, block_scores, protocols, reference_roles
+from .tables import ResultTables, protocols, reference_roles
 
 
 def only_stream(results: ResultTables, stream: str) -> ResultTables:
@@ -326,7 +325,7 @@ def _limits(runs: pd.DataFrame, results: ResultTables, found: Recommendation | N
     if found is not None and found.verdict == "no difference" and found.changes:
         change = found.changes[0]
         yield f"That {change.strategy} is no better: about {change.n_units} {found.unit} might show it."
-    if found is None or found.unit == "data sets" or runs["stream"].nunique() == 1:
+    if found is None or found.unit == "data sets" or len(runs["stream"].unique()) == 1:
         yield "What holds on other data: every answer here is about these streams."
     else:
         yield "What holds on other data: streams of one data set are one sample of the data there are."
@@ -379,45 +378,6 @@ def notable(
     first = dict.fromkeys((*named[:2], *bounds[:3], *named, *map(str, rows["strategy"])))
     kept = set(list(first)[:most])
     return [name for name in dict.fromkeys((*named, *bounds, *first)) if name in kept]
-
-
-def ties(results: ResultTables, stream: str, confidence: float = 0.95) -> list[str]:
-    """Find the strategies whose difference from the highest score of a stream may be chance.
-
-    Parameters
-    ----------
-    results : ResultTables
-        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
-    stream : str
-        Name of the stream.
-    confidence : float, default=0.95
-        Of all comparisons together.
-
-    Returns
-    -------
-    list of str
-        With the one that has the highest score, best first; upper bounds are left out. All of them, where there is
-        only one seed and no block.
-
-    Examples
-    --------
-    >>> from forgetless.reports import example_results
-    >>> ties(example_results(), "toy")
-    ['Replay']
-    """
-    scores, roles = block_scores(only_stream(results, stream)), reference_roles(results, stream)
-    scores = scores[scores["strategy"].map(roles) != "upper bound"]
-    wide = scores.pivot_table(index=["seed", "block"], columns="strategy", values="score", sort=False).dropna(axis=1)
-    seeds, blocks = (len(wide.index.unique(level)) for level in ("seed", "block"))
-    if not wide.size:
-        return []
-    if len(wide) < seeds * blocks:  # streams of other lengths for other seeds
-        wide, blocks = wide.groupby(level="seed").mean(), 1
-    wide = wide[wide.mean().sort_values(ascending=False, kind="stable").index]
-    values = wide.to_numpy().reshape(seeds, blocks, -1)
-    each = 1 - (1 - confidence) / max(len(wide.columns) - 1, 1)
-    _, low, _, _ = paired_interval(values[:, :, [0]] - values, each)
-    return [str(name) for name, limit in zip(wide.columns, low, strict=True) if not limit > 0]
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,20 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from . import figures, formats, plots
-from .findings import answer, findings, notable, regularization_in_class_streams, ties
+from .findings import answer, findings, notable, regularization_in_class_streams
 from .metrics import METRICS, Array
 from .recommendation import recommend
-from .tables import ResultTables, accuracy_curves, accuracy_matrices, protocols, rank, reference_roles, summarize
+from .statistics import Overall, comparison_matrix, gap_closed, overall, performance_profiles
+from .tables import (
+    ResultTables,
+    accuracy_curves,
+    accuracy_matrices,
+    protocols,
+    rank,
+    reference_roles,
+    run_scores,
+    summarize,
+)
 
 # What the curve of a stream shows, by what the protocol evaluates.
 _EVALUATED = {
@@ -41,6 +51,7 @@ _WITH_MATRICES = ("all", "seen", "future")
 _PRINTED = 4
 _FIGURES = ("seconds", "predict_seconds", "curves", "forgetting", "plasticity")
 _MOST_MATRICES = 4
+_MOST_COMPARED = 8
 _LARGEST_MATRIX_AS_TABLE = 12
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -170,6 +181,7 @@ def _render(results: ResultTables, title: str, **first: Any) -> str:
     board = plots.costs(rank(results, summary))
     looks = figures.looks(runs)
     streams = list(_streams(results, summary, board, looks))
+    whole, said = (overall(results), answer(results)) if len(runs) else (None, None)
     return environment.get_template("page.html").render(
         title=title,
         **first,
@@ -180,9 +192,11 @@ def _render(results: ResultTables, title: str, **first: Any) -> str:
         families=figures.FAMILIES,
         inks=figures.INKS,
         facts=_facts(runs),
-        answer=answer(results) if len(runs) else None,
+        answer=said,
+        whole=whole,
         streams=streams,
-        overview=_overview(board, streams),
+        overview=_overview(board, streams, whole),
+        comparisons=dict(_comparisons(results, whole, list(said.named), looks)) if whole and said else {},
         strategies=_strategies(runs),
         failed=runs[runs["status"] == "failed"].to_dict("records"),
         near_chance=list(regularization_in_class_streams(results, board)),
@@ -257,7 +271,7 @@ def _streams(
             "findings": findings(results, board, name, found),
             "rows": rows.to_dict("records"),
             "notable": rows[rows["strategy"].isin(highlight)].to_dict("records"),
-            "ties": ties(results, name),
+            "ties": [str(key) for key in rows.loc[rows["best"].astype(bool), "strategy"]],
             "failed": runs.loc[runs["status"] == "failed", "strategy"].value_counts().to_dict(),
             "roles": roles,
             "front": plots.pareto(done[done["strategy"].map(roles) != "upper bound"]),
@@ -346,23 +360,36 @@ def _notes(summary: pd.DataFrame) -> list[str]:
     return [f"{', '.join(about)}: {note}." for note, about in notes.items()]
 
 
-def _overview(board: pd.DataFrame, streams: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what every strategy is ranked by on every stream, and its mean cost."""
+def _overview(board: pd.DataFrame, streams: list[dict[str, Any]], whole: Overall | None) -> list[dict[str, Any]]:
+    """Return all there is on each strategy: over all streams, and what each stream is ranked by."""
+    if whole is None:
+        return []
     rows = {(row["stream"], row["strategy"]): row for row in board.to_dict("records")}
-    costs = board.groupby("strategy", sort=False)[["fit_seconds", "predict_seconds"]].mean()
-    sizes = board[["model_bytes", "replay_bytes", "state_bytes"]].sum(axis=1, skipna=False)
-    costs["bytes"] = sizes.groupby(board["strategy"]).max()
-    costs["place"] = board.groupby("stream")["score"].rank(ascending=False).groupby(board["strategy"]).mean()
-    costs = costs.sort_values("place", kind="stable")
-    lines = [
-        {
-            "strategy": str(strategy),
-            "cells": [rows.get((stream["name"], strategy)) for stream in streams],
-            **costs.loc[strategy].to_dict(),
-        }
-        for strategy in costs.index
+    costs = board.groupby("strategy")[["fit_seconds", "predict_seconds"]].mean()
+    of_strategy = whole.table.set_index("strategy").join(costs)
+    return [
+        {**row, "strategy": str(name), "cells": [rows.get((stream["name"], name)) for stream in streams]}
+        for name, row in of_strategy.to_dict("index").items()
     ]
-    return {"lines": lines, "roles": {name: role for stream in streams for name, role in stream["roles"].items()}}
+
+
+def _comparisons(
+    results: ResultTables, whole: Overall, named: list[str], looks: dict[str, figures.Look]
+) -> Iterator[tuple[str, Markup]]:
+    """Draw what compares strategies over all streams."""
+    bounds = whole.table.loc[whole.table["role"] != "", "strategy"].astype(str)
+    highlight = list(dict.fromkeys((*named, *bounds, *whole.table["strategy"].astype(str))))[:_MOST_COMPARED]
+    scores = run_scores(results)
+    gaps = gap_closed(scores).table
+    if len(gaps):
+        profiles = performance_profiles(gaps)
+        plot = partial(plots.draw_profiles, profiles, looks, highlight)
+        yield "profiles", Markup(figures.svg(plot, "profiles", "Share of runs that close a given part of the gap"))
+    judged = gaps if len(gaps) else scores
+    if len(judged["scorer"].unique()) == 1 and judged["score"].notna().any():
+        pairs = comparison_matrix(judged[judged["strategy"].isin(highlight)])
+        plot = partial(plots.draw_comparisons, pairs, str(judged["scorer"].iloc[0]))
+        yield "pairs", Markup(figures.svg(plot, "pairs", "Differences of each strategy from each other one"))
 
 
 def _strategies(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:

@@ -19,6 +19,7 @@ from .figures import (
     FAINT,
     HEAT,
     INK,
+    LESS,
     LINE,
     MUTED,
     SURFACE,
@@ -33,8 +34,9 @@ from .figures import (
     short,
     spread,
 )
-from .findings import notable, only_stream
+from .findings import answer, notable, only_stream
 from .metrics import METRICS, Array, score_bounds
+from .statistics import comparison_matrix, gap_closed, performance_profiles
 from .tables import (
     CURVE_COLUMNS,
     ResultTables,
@@ -44,6 +46,7 @@ from .tables import (
     protocol,
     protocols,
     reference_roles,
+    run_scores,
     student_interval,
     summarize,
 )
@@ -76,15 +79,18 @@ def _one_stream(results: ResultTables, stream: str | None) -> tuple[ResultTables
 def _highlighted(highlight: Sequence[str] | None, results: ResultTables, stream: str) -> list[str]:
     if highlight is None:
         return notable(results, leaderboard(results), stream)
-    if isinstance(highlight, str):
-        raise TypeError(f"highlight must be a list of names; got the text {highlight!r}. Write [{highlight!r}].")
+    return _known(highlight, results)
+
+
+def _known(names: Sequence[str], results: ResultTables) -> list[str]:
+    if isinstance(names, str):
+        raise TypeError(f"Strategies must be a list of names; got the text {names!r}. Write [{names!r}].")
     known = {str(name) for name in results.runs["strategy"]}
-    unknown = [name for name in highlight if name not in known]
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise ValueError(
-            f"There is no strategy {unknown[0]!r} in these results; there are: {', '.join(sorted(known))}."
-        )
-    return list(highlight)
+        there = ", ".join(map(formats.plain, sorted(known)))
+        raise ValueError(f"There is no strategy {unknown[0]!r} in these results; there are: {there}.")
+    return list(names)
 
 
 def _in_order(names: Sequence[str], highlight: Sequence[str]) -> list[str]:
@@ -829,3 +835,207 @@ def recovery(results: ResultTables, tested_on: int = 0) -> pd.DataFrame:
     order = {name: place for place, name in enumerate(results.runs["strategy"].unique())}
     found = pd.concat(frames, ignore_index=True)
     return found.sort_values("strategy", key=lambda names: names.map(order), kind="stable").reset_index(drop=True)
+
+
+# --- comparisons over all streams ----------------------------------------------------------------------------------
+
+
+def plot_profiles(results: ResultTables, *, highlight: Sequence[str] | None = None, ax: "Axes | None" = None) -> "Axes":
+    """Plot performance profiles: the share of runs that close at least a given part of the gap.
+
+    Parameters
+    ----------
+    results : ResultTables
+        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
+    highlight : sequence of str, default=None
+        Strategies in colour; ``None``: those that the answer is about, see `answer`, and the references.
+    ax : Axes, default=None
+        Axes of matplotlib to draw on; ``None``: new ones.
+
+    Returns
+    -------
+    Axes
+        One line per strategy (`performance_profiles`), with 95 % intervals; a line above another one is better.
+
+    Raises
+    ------
+    ValueError
+        If no stream has a gap between plain and joint training, or something named is not in the results.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> plot_profiles(example_results()).get_xlabel()
+    'part of the gap closed, from plain to joint training'
+    """
+    gaps = gap_closed(run_scores(results))
+    if gaps.table.empty:
+        reasons = "; ".join(f"{formats.plain(stream)}: {why}" for stream, why in gaps.left_out.items())
+        raise ValueError(f"No stream has a gap between plain and joint training ({reasons or 'there is no stream'}).")
+    if highlight is None:
+        bounds = gaps.table.loc[gaps.table["role"] != "", "strategy"].unique()
+        highlight = list(dict.fromkeys((*answer(results).named, *map(str, bounds))))
+    highlight = _known(highlight, results)
+    return draw_profiles(performance_profiles(gaps.table), looks(results.runs), highlight, ax)
+
+
+def draw_profiles(
+    profiles: pd.DataFrame, styles: Mapping[str, Look], highlight: Sequence[str], ax: "Axes | None" = None
+) -> "Axes":
+    """Draw a table from `performance_profiles`; see `plot_profiles`.
+
+    Parameters
+    ----------
+    profiles : DataFrame
+        From `performance_profiles`.
+    styles : mapping of str to Look
+        Looks of the strategies.
+    highlight : sequence of str
+        Strategies in colour.
+    ax : Axes, default=None
+        Axes to draw on; ``None``: new ones.
+
+    Returns
+    -------
+    Axes
+    """
+    from matplotlib.ticker import PercentFormatter
+
+    lines = {str(strategy): rows for strategy, rows in profiles.groupby("strategy", sort=False)}
+    with canvas(ax, height=max(330, 14 * len(lines) + 80), right=46 + label_width(list(lines))) as ax:
+        ax.set_xlim(profiles["threshold"].min(), profiles["threshold"].max())
+        ax.set_ylim(-0.02, 1.02)
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+        ax.set_xlabel("part of the gap closed, from plain to joint training")
+        ax.set_ylabel("share of runs that close as much")
+        for strategy in _in_order(list(lines), highlight):
+            rows, look, on = lines[strategy], styles[strategy], strategy in highlight
+            band = ax.fill_between(
+                rows["threshold"], rows["low"], rows["high"], color=look.color, alpha=0.13 if on else 0.0, linewidth=0
+            )
+            band.set_gid(look.gid("band", on))
+            (line,) = ax.plot(rows["threshold"], rows["share"], color=look.color if on else FAINT)
+            line.set(linewidth=2.0 if on else 1.0, linestyle=look.dashes, zorder=3.0 if on else 1.5)
+            line.set_gid(look.gid("line", on))
+        _legend(ax, {name: float(rows["share"].mean()) for name, rows in lines.items()}, styles, highlight)
+    return ax
+
+
+def _legend(ax: "Axes", heights: Mapping[str, float], styles: Mapping[str, Look], highlight: Sequence[str]) -> None:
+    """Write names at the right with a sample of their lines, the highest first."""
+    _, x_high = ax.get_xlim()
+    (y_low, y_high), (points_x, points_y) = ax.get_ylim(), points_per_unit(ax)
+    gap = min(13.0 / points_y, (y_high - y_low) / max(len(heights), 1))
+    for place, strategy in enumerate(sorted(heights, key=lambda name: -heights[name])):
+        look, on, y = styles[strategy], strategy in highlight, y_high - gap * (place + 0.5)
+        sample = [x_high + 10 / points_x, x_high + 32 / points_x]
+        (line,) = ax.plot(sample, [y, y], color=look.color if on else FAINT, clip_on=False, linestyle=look.dashes)
+        line.set(linewidth=2.0 if on else 1.0, gid=look.gid("line", on))
+        _name(ax, x_high + 37 / points_x, y, strategy, look, on)
+    ax.set_xlim(right=x_high)
+
+
+def plot_comparisons(
+    results: ResultTables, *, strategies: Sequence[str] | None = None, ax: "Axes | None" = None
+) -> "Axes":
+    r"""Plot a matrix of comparisons: how far each strategy is above each other one (Ismail-Fawaz et al. 2023).
+
+    Parameters
+    ----------
+    results : ResultTables
+        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
+    strategies : sequence of str, default=None
+        Those that are compared; Holm's correction is for these. ``None``: all.
+    ax : Axes, default=None
+        Axes of matplotlib to draw on; ``None``: new ones.
+
+    Returns
+    -------
+    Axes
+        In each cell the mean difference of the row's from the column's strategy, paired over the same data sets or
+        seeds, and the probability of improvement. It is of gaps closed where there are gaps, else of scores. Bold:
+        shown by the test of `comparison_matrix`, at 5 % for all pairs together.
+
+    Raises
+    ------
+    ValueError
+        If streams have different scores and no gaps, nothing finished, or something named is not in the results.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> ax = plot_comparisons(example_results(), strategies=["Replay", "Naive"])
+    >>> [text.get_text() for text in ax.texts if "P" in text.get_text()]
+XX
+    """
+    scores = run_scores(results)
+    gaps = gap_closed(scores).table
+    judged = gaps if len(gaps) else scores
+    if strategies is not None:
+        judged = judged[judged["strategy"].isin(_known(strategies, results))]
+    if not judged["score"].notna().any():
+        raise ValueError("No run finished, so there is nothing to compare.")
+    return draw_comparisons(comparison_matrix(judged), str(judged["scorer"].iloc[0]), ax)
+
+
+def draw_comparisons(pairs: pd.DataFrame, scorer: str, ax: "Axes | None" = None) -> "Axes":
+    """Draw a table from `comparison_matrix`; see `plot_comparisons`.
+
+    Parameters
+    ----------
+    pairs : DataFrame
+        From `comparison_matrix`.
+    scorer : str
+        Of what the differences are: ``"gap closed"`` or the name of one of scikit-learn's scorers.
+    ax : Axes, default=None
+        Axes to draw on; ``None``: new ones.
+
+    Returns
+    -------
+    Axes
+    """
+    names = list(dict.fromkeys([*map(str, pairs["strategy"]), *map(str, pairs["other"])]))
+    percent = scorer == "gap closed" or formats.in_percent(scorer)
+    size, left = len(names), 14 + label_width(names)
+    with canvas(ax, width=left + 74.0 * size + 10, height=40.0 * size + 70, left=left, right=10) as ax:
+        ax.grid(visible=False)
+        ax.set_xlim(0, max(size, 1))
+        ax.set_ylim(max(size, 1), 0)
+        ax.spines["bottom"].set_visible(False)
+        ax.set_xticks(np.arange(size) + 0.5, [short(name, 12) for name in names], fontsize=9)
+        ax.set_yticks(np.arange(size) + 0.5, [short(name) for name in names], fontsize=10)
+        ax.set_xlabel(f"{scorer}: row minus column{', points' if percent else ''}; P: probability of improvement")
+        places = [[names.index(str(name)) for name in pairs[column]] for column in ("strategy", "other")]
+        numbers = [pairs[column].to_numpy(dtype=float) for column in ("difference", "probability", "p_holm")]
+        widest = float(np.nanmax(np.abs(numbers[0]), initial=0.0))
+        for i, j, difference, probability, p in zip(*places, *map(np.ndarray.tolist, numbers), strict=True):
+            _compared(ax, i, j, difference, probability, p < 0.05, widest, percent)
+            _compared(ax, j, i, -difference, 1 - probability, p < 0.05, widest, percent)
+    return ax
+
+
+def _compared(
+    ax: "Axes", i: int, j: int, difference: float, probability: float, shown: bool, widest: float, percent: bool
+) -> None:
+    from matplotlib.patches import Rectangle
+
+    if math.isnan(difference):
+        ax.text(j + 0.5, i + 0.5, formats.DASH, ha="center", va="center", fontsize=9, color=MUTED)
+        return
+    tint = HEAT if difference > 0 else LESS
+    alpha = 0.4 * abs(difference) / (widest or 1.0)
+    ax.add_patch(Rectangle((j, i), 1, 1, facecolor=tint, edgecolor=SURFACE, linewidth=1.5, alpha=alpha))
+    number = formats.percent(difference) if percent else formats.score(difference, "r2")
+    sign = "+" if difference > 0 else ""
+    text = f"{sign}{number}\nP {probability:.2f}"
+    ax.text(
+        j + 0.5,
+        i + 0.5,
+        text,
+        ha="center",
+        va="center",
+        fontsize=9,
+        color=INK,
+        fontweight="bold" if shown else "normal",
+    )
