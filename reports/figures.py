@@ -386,24 +386,25 @@ def free_box(x: float, y: float, size: tuple[float, float], taken: Sequence[Box]
     (11.4, 9.8, 15.4, 11.8)
     """
     width, height = size
-    boxes = np.array(taken, dtype=float).reshape(-1, 4)
-    best: tuple[float, Box] | None = None
-    for distance in (8, 16, 26, 38, 52, 68):
-        # Above first: the line of the front runs beside its points.
-        for dx, dy in ((0.8, 0.6), (1, 0), (-1, 0), (0, 1), (0.8, -0.6), (0, -1), (-0.8, 0.6), (-0.8, -0.6)):
-            left = x + dx * distance - (width / 2 if dx == 0 else width if dx < 0 else 0)
-            bottom = y + dy * distance - (height / 2 if dy == 0 else height if dy < 0 else 0)
-            box = (left, bottom, left + width, bottom + height)
-            if box[0] < area[0] or box[1] < area[1] or box[2] > area[2] or box[3] > area[3]:
-                continue
-            across = np.minimum(boxes[:, 2], box[2]) - np.maximum(boxes[:, 0], box[0])
-            up = np.minimum(boxes[:, 3], box[3]) - np.maximum(boxes[:, 1], box[1])
-            overlap = float((np.clip(across, 0, None) * np.clip(up, 0, None)).sum())
-            if not overlap:
-                return box
-            if best is None or overlap < best[0]:
-                best = overlap, box
-    return best[1] if best else (x, y, x + width, y + height)
+    left = np.array([x + dx * far - (width / 2 if dx == 0 else width if dx < 0 else 0) for far, dx, _ in _BESIDE])
+    bottom = np.array([y + dy * far - (height / 2 if dy == 0 else height if dy < 0 else 0) for far, _, dy in _BESIDE])
+    boxes = np.stack([left, bottom, left + width, bottom + height], axis=1)
+    boxes = boxes[(boxes[:, :2] >= area[:2]).all(axis=1) & (boxes[:, 2:] <= area[2:]).all(axis=1)]
+    if not len(boxes):
+        return x, y, x + width, y + height
+    others = np.array(taken, dtype=float).reshape(-1, 4)
+    shared = np.minimum(boxes[:, None, 2:], others[:, 2:]) - np.maximum(boxes[:, None, :2], others[:, :2])
+    overlap = shared.clip(0).prod(axis=2).sum(axis=1)
+    best = boxes[np.argmin(overlap)]
+    return float(best[0]), float(best[1]), float(best[2]), float(best[3])
+
+
+# Distances and directions, near ones first; above first: the line of the front runs beside its points.
+_BESIDE = [
+    (far, dx, dy)
+    for far in (8, 16, 26, 38, 52, 68)
+    for dx, dy in ((0.8, 0.6), (1, 0), (-1, 0), (0, 1), (0.8, -0.6), (0, -1), (-0.8, 0.6), (-0.8, -0.6))
+]
 
 
 # --- SVG -----------------------------------------------------------------------------------------------------------
@@ -482,7 +483,7 @@ def _clean(element: ElementTree.Element, ids: Mapping[str, str], painted: bool) 
 
 # What the page's style says of the parts of a strategy, in colour or grey.
 _PAINT = re.compile(
-    r"(?<![a-z-])(?:fill|stroke|stroke-width|fill-opacity|stroke-opacity|font-weight|stroke-linecap): [^;]*(?:; |$)"
+    r"(?<![a-z-])(?:fill|stroke|stroke-width|fill-opacity|stroke-opacity|font-weight|font-size|stroke-linecap): [^;]*(?:; |$)"
 )
 
 
@@ -504,6 +505,6 @@ def _attribute(name: str, value: str, ids: Mapping[str, str], exact: bool) -> st
         case "x" | "y":
             return _DECIMALS.sub(r"\1", value)
         case "style":
-            value = re.sub(r"font-family:[^;]*; ", "", value)
+            value = re.sub(r"font-family:[^;]*; |(?:; )?text-anchor: start", "", value)
             return re.sub(r"#[0-9a-f]{6}", lambda found: _VARIABLES.get(found[0], found[0]), value)
     return value

@@ -50,7 +50,8 @@ _WITH_MATRICES = ("all", "seen", "future")
 # A printed page has the details of so many streams; of more it has the answers.
 _PRINTED = 4
 _FIGURES = ("seconds", "predict_seconds", "curves", "forgetting", "plasticity")
-_MOST_MATRICES = 4
+# So many matrices are drawn for a stream, and for all streams of a page.
+_MOST_MATRICES, _MOST_MATRICES_OF_ALL = 6, 40
 _MOST_COMPARED = 8
 _LARGEST_MATRIX_AS_TABLE = 12
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -243,6 +244,7 @@ def _streams(
 ) -> Iterator[dict[str, Any]]:
     matrices = accuracy_matrices(results)
     curves, of_stream = accuracy_curves(results), protocols(results)
+    most = min(max(_MOST_MATRICES_OF_ALL // max(len(of_stream), 1), 1), _MOST_MATRICES)
     for number, (stream, rows) in enumerate(board.groupby("stream", sort=False)):
         name = str(stream)
         runs = results.runs[results.runs["stream"] == stream]
@@ -253,7 +255,7 @@ def _streams(
         found = recommend(results, stream=name)
         highlight = notable(results, board, name, found=found)
         roles = reference_roles(results, name)
-        shown = [key for key in highlight if (name, key) in matrices and evaluate in _WITH_MATRICES][:_MOST_MATRICES]
+        shown = [key for key in highlight if (name, key) in matrices and evaluate in _WITH_MATRICES][:most]
         yield {
             "number": number,
             "id": f"stream-{number}",

@@ -200,7 +200,7 @@ def _curve(ax: "Axes", rows: pd.DataFrame, look: Look, on: bool) -> None:
     if rows["ci_low"].notna().any():
         low, high = (rows[name].to_numpy(dtype=float) for name in ("ci_low", "ci_high"))
         band = ax.fill_between(x, low, high, color=look.color, alpha=0.13 if on else 0.0, linewidth=0)
-        band.set_gid(look.gid("band", on))
+        band.set(gid=look.gid("band", on), clip_on=False)
     tint, order = (look.color, 3.0) if on else (FAINT, 1.5)
     (line,) = ax.plot(x, rows["mean"], color=tint, marker=look.marker, markevery=max(1, len(x) // 12), clip_on=False)
     line.set(linewidth=2.0 if on else 1.0, markersize=5.5 if on else 2.5, zorder=order, linestyle=look.dashes)
@@ -941,33 +941,33 @@ def plot_comparisons(
 ) -> "Axes":
     r"""Plot a matrix of comparisons: how far each strategy is above each other one (Ismail-Fawaz et al. 2023).
 
-    Parameters
-    ----------
-    results : ResultTables
-        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
-    strategies : sequence of str, default=None
-        Those that are compared; Holm's correction is for these. ``None``: all.
-    ax : Axes, default=None
-        Axes of matplotlib to draw on; ``None``: new ones.
+        Parameters
+        ----------
+        results : ResultTables
+            Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
+        strategies : sequence of str, default=None
+            Those that are compared; Holm's correction is for these. ``None``: all.
+        ax : Axes, default=None
+            Axes of matplotlib to draw on; ``None``: new ones.
 
-    Returns
-    -------
-    Axes
-        In each cell the mean difference of the row's from the column's strategy, paired over the same data sets or
-        seeds, and the probability of improvement. It is of gaps closed where there are gaps, else of scores. Bold:
-        shown by the test of `comparison_matrix`, at 5 % for all pairs together.
+        Returns
+        -------
+        Axes
+            In each cell the mean difference of the row's from the column's strategy, paired over the same data sets or
+            seeds, and the probability of improvement. It is of gaps closed where there are gaps, else of scores. Bold:
+            shown by the test of `comparison_matrix`, at 5 % for all pairs together.
 
-    Raises
-    ------
-    ValueError
-        If streams have different scores and no gaps, nothing finished, or something named is not in the results.
+        Raises
+        ------
+        ValueError
+            If streams have different scores and no gaps, nothing finished, or something named is not in the results.
 
-    Examples
-    --------
-    >>> from forgetless.reports import example_results
-    >>> ax = plot_comparisons(example_results(), strategies=["Replay", "Naive"])
-    >>> [text.get_text() for text in ax.texts if "P" in text.get_text()]
-XX
+        Examples
+        --------
+        >>> from forgetless.reports import example_results
+        >>> ax = plot_comparisons(example_results(), strategies=["Replay", "Naive"])
+        >>> [text.get_text() for text in ax.texts if "P" in text.get_text()]
+    XX
     """
     scores = run_scores(results)
     gaps = gap_closed(scores).table
