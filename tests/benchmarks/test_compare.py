@@ -6,7 +6,8 @@ import pytest
 
 from forgetless.benchmarks import compare
 from forgetless.benchmarks.comparison import candidates
-from forgetless.benchmarks.comparison.candidates import PLAIN
+from forgetless.benchmarks.comparison.candidates import PLAIN, listed, make_candidates
+from forgetless.benchmarks.comparison.compare import assumptions
 from forgetless.benchmarks.comparison.course import make_course
 from forgetless.benchmarks.comparison.table import look_at, read_table
 from forgetless.estimators import find_columns
@@ -174,3 +175,16 @@ def test_separators_and_data_sets_by_name(tmp_path):
     assert (name, len(frame), "target" in frame) == ("iris", 150, True)
     with pytest.raises(ValueError, match=r"no file 'iriss', nor a data set of that name .did you mean 'iris'"):
         read_table("iriss")
+
+
+def test_what_is_not_tried_on_a_wide_table_is_said():
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 3001))).assign(label=["a", "b"] * 20)
+    table = look_at("wide", frame, "label")
+    columns = find_columns(table.X)
+    course = make_course(table, columns, chunks=4)
+    aside = {"Linear discriminant", "Boosting on a sample", "Boosting on the last rows"}
+    (said,) = (line for line in assumptions(table, columns, course) if line.startswith("Not tried"))
+    assert all(name in said for name in aside)
+    assert set(listed("classification")) - set(make_candidates("classification", columns, 10)) == aside
+    narrow = look_at("narrow", frame[[0, "label"]], "label")
+    assert not any(line.startswith("Not tried") for line in assumptions(narrow, find_columns(narrow.X), course))
