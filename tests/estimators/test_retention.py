@@ -63,7 +63,8 @@ def test_retention_is_the_score_on_each_past_experience(scenario):
 
 def test_retention_looks_behind_a_pipeline_and_scaled_targets():
     rows = [SimpleNamespace(X_test=X[k::3], y_test=X[k::3].sum(axis=1), task_id=None) for k in range(3)]
-    estimator = make_incremental_pipeline(StandardScaler(), ScaledTargetRegressor(RandomProjectionRegressor(n_features=10)))
+    learner = ScaledTargetRegressor(RandomProjectionRegressor(n_features=10))
+    estimator = make_incremental_pipeline(StandardScaler(), learner)
     for each in rows[:2]:
         estimator.partial_fit(each.X_test, each.y_test)
     assert retention(estimator, rows).index.tolist() == [0, 1]
