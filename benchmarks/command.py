@@ -144,7 +144,7 @@ def run(
         Path | None, typer.Option(help="Folder of downloaded data.  [default: scikit-learn's]")
     ] = None,
     store: Annotated[str, typer.Option(help="Keeps finished cells; an SQLite file or a database URL.")] = "results.db",
-    report: Annotated[Path, typer.Option(help="The report, one HTML file.")] = Path("report.html"),
+    report: Annotated[Path, typer.Option("--report", "-o", help="The report, one HTML file.")] = Path("report.html"),
     stack_seeds: Annotated[
         bool, typer.Option("--stack-seeds", help="Train all seeds of a strategy as one network where it allows that.")
     ] = False,
@@ -225,7 +225,7 @@ def compare(
     store: Annotated[
         str | None, typer.Option(help="Keeps finished runs, to go on after a stop: an SQLite file or a database URL.")
     ] = None,
-    report: Annotated[Path, typer.Option(help="The report, one HTML file.")] = Path("report.html"),
+    report: Annotated[Path, typer.Option("--report", "-o", help="The report, one HTML file.")] = Path("report.html"),
     time_limit: Annotated[
         float, typer.Option(min=1, max=LONGEST_TIME_LIMIT, help="Seconds that a run may take.")
     ] = TIME_LIMIT,
