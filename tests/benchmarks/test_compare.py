@@ -154,7 +154,7 @@ def test_a_header_in_the_middle_is_left_out():
     frame = sites(60).astype(object)
     whole = pd.concat([frame[:30], pd.DataFrame([dict(zip(frame, frame, strict=True))]), frame[30:]])
     table = look_at("t", whole, "label")
-    assert len(table.y) == 60 and "repeat the names of the columns" in table.remarks[0]
+    assert len(table.y) == 60 and "the names of the columns" in table.remarks[0]
     assert "x0" in find_columns(table.X).numbers
 
 
@@ -188,3 +188,14 @@ def test_what_is_not_tried_on_a_wide_table_is_said():
     assert set(listed("classification")) - set(make_candidates("classification", columns, 10)) == aside
     narrow = look_at("narrow", frame[[0, "label"]], "label")
     assert not any(line.startswith("Not tried") for line in assumptions(narrow, find_columns(narrow.X), course))
+
+
+def test_a_copy_of_the_target_is_told():
+    frame = sites(60)
+    frame["outcome"] = frame["label"].map({"up": 1, "down": 0})
+    frame["near"] = frame["outcome"].where(frame.index != 7, 1 - frame["outcome"])
+    remarks = look_at("t", frame, "label").remarks
+    assert [each for each in remarks if "one to one" in each] == [
+        "The column 'outcome' stands for the target one to one; if it is not known before the target is, drop it."
+    ]
+    assert not any("one to one" in each for each in look_at("t", frame.drop(columns="label"), "x0").remarks)
