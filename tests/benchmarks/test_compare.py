@@ -36,6 +36,7 @@ def test_the_answer_is_never_a_dominated_strategy_and_its_code_runs(found):
     assert advice.verdict in ("better", "no difference")
     assert rows.loc[advice.strategy, "dominated_by"] == ""
     assert PLAIN in rows.index and len(rows) <= 4
+    assert all(name in found.answer[-1] for name in candidates.CLASSIFIERS)
     names = {"X": sites().drop(columns="label"), "y": sites()["label"]}
     exec(found.code, names)
     assert set(names["model"].predict(names["X"])) <= {"up", "down"}
