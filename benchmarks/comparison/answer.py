@@ -89,7 +89,8 @@ def _tried(found: Comparison) -> str:
     scorer, rows = _scorer(found), recommend(found.first_round).strategies
     done = rows[rows["score"].notna()].sort_values("score", ascending=False, kind="stable")
     unit = " (%)" * formats.in_percent(scorer)
-    scores = [f"{row.strategy} {formats.score(row.score, scorer)}" for row in done.itertuples()]
+    pairs = zip(done["strategy"], done["score"], strict=True)
+    scores = [f"{name} {formats.score(score, scorer)}" for name, score in pairs]
     failed = rows.loc[rows["left_out"] == "failed", "strategy"]
     said = f"All that was tried, by {scorer}{unit} on the rows that chose whom to judge: {', '.join(scores)}."
     return f"{said} Failed: {', '.join(failed)}." if len(failed) else said
