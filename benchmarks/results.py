@@ -14,6 +14,7 @@ RUN_COLUMNS: dict[str, type] = {
     "strategy": str,
     "stream": str,
     "scenario": str,
+    "dataset": str,
     "seed": int,
     "status": str,
     "error": object,
@@ -47,7 +48,14 @@ EXPERIENCE_COLUMNS: dict[str, type] = {
     "memory": str,
     "diagnostics": str,
 }
-SCORE_COLUMNS: dict[str, type] = {**NAME_COLUMNS, "trained_on": int, "tested_on": int, "metric": str, "score": float}
+SCORE_COLUMNS: dict[str, type] = {
+    **NAME_COLUMNS,
+    "trained_on": int,
+    "tested_on": int,
+    "n_tested": float,
+    "metric": str,
+    "score": float,
+}
 EVALUATION_COLUMNS: dict[str, type] = {
     **NAME_COLUMNS,
     "experience": int,
@@ -77,9 +85,11 @@ class Results:
     ----------
     runs : DataFrame
         One row per cell (strategy, stream, seed): names, parameters, status (``"ok"`` or ``"failed"``) and error,
-        device, seconds, versions. ``protocol`` is a JSON object: ``evaluate`` (``"all"``, ``"seen"``, ``"current"``,
-        ``"future"`` or ``"prequential"``), ``eval_every`` (rows between evaluations within an experience, or null) and
-        ``scoring`` (names of scikit-learn's scorers; the first is the primary one).
+        device, seconds, versions. ``dataset`` names what the stream is made of; a stream that was made of no data set
+        stands for one of its own. It is empty where it is not known: for cells that failed before the stream was there,
+        and those of stores that older versions made. ``protocol`` is a JSON object: ``evaluate`` (``"all"``,
+        ``"seen"``, ``"current"``, ``"future"`` or ``"prequential"``), ``eval_every`` (rows between evaluations within
+        an experience, or null) and ``scoring`` (names of scikit-learn's scorers; the first is the primary one).
     experiences : DataFrame
         One row per cell and experience: seconds of fit and of predict (over all test sets), bytes carried, and the
         peak of memory: how far resident memory (on a GPU: allocated memory) rose during the fit above what the
@@ -87,8 +97,9 @@ class Results:
         of numbers by name, empty if none were asked for.
     scores : DataFrame
         One row per cell, pair and scorer (``metric``): the score on the test set of experience ``tested_on`` after
-        learning experience ``trained_on``; -1 is the untrained model. There are only the pairs that the protocol
-        evaluates; prequential: the pair k - 1, k is about all rows of k, each predicted before it was learned.
+        learning experience ``trained_on``; -1 is the untrained model. ``n_tested`` rows are behind it: 0 where there
+        was no model that could answer, NaN in stores that older versions made. There are only the pairs that the
+        protocol evaluates; prequential: the pair k - 1, k is about all rows of k, each predicted before it was learned.
     evaluations : DataFrame
         Scores within experiences, one row per cell, test and scorer: on ``n_tested`` rows of experience ``tested_on``
         after ``n_rows`` rows of ``experience``. Prequential: each chunk, right before it is learned.

@@ -30,7 +30,7 @@ from .results import (
     table,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 _BATCH = 500  # databases limit the number of values in a statement
 _TIMEOUT = 600  # seconds to wait for another process
@@ -66,12 +66,24 @@ _COLUMNS = {
 }
 _JSON = {"params", "stream_definition", "protocol", "versions", "memory", "diagnostics"}
 # Tables and columns that the first version did not have, and what holds for its cells: it knew one protocol.
-_SINCE = {_CHECKSUM: 2, "protocol": 3, "diagnostics": 3, "metric": 3, "evaluations": 3}
-_BEFORE = {
-    _CHECKSUM: None,
-    "protocol": json.dumps({"evaluate": "all", "eval_every": None, "scoring": ["accuracy"]}),
-    "diagnostics": "{}",
-    "metric": "accuracy",
+_SINCE = {
+    "runs.checksum": 2,
+    "runs.protocol": 3,
+    "experiences.diagnostics": 3,
+    "scores.metric": 3,
+    "evaluations": 3,
+    "runs.dataset": 4,
+    "scores.n_tested": 4,
+}
+_BEFORE: dict[str, dict[str, Any]] = {
+    "runs": {
+        _CHECKSUM: None,
+        "protocol": json.dumps({"evaluate": "all", "eval_every": None, "scoring": ["accuracy"]}),
+        "dataset": "",
+    },
+    "experiences": {"diagnostics": "{}"},
+    "scores": {"metric": "accuracy", "n_tested": None},
+    "evaluations": {},
 }
 
 # The only row of the first table is the version of the others; the table marks the database as ours.
@@ -90,7 +102,11 @@ def _tables(version: int) -> list[sa.Table]:
 
 def _columns(source: sa.Table, version: int) -> list[str]:
     """Return the columns of a table that a version has."""
-    return [name for name in source.c.keys() if _SINCE.get(name, 1) <= version]  # noqa: SIM118
+    return [name for name in source.c.keys() if _has(version, source, name)]  # noqa: SIM118
+
+
+def _has(version: int, source: sa.Table, column: str) -> bool:
+    return _SINCE.get(f"{source.name}.{column}", 1) <= version
 
 
 class StoreError(OSError):
@@ -113,7 +129,7 @@ class _Stored(NamedTuple):
         """Compute the checksum that a version keeps of this cell."""
         parts: list[Any] = []
         for source, rows in zip(_tables(version), ([self.run], *self[1:]), strict=False):
-            kept = [_SINCE.get(name, 1) <= version for name in _COLUMNS[source.name]]
+            kept = [_has(version, source, name) for name in _COLUMNS[source.name]]
             parts.append([list(itertools.compress(row, kept)) for row in rows])
         return hashlib.sha256(json.dumps([parts[0][0], *parts[1:]]).encode()).hexdigest()
 
@@ -264,7 +280,8 @@ class Store:
         _metadata.create_all(connection, [_runs, *_DETAILS], checkfirst=False)
         for source, old in there.items():
             names = _columns(source, SCHEMA_VERSION)
-            values = [old.c[name] if name in old.c else sa.literal(_BEFORE[name], sa.Text) for name in names]
+            before = _BEFORE[source.name]
+            values = [old.c[name] if name in old.c else sa.literal(before[name], source.c[name].type) for name in names]
             connection.execute(source.insert().from_select(names, sa.select(*values)))
             connection.execute(sa.text(f"DROP TABLE {old.name}"))
         for key, cell in cells.items():
@@ -515,7 +532,7 @@ class Store:
                     query = query.where(source.c.cell.in_(keys))
                 rows[source.name] = defaultdict(list)
                 for row in connection.execute(query).mappings():
-                    rows[source.name][row["cell"]].append(_BEFORE | dict(row))
+                    rows[source.name][row["cell"]].append(_BEFORE[source.name] | dict(row))
             for key, found in rows["runs"].items():
                 for run in found:
                     details = {source.name: rows.get(source.name, {}).get(key, []) for source in _DETAILS}

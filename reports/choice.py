@@ -4,15 +4,18 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .metrics import Array
 
 
-def paired_interval(pairs: Array, confidence: float) -> tuple[Array, Array, Array, Array]:
+def paired_interval(
+    pairs: Array, confidence: float, shared_variance: ArrayLike = 0.0
+) -> tuple[Array, Array, Array, Array]:
     """Compute the mean of paired differences, its interval, and how often they are above zero.
 
-    The variance of the mean is the sum of what seeds and blocks show, with Welch-Satterthwaite degrees of freedom.
+    The variance of the mean is the sum of what seeds and blocks show, with Welch-Satterthwaite degrees of freedom. What
+    all pairs share they do not show: its half-width is added in quadrature.
 
     Parameters
     ----------
@@ -20,6 +23,8 @@ def paired_interval(pairs: Array, confidence: float) -> tuple[Array, Array, Arra
         Differences.
     confidence : float
         Between 0 and 1.
+    shared_variance : array-like, default=0.0
+        Of what all pairs share, the test rows; of the shape of the mean.
 
     Returns
     -------
@@ -45,8 +50,53 @@ def paired_interval(pairs: Array, confidence: float) -> tuple[Array, Array, Arra
             weight += of_mean**2 / (n - 1)
     freedom = np.full_like(mean, max(pairs.shape[:2]) - 1)
     np.divide(variance**2, weight, out=freedom, where=weight > 0)
-    half = stdtrit(freedom, 0.5 + confidence / 2) * np.sqrt(variance)
+    level = 0.5 + confidence / 2
+    shared = stdtrit(math.inf, level) * np.sqrt(np.asarray(shared_variance, dtype=np.float64))
+    half = np.hypot(stdtrit(freedom, level) * np.sqrt(variance), shared)
     return mean, mean - half, mean + half, np.mean((1 + np.sign(pairs)) / 2, axis=(0, 1))
+
+
+def within_noise(scores: Array, noise: Array, candidates: NDArray[np.intp], confidence: float) -> NDArray[np.bool_]:
+    """Tell which strategies are the best or not shown to be worse: a table should not tell them apart.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_seeds, n_strategies)
+        NaN where a strategy was not run.
+    noise : ndarray of shape (n_strategies,)
+        Variances of the mean scores because of the test rows, which all seeds share.
+    candidates : ndarray of int
+        Those among which the best is looked for.
+    confidence : float
+        Of all comparisons with the best together (Bonferroni).
+
+    Returns
+    -------
+    ndarray of shape (n_strategies,)
+        False for all that are no candidates. With a single seed nothing is known of what another one would show, so
+        nothing is shown to be worse.
+
+    Examples
+    --------
+    >>> scores = np.array([[0.9, 0.8, 0.5], [0.8, 0.9, 0.5], [0.85, 0.85, 0.4]])
+    >>> within_noise(scores, np.zeros(3), np.arange(3), 0.95)
+    array([ True,  True, False])
+    """
+    found = np.zeros(scores.shape[1], dtype=bool)
+    means = np.array([each[~np.isnan(each)].mean() if (~np.isnan(each)).any() else -math.inf for each in scores.T])
+    if not candidates.size or not np.isfinite(means[candidates]).any():
+        return found
+    best = int(candidates[np.argmax(means[candidates])])
+    each = 1 - (1 - confidence) / max(len(candidates) - 1, 1)
+    for other in candidates:
+        pairs = scores[:, best] - scores[:, other]
+        pairs = pairs[~np.isnan(pairs)]
+        if other != best and len(pairs) > 1:
+            _, low, _, _ = paired_interval(pairs[:, None], each, noise[best] + noise[other])
+            found[other] = low <= 0
+        else:
+            found[other] = np.isfinite(means[other])
+    return found
 
 
 def dominance(score: Array, seconds: Array) -> NDArray[np.bool_]:
@@ -96,7 +146,14 @@ class Choice:
     shown: bool
 
 
-def choose(scores: Array, seconds: Array, candidates: NDArray[np.intp], plain: int | None, confidence: float) -> Choice:
+def choose(
+    scores: Array,
+    seconds: Array,
+    candidates: NDArray[np.intp],
+    plain: int | None,
+    confidence: float,
+    noise: ArrayLike = 0.0,
+) -> Choice:
     """Choose among candidates.
 
     From plain training (or, if that is no candidate or dominated, the cheapest that scores no less) go to the cheapest
@@ -112,6 +169,8 @@ def choose(scores: Array, seconds: Array, candidates: NDArray[np.intp], plain: i
         Plain training.
     confidence : float
         Of all comparisons together; Bonferroni's correction is for one with each of the other candidates.
+    noise : array-like of shape (n_strategies,), default=0.0
+        Variances of the mean scores because of the test rows, which all seeds share.
 
     Returns
     -------
@@ -125,13 +184,15 @@ def choose(scores: Array, seconds: Array, candidates: NDArray[np.intp], plain: i
     2
     """
     mean = scores.mean(axis=(0, 1))
+    noises = np.broadcast_to(np.asarray(noise, dtype=np.float64), mean.shape)
     dominated = dominance(mean[candidates], seconds[candidates]).any(axis=0)
     front = candidates[~dominated]
     front = front[np.lexsort((front, seconds[front]))]
     each = 1 - (1 - confidence) / max(len(candidates) - 1, 1)
 
     def shown(names: NDArray[np.intp], than: int) -> NDArray[np.bool_]:
-        _, low, _, _ = paired_interval(scores[:, :, names] - scores[:, :, [than]], each)
+        shared = np.where(names == than, 0.0, noises[names] + noises[than])
+        _, low, _, _ = paired_interval(scores[:, :, names] - scores[:, :, [than]], each, shared)
         better: NDArray[np.bool_] = low > 0
         return better
 

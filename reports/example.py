@@ -37,7 +37,15 @@ def example_results() -> SimpleNamespace:
         for seed in (0, 1):
             key: dict[str, object] = {"cell": f"{strategy}-{seed}", "strategy": strategy, "stream": "toy", "seed": seed}
             runs.append(
-                {**key, "scenario": "class", "status": "ok", "error": None, "estimator": estimator, "family": family}
+                {
+                    **key,
+                    "scenario": "class",
+                    "dataset": "toy",
+                    "status": "ok",
+                    "error": None,
+                    "estimator": estimator,
+                    "family": family,
+                }
                 | {"keeps": keeps, "source": "made up", "needs_task_id": False, "params": "{}", "device": "cpu"}
                 | {"n_experiences": 2, "n_parameters": 1000, "seconds": 1.0, "started": "2000-01-01T00:00:00+00:00"}
                 | {"protocol": json.dumps({"evaluate": "all", "eval_every": 50, "scoring": ["accuracy"]})}
@@ -62,6 +70,7 @@ def example_results() -> SimpleNamespace:
                         **key,
                         "trained_on": i - 1,
                         "tested_on": j,
+                        "n_tested": 8,
                         "metric": "accuracy",
                         "score": max(score - change, 0.0),
                     }

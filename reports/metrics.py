@@ -443,6 +443,104 @@ def final(values: ArrayLike) -> float:
     return float(np.asarray(values, dtype=np.float64)[-1])
 
 
+def _last_row(R: Array) -> Array:
+    weights = np.zeros_like(R)
+    weights[-1] = 1 / len(R)
+    return weights
+
+
+def _seen(E: Array, t: Array) -> Array:
+    n_seen = np.ceil(t)[:, None]
+    return (np.arange(E.shape[1]) < n_seen) / n_seen / len(E)
+
+
+def _lowest(E: Array, t: Array) -> Array:
+    weights = np.zeros_like(E)
+    n_old = E.shape[1] - 1
+    for j in range(n_old):
+        [later] = np.nonzero(t > j + 1)
+        weights[later[np.argmin(E[later, j])], j] = 1 / n_old
+    return weights
+
+
+def _worst_case(E: Array, t: Array) -> Array:
+    share = 1 / E.shape[1]
+    weights: Array = (1 - share) * _lowest(E, t)
+    weights[-1, -1] += share
+    return weights
+
+
+def _by_rows(scores: Array, n_tested: Array) -> Array:
+    return n_tested / max(float(np.sum(n_tested)), 1.0)
+
+
+def _later(R: Array) -> Array:
+    n_later = np.arange(len(R) - 1, -1, -1)[:, None]
+    return np.triu(np.ones_like(R), 1) / np.maximum(n_later, 1) / max(len(R) - 1, 1)
+
+
+def test_variance(scores: ArrayLike, n_tested: ArrayLike, weights: ArrayLike) -> float:
+    """Variance of a mean of accuracies because other test rows might have been drawn.
+
+    An accuracy p on n rows has the binomial variance p(1 − p)/n. Entries of one column are about the same rows, so
+    they count as fully correlated; columns are independent. A mean of 0 or 1 is not taken for certain: the variance is
+    at least that of two wrong answers among all rows.
+
+    Parameters
+    ----------
+    scores : array-like of shape (..., T)
+        Accuracies; a column for each test set.
+    n_tested : array-like of shape (..., T)
+        Numbers of test rows.
+    weights : array-like of shape (..., T)
+        Weights of the mean; where one is 0, score and number may be NaN.
+
+    Returns
+    -------
+    float
+        NaN if a number that counts is not known.
+
+    Examples
+    --------
+    >>> test_variance([0.9], [100], [1.0])
+    0.0009
+    >>> round(test_variance([1.0, 1.0], [180, 180], [0.5, 0.5]) ** 0.5, 4)
+    0.0039
+    """
+    weighted = np.asarray(weights, dtype=np.float64)
+    used = weighted > 0
+    p, n = (np.where(used, np.asarray(each, dtype=np.float64), 1.0) for each in (scores, n_tested))
+    rows = weighted / np.sqrt(n)
+    deviation = rows * np.sqrt(np.clip(p * (1 - p), 0, None))
+    deviation, rows = (np.atleast_2d(each).sum(axis=0) for each in (deviation, rows))
+    if not np.isfinite(deviation).all():
+        return math.nan
+    n_rows = 1 / max(float(np.sum(rows**2)), 1e-300)
+    wrong = min(2 / n_rows, 0.5)
+    return max(float(np.sum(deviation**2)), wrong * (1 - wrong) / n_rows)
+
+
+def counts_rows(scorer: str) -> bool:
+    """Tell whether a score is a share of rows, so that their number says how certain it is.
+
+    Parameters
+    ----------
+    scorer : str
+        Name of one of scikit-learn's scorers.
+
+    Returns
+    -------
+    bool
+        For the balanced accuracy, whose classes have fewer rows each, it is a lower bound.
+
+    Examples
+    --------
+    >>> counts_rows("accuracy"), counts_rows("roc_auc_ovr")
+    (True, False)
+    """
+    return scorer in ("accuracy", "balanced_accuracy", "top_k_accuracy")
+
+
 _SHARES = ("f1", "precision", "recall", "jaccard", "roc_auc", "average_precision", "top_k_accuracy")
 
 
@@ -498,6 +596,8 @@ class Metric:
         What a protocol must evaluate for it; empty: anything.
     min_experiences : int
         Length of the shortest stream for which it is defined.
+    weights : callable or None
+        Takes what `function` takes; returns the weights of the scores whose mean the metric is. ``None``: it is none.
 
     Examples
     --------
@@ -515,6 +615,7 @@ class Metric:
     higher_is_better: bool
     protocols: tuple[str, ...] = ()
     min_experiences: int = 1
+    weights: Callable[..., Array] | None = None
 
     def bounds(self, scorer: str) -> tuple[float, float]:
         """Return the smallest and the largest possible value; intervals are clipped to them.
@@ -558,6 +659,7 @@ _MATRIX, _DIAGONAL = ("all", "seen"), ("all", "seen", "current")
 
 def _score(
     function: Callable[..., float],
+    weights: Callable[..., Array],
     label: str,
     formula: str,
     source: str,
@@ -565,7 +667,8 @@ def _score(
     min_experiences: int = 1,
     needs: tuple[str, ...] = ("R",),
 ) -> Metric:
-    return Metric(function.__name__, label, function, needs, formula, source, "score", True, protocols, min_experiences)
+    name = function.__name__
+    return Metric(name, label, function, needs, formula, source, "score", True, protocols, min_experiences, weights)
 
 
 def _difference(
@@ -596,15 +699,17 @@ _ANYTIME = ("E", "t")
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        _score(average_accuracy, "Average accuracy", "mean_j R[T−1, j]", _LOPEZ_PAZ),
+        _score(average_accuracy, _last_row, "Average accuracy", "mean_j R[T−1, j]", _LOPEZ_PAZ),
         _score(
             average_incremental_accuracy,
+            lambda R: _seen(R, np.arange(1.0, len(R) + 1)),
             "Average incremental accuracy",
             "mean_i mean_{j≤i} R[i, j]",
             "Rebuffi et al. 2017",
         ),
         _score(
             average_anytime_accuracy,
+            _seen,
             "Average anytime accuracy",
             "mean_e mean_{j<⌈t[e]⌉} E[e, j]",
             "Caccia et al. 2021",
@@ -621,15 +726,30 @@ METRICS: dict[str, Metric] = {
             ("all", "future"),
             extra="b",
         ),
-        _score(learning_accuracy, "Learning accuracy", "mean_j R[j, j]", "Riemer et al. 2019", _DIAGONAL),
+        _score(
+            learning_accuracy,
+            lambda R: np.eye(len(R)) / len(R),
+            "Learning accuracy",
+            "mean_j R[j, j]",
+            "Riemer et al. 2019",
+            _DIAGONAL,
+        ),
         _difference(
             intransigence, "Intransigence", "mean_k (R*[k, k] − R[k, k])", _CHAUDHRY, False, _DIAGONAL, extra="R_joint"
         ),
         _score(
-            min_accuracy, "Minimum accuracy", "mean_{j<T−1} min_{e: t[e]>j+1} E[e, j]", _DE_LANGE, _MATRIX, 2, _ANYTIME
+            min_accuracy,
+            _lowest,
+            "Minimum accuracy",
+            "mean_{j<T−1} min_{e: t[e]>j+1} E[e, j]",
+            _DE_LANGE,
+            _MATRIX,
+            2,
+            _ANYTIME,
         ),
         _score(
             worst_case_accuracy,
+            _worst_case,
             "Worst-case accuracy",
             "R[T−1, T−1]/T + (1 − 1/T) minimum accuracy",
             _DE_LANGE,
@@ -639,13 +759,22 @@ METRICS: dict[str, Metric] = {
         ),
         _score(
             prequential_score,
+            _by_rows,
             "Prequential accuracy",
             "Σ_k n_k R[k−1, k] / Σ_k n_k",
             "Gama et al. 2013",
             ("prequential",),
             needs=("prequential", "n_tested"),
         ),
-        _score(future_score, "Future accuracy", "mean_{i<T−1} mean_{j>i} R[i, j]", "forgetless", ("all", "future"), 2),
+        _score(
+            future_score,
+            _later,
+            "Future accuracy",
+            "mean_{i<T−1} mean_{j>i} R[i, j]",
+            "forgetless",
+            ("all", "future"),
+            2,
+        ),
         _measured("fit_seconds", "Fit time", total, "sum over experiences"),
         _measured("predict_seconds", "Predict time", total, "sum over experiences"),
         _measured("peak_memory_bytes", "Peak memory", peak, "maximum over experiences"),

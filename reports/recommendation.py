@@ -1,7 +1,6 @@
 """Which strategy to use, why, and what would change the answer."""
 
 import dataclasses
-import json
 import math
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -11,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .choice import Choice, choose, dominance, paired_interval
-from .tables import ResultTables, block_scores, protocols, reference_roles
+from .tables import ResultTables, block_scores, datasets_of, protocols, reference_roles
 
 FEWEST_UNITS = 6
 """Fewer seeds, blocks or data sets give no verdict: no exact paired test of so few reaches 5 %."""
@@ -207,8 +206,9 @@ def recommend(
     Welch-Satterthwaite degrees of freedom. Several streams of one data set are averaged. Of several data sets, each is
     one unit. Intervals are Student's with Bonferroni's correction for the number of strategies compared, so looking at
     many does not make one of them better. Blocks count as independent: they should be long against what goes on in
-    the data. Seeds that share their test rows do not show the noise of these rows, nor does a single seed that of
-    training.
+    the data. Seeds that share their test rows do not show the noise of these rows: for accuracies, its binomial
+    variance is added where neither blocks nor data sets show it, as if strategies erred independently of each other.
+    A single seed does not show the noise of training.
 
     The correction is for the choice that is made here. Whoever chooses before (parameters, a few strategies out of
     many) does so on other rows and other seeds, and gives this function only what was run afterwards: plain training
@@ -256,17 +256,6 @@ def _only(results: ResultTables, stream: str) -> ResultTables:
     return SimpleNamespace(**{name: frame[frame["stream"] == stream] for name, frame in frames.items()})
 
 
-def _dataset(definition: object, stream: str) -> str:
-    """Name the data set of a stream; a stream that does not tell is one of its own."""
-    try:
-        found = json.loads(str(definition))
-        while "stream" in found:
-            found = found["stream"]
-        return str(found["dataset"])
-    except (ValueError, TypeError, LookupError, RecursionError):
-        return stream
-
-
 class _Choice:
     """Scores in pairs, and what is known of each strategy; a choice among those that keep to constraints."""
 
@@ -301,6 +290,11 @@ class _Choice:
         # As strategies are positions now, those that were not measured on all have none.
         self.names = [str(name) for name in self.known.index if name in complete]
         self.scores = complete[self.names].to_numpy().reshape(seeds, blocks, len(self.names))
+        self.noise = np.zeros(len(self.names))
+        if self.unit == "seeds" and blocks == 1:
+            # Of several streams, which have one data set here, the test rows are the same.
+            deviations = np.sqrt(scores.groupby(["strategy", "stream"])["variance"].mean())
+            self.noise = (deviations.groupby("strategy").mean() ** 2).reindex(self.names).to_numpy()
         self.seconds = self.known.loc[self.names, "seconds"].to_numpy(dtype=float)
 
     def among(self, constraints: Constraints) -> Recommendation:
@@ -329,7 +323,7 @@ class _Choice:
         return dataclasses.replace(found, strategies=rows.reindex(columns=_STRATEGY_COLUMNS))
 
     def _chosen(self, found: Recommendation, candidates: NDArray[np.intp], plain: int | None) -> Recommendation:
-        choice = choose(self.scores, self.seconds, candidates, plain, self.confidence)
+        choice = choose(self.scores, self.seconds, candidates, plain, self.confidence, self.noise)
         few = self.n_units < FEWEST_UNITS
         best = choice.leader if few else choice.chosen
         others = [int(each) for each in candidates if each != best]  # they are ordered by score
@@ -349,7 +343,8 @@ class _Choice:
         )
 
     def _difference(self, name: int, to: int, confidence: float) -> Difference:
-        numbers = paired_interval(self.scores[:, :, name] - self.scores[:, :, to], confidence)
+        pairs, shared = self.scores[:, :, name] - self.scores[:, :, to], self.noise[name] + self.noise[to]
+        numbers = paired_interval(pairs, confidence, shared)
         return Difference(self.names[to], *map(float, numbers))
 
     def _compared(
@@ -361,7 +356,8 @@ class _Choice:
         known.loc[names, "dominated_by"] = [names[row.argmax()] if row.any() else "" for row in beats.T]
         if plain is None:
             return known
-        numbers = paired_interval(self.scores - self.scores[:, :, [plain]], confidence)
+        shared = np.where(np.arange(len(self.names)) == plain, 0.0, self.noise + self.noise[plain])
+        numbers = paired_interval(self.scores - self.scores[:, :, [plain]], confidence, shared)
         columns = dict(zip(_DIFFERENCE_COLUMNS, numbers, strict=True))
         return known.join(pd.DataFrame(columns, index=self.names))
 
@@ -383,19 +379,13 @@ _STRATEGY_COLUMNS = [
 
 def _units(runs: pd.DataFrame, scores: pd.DataFrame) -> tuple[pd.DataFrame, Literal["seeds", "blocks", "data sets"]]:
     """Put the scores of strategies side by side, in rows of independent pairs."""
-    first = runs.drop_duplicates("stream")
-    definitions = first["stream_definition"] if "stream_definition" in first else first["stream"]
-    of_stream = {
-        str(stream): _dataset(definition, str(stream))
-        for stream, definition in zip(first["stream"], definitions, strict=True)
-    }
     unit: Literal["seeds", "blocks", "data sets"] = "seeds"
     if len(scores["stream"].unique()) > 1:
         means = scores.groupby(["strategy", "stream", "seed"], as_index=False, sort=False)["score"].mean()
         scores = means.assign(block=0)
         # A strategy counts where it has all streams.
         wide = means.pivot_table(index=["stream", "seed"], columns="strategy", values="score", sort=False)
-        datasets = wide.index.get_level_values("stream").map(of_stream)
+        datasets = wide.index.get_level_values("stream").map(datasets_of(runs))
         if len(datasets.unique()) > 1:
             unit = "data sets"
             by = [np.zeros(len(wide), int), datasets]

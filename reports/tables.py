@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from statistics import fmean
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 
-from .metrics import METRICS, Array, Metric, accuracy_curve, future_curve, score_bounds
+from .choice import within_noise
+from .metrics import METRICS, Array, Metric, accuracy_curve, counts_rows, future_curve, score_bounds, test_variance
 
 CELL_COLUMNS = ["cell", "strategy", "stream", "scenario", "seed", "status"]
 SUMMARY_COLUMNS = [
@@ -28,6 +30,7 @@ LEADERBOARD_COLUMNS = [
     "score",
     "score_ci_low",
     "score_ci_high",
+    "best",
     "average_accuracy",
     "forgetting",
     "backward_transfer",
@@ -39,7 +42,11 @@ LEADERBOARD_COLUMNS = [
     "state_bytes",
     "keeps",
 ]
-BLOCK_COLUMNS = ["strategy", "stream", "seed", "block", "score", "seconds", "bytes"]
+BLOCK_COLUMNS = ["strategy", "stream", "seed", "block", "score", "variance", "seconds", "bytes"]
+RUN_SCORE_COLUMNS = [
+    *("dataset", "stream", "seed", "strategy", "role", "reference", "scorer"),
+    *("score", "variance", "seconds", "bytes", "failed"),
+]
 CURVE_COLUMNS = ["stream", "strategy", "experience", "mean", "ci_low", "ci_high"]
 # What strategies are ranked by, by what the protocol evaluates.
 _HEADLINES = {
@@ -137,6 +144,7 @@ class _Cell:
 
     scenario: str
     evaluate: str
+    scorer: str
     inputs: dict[str, Array]
     problem: str = ""
 
@@ -145,6 +153,13 @@ class _Cell:
         reason = self._undefined(metric)
         value = math.nan if reason else metric.function(*(self.inputs[name] for name in metric.needs))
         return value, reason or ("some measurements are missing" if math.isnan(value) else "")
+
+    def variance(self, metric: Metric) -> float:
+        """Return the variance of the metric's value because of the test rows; NaN where they are not known."""
+        if metric.weights is None or not counts_rows(self.scorer) or self._undefined(metric):
+            return math.nan
+        weights = metric.weights(*(self.inputs[name] for name in metric.needs))
+        return test_variance(self.inputs[metric.needs[0]], self.inputs[_ROWS_OF[metric.needs[0]]], weights)
 
     def _undefined(self, metric: Metric) -> str:
         measured = metric.needs[0] in _MEASURED
@@ -168,6 +183,11 @@ class _Cell:
             return "not measured"
         return ""
 
+    @property
+    def headline(self) -> Metric:
+        """What the stream is ranked by."""
+        return METRICS[_HEADLINES.get(self.evaluate, "average_accuracy")]
+
     def blocks(self) -> Array:
         """Return scores whose mean is what the stream is ranked by."""
         if self.evaluate == "prequential" and not self.problem:
@@ -178,22 +198,40 @@ class _Cell:
                 * weights
                 / (float(np.nansum(weights)) / max(int(np.sum(weights > 0)), 1))
             )
-        return np.array([self.value(METRICS[_HEADLINES.get(self.evaluate, "average_accuracy")])[0]])
+        return np.array([self.value(self.headline)[0]])
 
-    def curve(self) -> tuple[Array, Array]:
-        """Return times, in experiences learned, and the score that the protocol knows at each."""
-        R = self.inputs["R"]
-        ends = np.arange(1.0, len(R) + 1)
+    def curve(self) -> tuple[Array, Array, Array]:
+        """Return times, in experiences learned, the score that the protocol knows at each, and its variance.
+
+        The variance is that because of the test rows, 0 where they are not known.
+        """
+        R, rows = self.inputs["R"], self.inputs["rows_R"]
+        size = len(R)
+        ends = np.arange(1.0, size + 1)
+        shown: NDArray[Any]
+        if self.evaluate == "prequential":
+            chunk = self.inputs["chunk"]
+            return self.inputs["chunk_t"], chunk, self._binomial(chunk, self.inputs["chunk_rows"])
         match self.evaluate:
             case "current":
-                return ends, np.diagonal(R)
+                t, curve, E, shown = ends, np.diagonal(R), R, np.eye(size)
             case "future":
-                return ends[:-1], future_curve(R)
-            case "prequential":
-                return self.inputs["chunk_t"], self.inputs["chunk"]
-        return self.inputs["t"], accuracy_curve(self.inputs["E"], self.inputs["t"])
+                t, curve, E, shown = ends[:-1], future_curve(R), R[:-1], np.triu(np.ones((size, size)), 1)[:-1]
+                rows = rows[:-1]
+            case _:
+                t, E, rows = self.inputs["t"], self.inputs["E"], self.inputs["rows_E"]
+                curve, shown = accuracy_curve(E, t), np.arange(size) < np.ceil(t)[:, None]
+        variances = np.where(shown, self._binomial(E, rows), 0.0)
+        return t, curve, variances.sum(axis=1) / np.maximum(np.sum(shown, axis=1), 1) ** 2
+
+    def _binomial(self, scores: Array, rows: Array) -> Array:
+        if not counts_rows(self.scorer):
+            return np.zeros_like(scores)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.nan_to_num(scores * (1 - scores) / rows, nan=0.0, posinf=0.0)
 
 
+_ROWS_OF = {"R": "rows_R", "E": "rows_E", "prequential": "n_tested"}
 _MEASURED = [metric.name for metric in METRICS.values() if metric.unit in ("seconds", "bytes")]
 _EVALUATED = ["experience", "n_rows", "tested_on", "n_tested", "score"]
 
@@ -220,7 +258,9 @@ def _inputs(
     size = max([known, *(trained_on + 1), *(tested_on + 1)])
     table = np.full((size + 1, size), np.nan)
     table[trained_on + 1, tested_on] = _possible(scores.get("score", np.empty(0)), bounds)
-    inputs = {"R": table[1:], "b": table[0], "prequential": np.diagonal(table)}
+    rows = np.full((size + 1, size), np.nan)
+    rows[trained_on + 1, tested_on] = _possible(scores.get("n_tested", np.empty(0)), (1.0, math.inf))
+    inputs = {"R": table[1:], "b": table[0], "prequential": np.diagonal(table), "rows_R": rows[1:]}
     inputs |= {name: np.full(size, np.nan) for name in ("n_train", *_MEASURED)}
     if experiences:
         position = experiences["experience"].astype(int)
@@ -232,24 +272,29 @@ def _inputs(
     if within:
         within["score"] = _possible(within["score"], bounds)
     chunks = _chunks(size, within) if evaluate == "prequential" else {}
-    return inputs | _in_time(inputs["R"], inputs["n_train"], {} if chunks else within) | chunks
+    return inputs | _in_time(inputs["R"], rows[1:], inputs["n_train"], {} if chunks else within) | chunks
 
 
-def _in_time(R: Array, n_train: Array, within: Mapping[str, Array]) -> dict[str, Array]:
-    """Put what was evaluated within experiences between the rows of R."""
+def _in_time(R: Array, rows: Array, n_train: Array, within: Mapping[str, Array]) -> dict[str, Array]:
+    """Put what was evaluated within experiences between the rows of R, and their numbers of test rows, too."""
     ends = np.arange(1.0, len(R) + 1)
     if not within:
-        return {"E": R, "t": ends}
+        return {"E": R, "t": ends, "rows_E": rows}
     experience, tested_on = within["experience"].astype(int), within["tested_on"].astype(int)
     with np.errstate(divide="ignore", invalid="ignore"):
         moment = experience + np.clip(within["n_rows"] / n_train[experience], 0.0, 1.0)
     known = np.isfinite(moment)
     moments, row = np.unique(moment[known], return_inverse=True)
-    between = np.full((len(moments), len(R)), np.nan)
+    between, of_rows = np.full((2, len(moments), len(R)), np.nan)
     between[row, tested_on[known]] = within["score"][known]
+    of_rows[row, tested_on[known]] = within["n_tested"][known]
     t = np.concatenate([moments, ends])
     order = np.argsort(t, kind="stable")
-    return {"E": np.concatenate([between, R])[order], "t": t[order]}
+    return {
+        "E": np.concatenate([between, R])[order],
+        "t": t[order],
+        "rows_E": np.concatenate([of_rows, rows])[order],
+    }
 
 
 def _chunks(size: int, within: Mapping[str, Array]) -> dict[str, Array]:
@@ -262,7 +307,8 @@ def _chunks(size: int, within: Mapping[str, Array]) -> dict[str, Array]:
     t = experience + last / np.maximum(n_rows[experience], 1)
     order = np.argsort(t, kind="stable")
     n_tested = np.bincount(experience, of["n_tested"], minlength=size)
-    return {"n_tested": n_tested, "chunk_t": t[order], "chunk": of["score"][order]}
+    of_chunks = {"chunk_t": t[order], "chunk": of["score"][order], "chunk_rows": of["n_tested"][order]}
+    return {"n_tested": n_tested, **of_chunks}
 
 
 def _possible(values: Array, bounds: tuple[float, float]) -> Array:
@@ -282,7 +328,7 @@ def _cells(results: ResultTables) -> dict[str, _Cell]:
     def primary(frame: pd.DataFrame) -> pd.DataFrame:
         return frame[frame["metric"] == frame["cell"].astype(str).map(scorers)]
 
-    scores = _by_cell(primary(results.scores), ["trained_on", "tested_on", "score"])
+    scores = _by_cell(primary(results.scores), ["trained_on", "tested_on", "n_tested", "score"])
     experiences = _by_cell(results.experiences, ["experience", "n_train", *_MEASURED])
     evaluations = _by_cell(primary(results.evaluations), _EVALUATED)
     cells = {}
@@ -293,7 +339,7 @@ def _cells(results: ResultTables) -> dict[str, _Cell]:
         other = scorer != of_stream[str(run.stream)][1]
         problem = f"the score is {scorer}, another than that of the stream's first run" if other else ""
         inputs = _inputs(run.n_experiences, evaluate, score_bounds(scorer), *of_cell)
-        cells[key] = _Cell(str(run.scenario), evaluate, inputs, problem)
+        cells[key] = _Cell(str(run.scenario), evaluate, scorer, inputs, problem)
     joint: dict[tuple[object, object], Array] = {}
     for run in finished[finished["estimator"] == "JointClassifier"].itertuples(index=False):
         joint.setdefault((run.stream, run.seed), cells[str(run.cell)].inputs["R"])
@@ -346,16 +392,24 @@ def cell_metrics(results: ResultTables) -> pd.DataFrame:
 
 
 @cache
-def _quantile(confidence: float, n: int) -> float:
-    from scipy.stats import t
+def _quantile(confidence: float, freedom: float) -> float:
+    from scipy.special import stdtrit
 
-    return float(t.ppf(0.5 + confidence / 2, n - 1))
+    return float(stdtrit(freedom, 0.5 + confidence / 2))
 
 
 def student_interval(
-    values: Array, confidence: float = 0.95, bounds: tuple[float, float] = (-math.inf, math.inf)
+    values: Array,
+    confidence: float = 0.95,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+    shared_variance: ArrayLike = 0.0,
 ) -> tuple[Array, Array, Array, Array]:
     """Compute the mean and its Student-t confidence interval, clipped to the bounds.
+
+    Seeds show the noise of what differs between them, but not that of what they share, the test rows. So the half-width
+    is √((t s/√n)² + (z √v)²), with Student's t and the normal z: v is the variance that the test rows bring, which more
+    seeds do not make smaller. Degrees of freedom of the sum would make it narrower than Student's interval for few
+    seeds. Where seeds have test rows of their own, the interval is wider than it need be.
 
     Parameters
     ----------
@@ -365,6 +419,8 @@ def student_interval(
         Between 0 and 1.
     bounds : tuple of float
         Smallest and largest possible mean.
+    shared_variance : array-like, default=0.0
+        v, of the shape of the mean.
 
     Returns
     -------
@@ -376,6 +432,9 @@ def student_interval(
     >>> mean, std, low, high = student_interval(np.array([0.5, 0.75]), bounds=(0, 1))
     >>> float(mean), float(low), float(high)
     (0.625, 0.0, 1.0)
+    >>> _, _, low, high = student_interval(np.array([0.96, 0.96, 0.96]), shared_variance=0.96 * 0.04 / 360)
+    >>> round(float(low), 3), round(float(high), 3)
+    (0.94, 0.98)
     """
     n = len(values)
     mean: Array = np.asarray(values.mean(axis=0))
@@ -383,7 +442,8 @@ def student_interval(
         unknown = np.full_like(mean, np.nan)
         return mean, unknown, unknown, unknown
     std: Array = np.asarray(values.std(axis=0, ddof=1))
-    half = _quantile(confidence, n) * std / math.sqrt(n)
+    shared = np.sqrt(np.asarray(shared_variance, dtype=np.float64))
+    half = np.hypot(_quantile(confidence, n - 1) * std / math.sqrt(n), _quantile(confidence, math.inf) * shared)
     return mean, std, np.clip(mean - half, *bounds), np.clip(mean + half, *bounds)
 
 
@@ -420,6 +480,12 @@ def _by_seed(values: Sequence[float], seeds: Sequence[object]) -> Array:
     return np.array([fmean(same) for same in known.values()])
 
 
+def _mean(variances: Iterable[float]) -> float:
+    """Average what is known; 0 if nothing is."""
+    known = [each for each in variances if not math.isnan(each)]
+    return fmean(known) if known else 0.0
+
+
 def _note(pairs: list[tuple[float, str]], n_seeds: int, n_cells: int) -> str:
     if not pairs:
         return "all seeds failed"
@@ -447,7 +513,8 @@ def summarize(results: ResultTables, metrics: Iterable[str] | None = None, confi
         Columns stream, strategy, metric, scorer (the primary one of the protocol: what the score is), mean, std,
         ci_low, ci_high, n_seeds (seeds with a value), n_failed (cells that failed), note (why a value is missing).
         Streams and strategies are in the order of first appearance. Intervals are clipped to the bounds of the metric
-        and NaN for a single seed.
+        and NaN for a single seed. Where the metric is a mean of accuracies, they have the noise of the test rows in
+        them, see `student_interval`.
 
     Raises
     ------
@@ -475,7 +542,9 @@ def summarize(results: ResultTables, metrics: Iterable[str] | None = None, confi
         for metric in chosen:
             pairs = [cells[key].value(metric) for key, _ in finished]
             values = _by_seed([value for value, _ in pairs], seeds)
-            numbers = student_interval(values, confidence, metric.bounds(scorer)) if len(values) else (math.nan,) * 4
+            shared = _mean([cells[key].variance(metric) for key, _ in finished])
+            bounds = metric.bounds(scorer)
+            numbers = student_interval(values, confidence, bounds, shared) if len(values) else (math.nan,) * 4
             note = _note(pairs, len(set(seeds)), len(keys))
             rows.append(
                 (stream, strategy, metric.name, scorer, *map(float, numbers), len(values), len(keys) - len(pairs), note)
@@ -497,8 +566,9 @@ def leaderboard(results: ResultTables) -> pd.DataFrame:
         One row per stream and strategy: means over the seeds that finished and what the strategy keeps of the data.
         ``score``, with its 95 % interval, is what the stream is ranked by: ``headline`` names the metric, which is
         ``"average_accuracy"`` where all past experiences are tested, else ``"learning_accuracy"``,
-        ``"prequential_score"`` or ``"future_score"``; ``scorer`` names the score. Accuracies lie between 0 and 1. A
-        strategy whose runs all failed has ``n_seeds`` 0.
+        ``"prequential_score"`` or ``"future_score"``; ``scorer`` names the score. Accuracies lie between 0 and 1.
+        ``best`` tells which strategies are the best or not shown to be worse, see `best_of_streams`. A strategy whose
+        runs all failed has ``n_seeds`` 0.
 
     Examples
     --------
@@ -546,6 +616,7 @@ def rank(results: ResultTables, summary: pd.DataFrame) -> pd.DataFrame:
         score=first["mean"],
         score_ci_low=first["ci_low"],
         score_ci_high=first["ci_high"],
+        best=best_of_streams(run_scores(results)).set_index(keys)["best"],
         keeps=results.runs.groupby(keys)["keeps"].first(),
     )
     board = board.reset_index()
@@ -553,6 +624,134 @@ def rank(results: ResultTables, summary: pd.DataFrame) -> pd.DataFrame:
     board["place"] = board["stream"].map(place)
     board = board.sort_values(["place", "score"], ascending=[True, False], kind="stable")
     return board.reset_index(drop=True)[LEADERBOARD_COLUMNS]
+
+
+def run_scores(results: ResultTables) -> pd.DataFrame:
+    """List the score of each run, of failed ones, too: they count as plain training, and are marked.
+
+    Parameters
+    ----------
+    results : ResultTables
+        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
+
+    Returns
+    -------
+    DataFrame
+        Columns dataset, stream, seed, strategy, role (of a reference, see `reference_roles`, else empty), reference
+        (whether it is the one that gaps are measured by), scorer, score (that the stream is ranked by), variance (of
+        the score because of the test rows, 0 if they are not known), seconds (of fit and predict), bytes (carried at
+        the end), failed. A run that failed or has no score gets the score of plain training with the same seed; where
+        there is none, the lowest on this stream with this seed, and NaN if there is none either.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> run_scores(example_results())[["strategy", "seed", "role", "score", "failed"]].head(3)
+      strategy  seed         role  score  failed
+    0    Naive     0  lower bound  0.625   False
+    1    Naive     1  lower bound  0.500   False
+    2   Replay     0               0.875   False
+    """
+    keys, runs = ["stream", "strategy", "seed"], results.runs
+    measured = block_scores(results).groupby(keys, sort=False)[["score", "variance", "seconds", "bytes"]].mean()
+    frame = runs[[*keys, "estimator"]].drop_duplicates(keys).join(measured, on=keys).reset_index(drop=True)
+    stream = frame["stream"].astype(str)
+    roles = {name: reference_roles(results, name) for name in stream.unique()}
+    role = [roles[name].get(str(strategy), "") for name, strategy in zip(stream, frame["strategy"], strict=True)]
+    frame = frame.assign(
+        dataset=stream.map(datasets_of(runs)),
+        scorer=stream.map({name: scorer for name, (_, scorer) in protocols(results).items()}),
+        role=role,
+        failed=frame["score"].isna(),
+    )
+    # Joint training comes before what trains again and again on all data so far.
+    known = frame[frame["role"] != ""]
+    later = ~known["estimator"].astype(str).str.startswith("Joint")
+    chosen = known.assign(later=later).sort_values("later", kind="stable").drop_duplicates(["stream", "role"])
+    pairs = set(zip(chosen["stream"], chosen["strategy"], strict=True))
+    frame["reference"] = [pair in pairs for pair in zip(frame["stream"], frame["strategy"], strict=True)]
+    place = ["stream", "seed"]
+    plain = frame[frame["reference"] & (frame["role"] == "lower bound")].set_index(place)
+    lowest = frame.sort_values("score", kind="stable").drop_duplicates(place).set_index(place)
+    for name in ("score", "variance"):
+        stand_in = plain[name].combine_first(lowest[name])
+        frame[name] = frame[name].fillna(frame[place].join(stand_in, on=place)[name])
+    return frame[RUN_SCORE_COLUMNS]
+
+
+def best_of_streams(scores: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
+    """Say which strategies of each stream are the best, or within noise of it.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        From `run_scores`.
+    confidence : float
+        Of all comparisons with the best of a stream together, between 0 and 1.
+
+    Returns
+    -------
+    DataFrame
+        Columns stream, strategy, best: one row for each pair. Differences from the best are paired by seed, and have
+        the noise of the test rows in them. Upper bounds are no candidates, nor is what failed in each run.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> best_of_streams(run_scores(example_results()))
+      stream strategy   best
+    0    toy    Naive  False
+    1    toy   Replay   True
+    2    toy    Joint  False
+    """
+    frames = [pd.DataFrame({"stream": [], "strategy": [], "best": []})]
+    for stream, rows in scores.groupby("stream", sort=False):
+        wide = rows.pivot_table(index="seed", columns="strategy", values="score", sort=False, dropna=False)
+        by_strategy = rows.groupby("strategy")
+        noise = by_strategy["variance"].mean().fillna(0.0).reindex(wide.columns)
+        candidate = ~by_strategy["failed"].all() & (by_strategy["role"].first() != "upper bound")
+        [candidates] = np.nonzero(candidate.reindex(wide.columns).to_numpy())
+        best = within_noise(wide.to_numpy(dtype=np.float64), noise.to_numpy(), candidates, confidence)
+        frames.append(pd.DataFrame({"stream": stream, "strategy": wide.columns, "best": best}))
+    return pd.concat(frames[1:] or frames, ignore_index=True)
+
+
+def datasets_of(runs: pd.DataFrame) -> dict[str, str]:
+    """Name the data set of each stream: streams of one data set are no independent evidence.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        One row per cell.
+
+    Returns
+    -------
+    dict of str to str
+        By the name of the stream. A stream that does not tell stands for a data set of its own.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> datasets_of(example_results().runs)
+    {'toy': 'toy'}
+    """
+    found = {}
+    for stream, rows in runs.groupby("stream", sort=False):
+        named = [str(each) for each in rows.get("dataset", ()) if each and not pd.isna(each)]
+        # Older stores know the definition only.
+        told = rows["stream_definition"].iloc[0] if "stream_definition" in rows else ""
+        found[str(stream)] = named[0] if named else _defined_dataset(told) or str(stream)
+    return found
+
+
+def _defined_dataset(definition: object) -> str:
+    try:
+        found = json.loads(str(definition))
+        while "stream" in found:
+            found = found["stream"]
+        return str(found["dataset"])
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return ""
 
 
 def reference_roles(results: ResultTables, stream: str) -> dict[str, str]:
@@ -592,18 +791,18 @@ def block_scores(results: ResultTables) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns strategy, stream, seed, block, score, seconds (of fit and predict), bytes (carried at the end). A cell
-        has one row, with the score that the stream is ranked by; where each row is predicted before it is learned, it
-        has one per experience but the first, the block, weighted by its rows: the mean is the prequential score.
-        Failed cells have none.
+        Columns strategy, stream, seed, block, score, variance (of the cell's score because of the test rows, 0 if they
+        are not known), seconds (of fit and predict), bytes (carried at the end). A cell has one row, with the score
+        that the stream is ranked by; where each row is predicted before it is learned, it has one per experience but
+        the first, the block, weighted by its rows: the mean is the prequential score. Failed cells have none.
 
     Examples
     --------
     >>> from forgetless.reports import example_results
     >>> block_scores(example_results()).head(2)
-      strategy stream  seed  block  score  seconds    bytes
-    0    Naive    toy     0      0  0.625     1.25  12000.0
-    1    Naive    toy     1      0  0.500     1.25  12000.0
+      strategy stream  seed  block  score  variance  seconds    bytes
+    0    Naive    toy     0      0  0.625  0.006836     1.25  12000.0
+    1    Naive    toy     1      0  0.500  0.006836     1.25  12000.0
     """
     cells, rows = _cells(results), []
     for run in results.runs.itertuples(index=False):
@@ -615,8 +814,9 @@ def block_scores(results: ResultTables) -> pd.DataFrame:
                     ("model_bytes", "replay_bytes", "state_bytes"),
                 )
             )
+            noise = _mean([cell.variance(cell.headline)])
             rows += [
-                (run.strategy, run.stream, run.seed, block, score, seconds, size)
+                (run.strategy, run.stream, run.seed, block, score, noise, seconds, size)
                 for block, score in enumerate(cell.blocks())
             ]
     return pd.DataFrame(rows, columns=BLOCK_COLUMNS).dropna(subset=["score"])
@@ -682,13 +882,18 @@ def accuracy_curves(results: ResultTables, confidence: float = 0.95) -> pd.DataF
     frames = [pd.DataFrame(columns=CURVE_COLUMNS)]
     for stream, strategy, runs in groups(results):
         finished = [cells[key] for key in runs["cell"].astype(str) if key in cells and not cells[key].problem]
-        curves = [(t[known], y[known]) for t, y in (cell.curve() for cell in finished) if (known := ~np.isnan(y)).any()]
+        curves = [
+            (t[known], y[known], variance[known])
+            for t, y, variance in (cell.curve() for cell in finished)
+            if (known := ~np.isnan(y)).any()
+        ]
         if not curves:
             continue
-        start, end = max(t[0] for t, _ in curves), min(t[-1] for t, _ in curves)
-        times = np.unique(np.concatenate([t[(t >= start) & (t <= end)] for t, _ in curves]))
-        stack = np.stack([np.interp(times, t, y) for t, y in curves])
-        mean, _, low, high = student_interval(stack, confidence, score_bounds(of_stream[stream][1]))
+        start, end = max(t[0] for t, *_ in curves), min(t[-1] for t, *_ in curves)
+        times = np.unique(np.concatenate([t[(t >= start) & (t <= end)] for t, *_ in curves]))
+        stack = np.stack([np.interp(times, t, y) for t, y, _ in curves])
+        shared = np.mean([np.interp(times, t, variance) for t, _, variance in curves], axis=0)
+        mean, _, low, high = student_interval(stack, confidence, score_bounds(of_stream[stream][1]), shared)
         columns = {"experience": times, "mean": mean, "ci_low": low, "ci_high": high}
         frames.append(pd.DataFrame({"stream": stream, "strategy": strategy, **columns}))
     return pd.concat(frames[1:] or frames, ignore_index=True)

@@ -22,7 +22,7 @@ from ...datasets.streams import Stream, take
 from ...estimators.targets import learner_of
 from ..results import Facts
 from .diagnostics import Diagnostics
-from .identity import describe, digest, set_by_runner
+from .identity import dataset_name, describe, digest, set_by_runner
 from .measuring import PeakMemory, limited, machine, now, one_thread, versions
 from .protocol import Protocol
 from .scoring import Answers
@@ -186,6 +186,7 @@ class _Run:
             "strategy": cell.strategy,
             "stream": cell.stream,
             "scenario": "",
+            "dataset": "",
             "seed": cell.seed,
             "status": "ok",
             "error": None,
@@ -209,7 +210,8 @@ class _Run:
         """Make stream and estimator, and test the untrained model."""
         cell = self.cell
         self.stream = open_stream(cell.source, cell.seed)
-        self.run |= {"scenario": self.stream.scenario, "n_experiences": len(self.stream)}
+        self.run |= {"scenario": self.stream.scenario, "dataset": dataset_name(self.stream)}
+        self.run["n_experiences"] = len(self.stream)
         self.estimator = _prepare(cell.estimator, cell.seed, cell.device)
         by_task = self.stream.scenario == "task" and _takes(self.estimator, "predict", "task_id")
         self.tests = Tests(self.stream, cell.protocol, by_task, cell.device)
@@ -249,8 +251,8 @@ class _Run:
             answers, targets = zip(*heard, strict=True) if heard else ((), ())
             found = self.tests.scores(together(answers), np.concatenate(targets)) if heard else {}
             for metric in protocol.scoring:
-                value = found.get(metric, math.nan)
-                self.scores.append({"trained_on": k - 1, "tested_on": k, "metric": metric, "score": value})
+                where = {"trained_on": k - 1, "tested_on": k, "n_tested": sum(map(len, targets))}
+                self.scores.append({**where, "metric": metric, "score": found.get(metric, math.nan)})
 
     def _predict_first(self, k: int, part: slice, X: Any, y: np.ndarray) -> list[tuple[Answers, np.ndarray]]:
         """Test on rows that arrive, where there is a model that can answer."""

@@ -143,14 +143,11 @@ def describe_stream(stream: Stream) -> dict[str, Any]:
         If something in it cannot be described.
     """
     from ...datasets import streams
-    from ...datasets.altered import AlteredStream
     from ...datasets.base import fingerprint
 
     try:
         definition: dict[str, Any] = describe(dict(stream.definition))
-        origin = stream
-        while isinstance(origin, AlteredStream):
-            origin = origin.stream
+        origin = _unaltered(stream)
         if type(origin).__module__.startswith(f"{streams.__package__}."):
             return definition
         content = [stream.scenario, stream.classes, stream.announces_classes]
@@ -159,6 +156,32 @@ def describe_stream(stream: Stream) -> dict[str, Any]:
         return definition | {"data": digest([describe(content), parts])}
     except ValueError as error:
         raise ValueError(f"The stream {stream.name!r} cannot be identified: {error}") from error
+
+
+def dataset_name(stream: Stream) -> str:
+    """Name what a stream is made of: streams of one data set are no independent evidence.
+
+    Parameters
+    ----------
+    stream : Stream
+
+    Returns
+    -------
+    str
+        The name of the data set; where there is none, that of the stream, before it was altered.
+    """
+    from ...datasets.streams import DatasetStream
+
+    origin = _unaltered(stream)
+    return origin.dataset.name if isinstance(origin, DatasetStream) else origin.name
+
+
+def _unaltered(stream: Stream) -> Stream:
+    from ...datasets.altered import AlteredStream
+
+    while isinstance(stream, AlteredStream):
+        stream = stream.stream
+    return stream
 
 
 def set_by_runner(parameter: str) -> bool:

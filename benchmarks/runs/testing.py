@@ -78,12 +78,13 @@ class Tests:
             told the task has not met it, and where a score is not defined for the rows of a test set.
         """
         wanted = self.protocol.tested_after(trained_on, len(self.stream))
-        found = {} if model is None else {j: scores for j, _, scores in self._scores(model, wanted, trained_on)}
-        unknown = dict.fromkeys(self.protocol.scoring, math.nan)
+        found = {} if model is None else {j: (n, scores) for j, n, scores in self._scores(model, wanted, trained_on)}
+        unknown = 0, dict.fromkeys(self.protocol.scoring, math.nan)
         return [
-            {"trained_on": trained_on, "tested_on": j, "metric": metric, "score": value}
+            {"trained_on": trained_on, "tested_on": j, "n_tested": n_tested, "metric": metric, "score": value}
             for j in wanted
-            for metric, value in found.get(j, unknown).items()
+            for n_tested, scores in [found.get(j, unknown)]
+            for metric, value in scores.items()
         ]
 
     def within(self, experience: int, n_rows: int, model: Any) -> list[dict[str, Any]]:

@@ -20,7 +20,15 @@ from forgetless.benchmarks import StreamSpec
 from forgetless.benchmarks.runs.cell import Cell, run_stacked
 from forgetless.benchmarks.runs.identity import digest
 from forgetless.benchmarks.runs.runner import plan_cells
-from forgetless.datasets import load_iris, permuted_stream, stream_from
+from forgetless.datasets import (
+    Dataset,
+    chunked_stream,
+    load_iris,
+    permuted_stream,
+    split_stream,
+    stream_from,
+    with_label_noise,
+)
 from forgetless.estimators import (
     MLP,
     ContinualNet,
@@ -192,3 +200,27 @@ def test_cells_travel_light():
     spec = StreamSpec("mnist", "split")
     cell = Cell("Naive", "mnist", NaiveClassifier(net=NET), spec, 0, "cpu", {"fingerprint": "0"})
     assert len(pickle.dumps(cell)) < 10_000
+
+
+def test_the_data_set_and_the_test_rows_behind_each_score_are_kept():
+    stream = split_stream(load_iris(), n_experiences=3, random_state=0)
+    noisy = with_label_noise(stream, 0.1, random_state=0)
+    own = stream_from([(np.eye(4), [0, 1, 0, 1])] * 2, name="mine")
+    results = run({"Bayes": GaussianNB()}, [stream, noisy, own])
+    assert dict(zip(results.runs["stream"], results.runs["dataset"], strict=True)) == {
+        stream.name: "iris",
+        noisy.name: "iris",
+        "mine": "mine",
+    }
+    scores = results.scores[results.scores["stream"] == stream.name]
+    asked = scores["trained_on"] >= 0
+    assert scores.loc[asked, "n_tested"].tolist() == [len(stream.test_set(j)[1]) for j in range(3)] * 3
+    assert (scores.loc[~asked, "n_tested"] == 0).all()
+
+
+def test_the_rows_that_are_predicted_before_they_are_learned_are_counted():
+    rows = Dataset("rows", np.random.default_rng(0).normal(size=(60, 2)), [0, 1] * 30)
+    results = run({"Bayes": GaussianNB()}, [chunked_stream(rows, n_experiences=3)], evaluate="prequential")
+    scores = results.scores.set_index("tested_on")
+    assert scores["n_tested"].tolist() == [0, 16, 16]  # of 20 rows each, 4 are held out
+    assert results.runs["dataset"].tolist() == ["rows"]

@@ -176,7 +176,7 @@ def test_a_damaged_cell_runs_again(tmp_path, log):
 
 def test_rows_that_no_cell_owns_are_not_read(path):
     before, _, _ = read(path, True)
-    change(path, "INSERT INTO scores VALUES ('nobody', 0, 0, 'accuracy', 1.0)")
+    change(path, "INSERT INTO scores VALUES ('nobody', 0, 0, 1, 'accuracy', 1.0)")
     assert_same(read(path, True)[0], before)
 
 
@@ -208,7 +208,14 @@ def version_2(path):
     return path
 
 
-@pytest.mark.parametrize("version", ["old", "version_2"])
+@pytest.fixture
+def version_3(path):
+    with opened(path) as connection:
+        make_older(connection, 3)
+    return path
+
+
+@pytest.mark.parametrize("version", ["old", "version_2", "version_3"])
 class TestOlderVersions:
     def test_is_read_as_it_is(self, version, request, tmp_path):
         old = request.getfixturevalue(version)
@@ -223,7 +230,9 @@ class TestOlderVersions:
         }
         assert set(results.scores["metric"]) == {"accuracy"}
         assert set(results.experiences["diagnostics"]) == {"{}"}
-        assert results.evaluations.empty
+        assert len(results.evaluations) == 20 * (version == "version_3")
+        assert set(results.runs["dataset"]) == {""}
+        assert results.scores["n_tested"].isna().all()
         assert old.read_bytes() == before
         assert os.listdir(tmp_path) == ["a.db"]
 
@@ -251,6 +260,14 @@ class TestOlderVersion:
             make_older(connection, 2)
             written = connection.exec_driver_sql("SELECT checksum FROM runs").scalar()
         assert written == "1676fda592bbb6372352917f7ed46fee78eceb5dba614cbec4b4e2aed8a56caa"  # by that version
+
+    def test_the_checksum_is_that_of_version_3(self, tmp_path):
+        with Store(tmp_path / "a.db") as store:
+            store.write(facts("c0", score=0.5))
+        with opened(tmp_path / "a.db") as connection:
+            make_older(connection, 3)
+            written = connection.exec_driver_sql("SELECT checksum FROM runs").scalar()
+        assert written == "11b4d0606487d5e710c0bf5bca7779335fadca3822b62b2c82d06b1b5b34e3ef"  # by that version
 
     def test_damage_to_version_2_is_noticed(self, version_2):
         change(version_2, "UPDATE scores SET score = 0.99 WHERE trained_on = 0 AND score = 0.5")
@@ -309,11 +326,11 @@ class TestOddStores:
             ("ALTER TABLE scores RENAME COLUMN score TO mark", "'mark'"),
             ("ALTER TABLE scores ADD COLUMN more TEXT", "'more'"),
             ("DELETE FROM forgetless", "tables of version none"),
-            ("UPDATE forgetless SET schema_version = 4", "tables of version 4"),
+            ("UPDATE forgetless SET schema_version = 5", "tables of version 5"),
             ("UPDATE forgetless SET schema_version = 1", "'checksum'"),
             ("UPDATE forgetless SET schema_version = 'new'", "tables of version 'new'"),
             ("UPDATE forgetless SET schema_version = x'00'", "tables of version b"),
-            ("INSERT INTO forgetless VALUES (7)", "tables of version 3, 7"),
+            ("INSERT INTO forgetless VALUES (7)", "tables of version 4, 7"),
             ("ALTER TABLE forgetless RENAME COLUMN schema_version TO v", "cannot be used: no such column"),
         ],
     )

@@ -28,7 +28,7 @@ def cell(matrix, evaluations=(), evaluate="all", scorer="accuracy", n_train=10, 
     run |= {"keeps": "nothing", "needs_task_id": False, "error": None, "params": "{}", "versions": "{}"} | key
     experience = dict.fromkeys(EXPERIENCE_COLUMNS, 1) | names | {"n_train": n_train, "diagnostics": "{}"}
     scores = [
-        names | {"trained_on": i - 1, "tested_on": j, "metric": metric, "score": score / part}
+        names | {"trained_on": i - 1, "tested_on": j, "n_tested": math.nan, "metric": metric, "score": score / part}
         for i, row in enumerate(matrix)
         for j, score in enumerate(row)
         for metric, part in ((scorer, 1), ("other", 3))
@@ -73,7 +73,12 @@ def make_results(
                 broken = (strategy, seed) in failed
                 runs.append(
                     key
-                    | {"scenario": scenario, "status": "failed" if broken else "ok", "estimator": estimator}
+                    | {
+                        "scenario": scenario,
+                        "dataset": stream,
+                        "status": "failed" if broken else "ok",
+                        "estimator": estimator,
+                    }
                     | {"error": "ValueError: the loss is nan" if broken else None, "family": family, "keeps": keeps}
                     | {"source": "Somebody 2018", "needs_task_id": False, "params": "{}", "device": "cpu"}
                     | {"n_experiences": n, "n_parameters": 10, "seconds": 1.0, "started": "2020-02-03T00:00:00+00:00"}
@@ -82,7 +87,7 @@ def make_results(
                 if broken:
                     continue
                 for i in range(-1, n):
-                    pairs = [{"trained_on": i, "tested_on": j, "metric": "accuracy"} for j in range(n)]
+                    pairs = [{"trained_on": i, "tested_on": j, "n_tested": 100, "metric": "accuracy"} for j in range(n)]
                     scores += [key | pair | {"score": rng.random()} for pair in pairs]
                 for i in range(n):
                     measured = {"fit_seconds": rng.random(), "predict_seconds": 0.25, "peak_memory_bytes": math.nan}
@@ -122,6 +127,7 @@ def made(strategies, scores, seconds):
     facts = facts.assign(strategy=np.array(strategies)[of], stream=[f"s{stream}" for stream in streams])
     runs = facts.loc[blocks == 0, names].assign(scenario="domain", status="ok", keeps="nothing", needs_task_id=False)
     runs["estimator"] = ["NaiveClassifier" if name == "Naive" else "SomeClassifier" for name in runs["strategy"]]
+    runs = runs.assign(dataset=runs["stream"])
     runs = runs.assign(protocol=protocol("prequential" if ahead else "all"), n_experiences=scores.shape[2] + ahead)
     half = facts["seconds"] / 2
     sizes = {"model_bytes": 1, "replay_bytes": 0, "state_bytes": 0, "peak_memory_bytes": 1, "n_train": 9}
@@ -133,6 +139,6 @@ def made(strategies, scores, seconds):
     return SimpleNamespace(
         runs=runs,
         experiences=experiences,
-        scores=tested.assign(trained_on=blocks),
+        scores=tested.assign(trained_on=blocks, n_tested=math.nan),
         evaluations=tested.assign(experience=blocks + 1, n_rows=0, n_tested=9)[: len(tested) * ahead],
     )

@@ -16,6 +16,7 @@ def facts(cell="c0", status="ok", score=1 / 3, **changed):
         "strategy": "Naive",
         "stream": "toy",
         "scenario": "class",
+        "dataset": "toy data",
         "seed": 0,
         "status": status,
         "error": None if status == "ok" else "ValueError: no",
@@ -43,8 +44,8 @@ def facts(cell="c0", status="ok", score=1 / 3, **changed):
         run | changed,
         [{"experience": 0, "n_train": 3, **measured, **n_bytes}],
         [
-            {"trained_on": -1, "tested_on": 0, "metric": "accuracy", "score": math.nan},
-            {"trained_on": 0, "tested_on": 0, "metric": "accuracy", "score": score},
+            {"trained_on": -1, "tested_on": 0, "n_tested": 0, "metric": "accuracy", "score": math.nan},
+            {"trained_on": 0, "tested_on": 0, "n_tested": 3, "metric": "accuracy", "score": score},
         ],
         [{"experience": 0, "n_rows": 2, "tested_on": 0, "n_tested": 3, "metric": "accuracy", "score": score / 3}],
     )
@@ -58,21 +59,28 @@ def assert_same(one: Results, other: Results):
 def make_older(connection, version):
     """Change a store's tables, in any database, to those of an older version.
 
-    Version 2 had one protocol, hence no metrics and no evaluations; version 1 had no checksums either.
+    Version 3 did not know data sets and numbers of test rows. Version 2 had one protocol, hence no metrics and no
+    evaluations; version 1 had no checksums either.
     """
 
     run = connection.exec_driver_sql
-    run("ALTER TABLE runs DROP COLUMN protocol")
-    run("ALTER TABLE experiences DROP COLUMN diagnostics")
-    run("CREATE TABLE kept AS SELECT cell, trained_on, tested_on, score FROM scores")
-    for name in ("scores", "evaluations"):
-        run(f"DROP TABLE {name}")
-    run(
-        "CREATE TABLE scores (cell TEXT NOT NULL, trained_on BIGINT NOT NULL, tested_on BIGINT NOT NULL, "
-        "score DOUBLE PRECISION, PRIMARY KEY (cell, trained_on, tested_on))"
-    )
-    run("INSERT INTO scores SELECT * FROM kept")
-    run("DROP TABLE kept")
+    run("ALTER TABLE runs DROP COLUMN dataset")
+    run("ALTER TABLE scores DROP COLUMN n_tested")
+    details = {"experiences": "2, 3", "scores": "2, 3"}
+    if version == 3:
+        details = {"experiences": "2, 3", "scores": "2, 3, 4", "evaluations": "2, 3, 4, 6"}
+    else:
+        run("ALTER TABLE runs DROP COLUMN protocol")
+        run("ALTER TABLE experiences DROP COLUMN diagnostics")
+        run("CREATE TABLE kept AS SELECT cell, trained_on, tested_on, score FROM scores")
+        for name in ("scores", "evaluations"):
+            run(f"DROP TABLE {name}")
+        run(
+            "CREATE TABLE scores (cell TEXT NOT NULL, trained_on BIGINT NOT NULL, tested_on BIGINT NOT NULL, "
+            "score DOUBLE PRECISION, PRIMARY KEY (cell, trained_on, tested_on))"
+        )
+        run("INSERT INTO scores SELECT * FROM kept")
+        run("DROP TABLE kept")
     run(f"UPDATE forgetless SET schema_version = {version}")
     if version == 1:
         run("ALTER TABLE runs DROP COLUMN checksum")
@@ -81,9 +89,9 @@ def make_older(connection, version):
     for row in run("SELECT * FROM runs").mappings().all():
         cell = row["cell"]
         values = [kinds.get(name, lambda value: value)(value) for name, value in row.items() if name != "checksum"]
-        details = [
-            [list(found) for found in run(f"SELECT * FROM {name} WHERE cell = '{cell}' ORDER BY 2, 3")]
-            for name in ("experiences", "scores")
+        rows = [
+            [list(found) for found in run(f"SELECT * FROM {name} WHERE cell = '{cell}' ORDER BY {order}")]
+            for name, order in details.items()
         ]
-        checksum = hashlib.sha256(json.dumps([values, *details]).encode()).hexdigest()
+        checksum = hashlib.sha256(json.dumps([values, *rows]).encode()).hexdigest()
         run(f"UPDATE runs SET checksum = '{checksum}' WHERE cell = '{cell}'")

@@ -129,13 +129,38 @@ def test_few_seeds_give_no_verdict_and_ties_say_how_many_might():
     assert tie.changes[0].n_units > 8
 
 
+def test_the_noise_of_shared_test_rows_is_not_taken_for_a_difference():
+    """Two strategies that differ on the test rows that there are, alike with every seed, by chance of these rows."""
+    n_rows, n_cases = 360, 1000
+    rng = np.random.default_rng(0)
+    on_rows = rng.binomial(n_rows, 0.9, (n_cases, 1, 1, 2)) / n_rows
+    scores = on_rows + rng.normal(0, 0.001, (n_cases, 6, 1, 2))
+    noise = 0.9 * 0.1 / n_rows
+    seconds, both = np.array([1.0, 2.0]), np.arange(2)
+    with_noise, without = (
+        np.mean([choose(case, seconds, both, 0, 0.95, each).shown for case in scores]) for each in (noise, 0.0)
+    )
+    assert without > 0.4
+    assert 0.03 < with_noise < 0.07  # 0.05 is asked for
+    results = made(["Naive", "A"], scores[:1] * 0 + np.array([0.90, 0.93]) + (scores[:1] - on_rows[:1]), seconds[None])
+    assert recommend(results).verdict == "better"
+    results.scores["n_tested"] = n_rows
+    found = recommend(results)
+    assert found.verdict == "no difference"
+    half = 1.96 * np.sqrt((0.9 * 0.1 + 0.93 * 0.07) / n_rows)
+    assert found.to_runner_up.high - found.to_runner_up.mean == pytest.approx(half, rel=0.02)
+
+
 def test_streams_of_one_data_set_are_one_sample_and_data_sets_are_the_unit():
     noise = np.random.default_rng(0).normal(0, 0.001, (7, 3, 1, 5))
     results = made(NAMES, 0.5 + noise + np.array([0, 0.1, 0.2, 0.3, 0.05]), np.tile(SECONDS, (7, 1)))
     assert (recommend(results).unit, recommend(results).n_units, recommend(results).strategy) == ("data sets", 7, "C")
-    results.runs["stream_definition"] = json.dumps({"builder": "noise", "stream": {"dataset": "digits"}})
+    results.runs["dataset"] = "digits"
     same = recommend(results)
     assert (same.unit, same.n_units, same.verdict) == ("seeds", 3, "too few")
+    results.runs["dataset"] = ""  # as in stores of older versions
+    results.runs["stream_definition"] = json.dumps({"builder": "noise", "stream": {"dataset": "digits"}})
+    assert recommend(results).unit == "seeds"
     results.runs.loc[results.runs["stream"] == "s1", "protocol"] = protocol("all", "r2")
     with pytest.raises(ValueError, match="different scores"):
         recommend(results)
