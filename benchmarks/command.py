@@ -144,7 +144,7 @@ def run(
         Path | None, typer.Option(help="Folder of downloaded data.  [default: scikit-learn's]")
     ] = None,
     store: Annotated[str, typer.Option(help="Keeps finished cells; an SQLite file or a database URL.")] = "results.db",
-    report: Annotated[Path, typer.Option(help="The report, one HTML file.")] = Path("report.html"),
+    report: Annotated[Path, typer.Option("--report", "-o", help="The report, one HTML file.")] = Path("report.html"),
     stack_seeds: Annotated[
         bool, typer.Option("--stack-seeds", help="Train all seeds of a strategy as one network where it allows that.")
     ] = False,
@@ -225,7 +225,7 @@ def compare(
     store: Annotated[
         str | None, typer.Option(help="Keeps finished runs, to go on after a stop: an SQLite file or a database URL.")
     ] = None,
-    report: Annotated[Path, typer.Option(help="The report, one HTML file.")] = Path("report.html"),
+    report: Annotated[Path, typer.Option("--report", "-o", help="The report, one HTML file.")] = Path("report.html"),
     time_limit: Annotated[
         float, typer.Option(min=1, max=LONGEST_TIME_LIMIT, help="Seconds that a run may take.")
     ] = TIME_LIMIT,
@@ -291,6 +291,16 @@ def leaderboard(
             reports.to_terminal(board, results.runs)
         else:
             print({Format.csv: reports.to_csv, Format.markdown: reports.to_markdown}[format](board).rstrip("\n"))
+
+
+@app.command()
+def diagnose(store: StoreArgument) -> None:
+    """Say what went wrong with which strategy, by which signs, and the one thing to change."""
+    with _exit_on(BAD_INPUT, ValueError, OSError):
+        results, _ = _stored(store)
+        from .. import reports
+
+        print(reports.describe(reports.diagnose(results)))
 
 
 @app.command()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from numpy.typing import ArrayLike
 
 from .scores import accepted, score_of
+from .targets import learner_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,8 +83,7 @@ def retention(
     import pandas as pd
 
     if n_experiences is None:
-        learner = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
-        n_experiences = getattr(learner, "n_experiences_", None)
+        n_experiences = getattr(learner_of(estimator), "n_experiences_", None)
     rows = [(len(each.y_test), _score(estimator, each, scoring)) for each in islice(stream, n_experiences)]
     frame = pd.DataFrame(rows, columns=["n_rows", "score"])
     return frame.rename_axis("experience")

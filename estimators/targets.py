@@ -114,3 +114,27 @@ class ScaledTargetRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         """Bytes that the regressor carries from call to call; see :meth:`ContinualRegressor.memory_usage`."""
         usage: dict[str, int] = self.regressor_.memory_usage()
         return usage
+
+
+def learner_of(estimator: Any) -> Any:
+    """Return what learns: the last step of a pipeline, what has its targets scaled, or the estimator itself.
+
+    Parameters
+    ----------
+    estimator : estimator
+
+    Returns
+    -------
+    estimator
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import SGDRegressor
+    >>> learner_of(ScaledTargetRegressor(SGDRegressor()))
+    SGDRegressor()
+    """
+    if hasattr(estimator, "steps"):
+        estimator = estimator.steps[-1][1]
+    if isinstance(estimator, ScaledTargetRegressor):
+        return getattr(estimator, "regressor_", estimator.regressor)
+    return estimator

@@ -1,3 +1,6 @@
+from .diagnosis import Diagnosis as Diagnosis
+from .diagnosis import describe as describe
+from .diagnosis import diagnose as diagnose
 from .example import example_results as example_results
 from .findings import Finding as Finding
 from .metrics import METRICS as METRICS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...reports import formats
+from ...reports import formats, recommend
 from .candidates import PLAIN, listed, net_settings
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ def paragraphs(found: Comparison) -> list[str]:
     advice = found.recommendation
     name = advice.strategy or advice.leader
     if name is None:
-        return ["Nothing that was tried keeps to the limits.", *_changes(found)]
+        return ["Nothing that was tried keeps to the limits.", *_changes(found), _tried(found)]
     row = advice.strategies.set_index("strategy").loc[name].to_dict()
     seconds, size = formats.seconds(row["seconds"]), formats.size(row["bytes"])
     price = f"Its price: {seconds} to learn and predict all, and {size} carried from call to call."
     keeps = _KEEPS.get(str(row["keeps"]), "")
-    return [_use(found, name), *_sure(found), f"{price} {keeps}".strip(), *_changes(found)]
+    return [_use(found, name), *_sure(found), f"{price} {keeps}".strip(), *_changes(found), _tried(found)]
 
 
 def _use(found: Comparison, name: str) -> str:
@@ -82,6 +82,18 @@ def _difference(difference: Difference, scorer: str) -> str:
     chance = "" if difference.shown or difference.high < 0 else ", which may be chance"
     share = f", in {difference.probability:.0%} of the pairs" if difference.mean >= 0 else ""
     return f"By {scorer} it is {mean}{unit} {side} than {difference.to} (95 %: {low} to {high}){share}{chance}."
+
+
+def _tried(found: Comparison) -> str:
+    """How all candidates did on the rows that chose who is judged."""
+    scorer, rows = _scorer(found), recommend(found.first_round).strategies
+    done = rows[rows["score"].notna()].sort_values("score", ascending=False, kind="stable")
+    unit = " (%)" * formats.in_percent(scorer)
+    pairs = zip(done["strategy"], done["score"], strict=True)
+    scores = [f"{name} {formats.score(score, scorer)}" for name, score in pairs]
+    failed = rows.loc[rows["left_out"] == "failed", "strategy"]
+    said = f"All that was tried, by {scorer}{unit} on the rows that chose whom to judge: {', '.join(scores)}."
+    return f"{said} Failed: {', '.join(failed)}." if len(failed) else said
 
 
 def _changes(found: Comparison) -> list[str]:

@@ -89,6 +89,27 @@ def net_settings(n_rows: int) -> dict[str, Any]:
     }
 
 
+def left_aside(kind: Kind, columns: Columns) -> list[str]:
+    """Name the candidates that would take minutes for so many inputs.
+
+    Parameters
+    ----------
+    kind : {"classification", "regression"}
+    columns : Columns
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> left_aside("regression", Columns(text=["remark"]))
+    ['Boosting on a sample', 'Boosting on the last rows']
+    """
+    n_inputs = len(columns.numbers) + 30 * len(columns.categories) + 7 * len(columns.dates) + 1024 * len(columns.text)
+    return [name for name in listed(kind) if n_inputs > _MOST_INPUTS.get(name, n_inputs)]
+
+
 def make_candidates(kind: Kind, columns: Columns, n_rows: int) -> dict[str, Any]:
     """Make the candidates, each a pipeline that takes the table as it is.
 
@@ -107,10 +128,9 @@ def make_candidates(kind: Kind, columns: Columns, n_rows: int) -> dict[str, Any]
     from ...estimators import ScaledTargetRegressor, make_incremental_pipeline
     from ..runs.specs import StrategySpec
 
-    n_inputs = len(columns.numbers) + 30 * len(columns.categories) + 7 * len(columns.dates) + 1024 * len(columns.text)
-    settings, made = net_settings(n_rows), {}
+    settings, aside, made = net_settings(n_rows), left_aside(kind, columns), {}
     for name, (estimator, params) in listed(kind).items():
-        if n_inputs <= _MOST_INPUTS.get(name, n_inputs):
+        if name not in aside:
             learner = StrategySpec(estimator, params, settings).build()
             learner = ScaledTargetRegressor(learner) if kind == "regression" else learner
             made[name] = make_incremental_pipeline(TableEncoder(columns), learner)

@@ -13,7 +13,7 @@ from ...estimators.table import Columns, find_columns, leave_out
 from ..results import Results
 from ..runs.runner import run_benchmark
 from ..runs.specs import TIME_LIMIT
-from .candidates import PLAIN, make_candidates
+from .candidates import PLAIN, left_aside, make_candidates
 from .course import Course, Folds, make_course
 from .table import Table, look_at, read_table
 
@@ -263,6 +263,9 @@ def assumptions(table: Table, columns: Columns, course: Course) -> list[str]:
     for name, why in columns.left_out.items():
         reasons.setdefault(why, []).append(name)
     lines += [f"Left out: {_names(names)}, since {why}." for why, names in reasons.items()]
+    aside = left_aside(table.kind, columns)
+    if aside:
+        lines.append(f"Not tried, since they take minutes on a table this wide: {', '.join(aside)}.")
     return [*lines, *course.remarks]
 
 

@@ -174,7 +174,19 @@ def look_at(
     if frame.empty:
         raise ValueError("The table has no row with a target.")
     kind, y = _targets(frame[target], kind, remarks)
+    remarks += [
+        f"The column {name!r} stands for the target one to one; if it is not known before the target is, drop it."
+        for name in _copies(frame.drop(columns=target), y)
+    ]
     return Table(name, frame.drop(columns=target).reset_index(drop=True), y, kind, list(drop), remarks)
+
+
+def _copies(X: pd.DataFrame, y: NDArray[Any]) -> list[str]:
+    """Name the columns whose values stand for the targets, each value for one; where most targets differ, all might."""
+    codes, values = pd.factorize(y)
+    if len(values) > len(y) / 2:
+        return []
+    return [str(name) for name in X.columns if np.array_equal(pd.factorize(X[name])[0], codes)]
 
 
 def _without_headers(frame: pd.DataFrame, remarks: list[str]) -> pd.DataFrame:
@@ -186,7 +198,9 @@ def _without_headers(frame: pd.DataFrame, remarks: list[str]) -> pd.DataFrame:
     headers = np.asarray(same / len(frame.columns) >= _SAME_AS_HEADER)
     if not headers.any():
         return frame
-    remarks.append(f"{int(headers.sum())} rows repeat the names of the columns and are left out.")
+    n_headers = int(headers.sum())
+    repeat = "1 row repeats" if n_headers == 1 else f"{n_headers} rows repeat"
+    remarks.append(f"{repeat} the names of the columns, and {'is' if n_headers == 1 else 'are'} left out.")
     frame = frame[~headers]
     numbers = {column: pd.to_numeric(frame[column], errors="coerce") for column in named}
     read = {column: values for column, values in numbers.items() if values.notna().sum() == frame[column].notna().sum()}

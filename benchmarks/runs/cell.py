@@ -19,7 +19,7 @@ import numpy as np
 from sklearn.base import clone
 
 from ...datasets.streams import Stream, take
-from ...estimators.targets import ScaledTargetRegressor
+from ...estimators.targets import learner_of
 from ..results import Facts
 from .diagnostics import Diagnostics
 from .identity import dataset_name, describe, digest, set_by_runner
@@ -180,7 +180,7 @@ class _Run:
     def __init__(self, cell: Cell) -> None:
         self.clock = time.perf_counter()
         self.cell = cell
-        learner = _learner(cell.estimator)
+        learner = learner_of(cell.estimator)
         self.run: dict[str, Any] = {
             "cell": cell.key,
             "strategy": cell.strategy,
@@ -217,7 +217,7 @@ class _Run:
         self.tests = Tests(self.stream, cell.protocol, by_task, cell.device)
         self.model = _untrained(self.estimator, self.stream)
         self.scores += self.tests.after(-1, self.model)
-        announces = self.stream.announces_classes or not _is_ours(_learner(self.estimator))
+        announces = self.stream.announces_classes or not _is_ours(learner_of(self.estimator))
         takes_classes = len(self.stream.classes) and _takes(self.estimator, "partial_fit", "classes")
         self.announced = {"classes": self.stream.classes} if announces and takes_classes else {}
         self.knows_tasks = _takes(self.estimator, "partial_fit", "task_id")
@@ -271,7 +271,7 @@ class _Run:
         self.scores += self.tests.after(k, self.estimator)
         state: dict[str, float] = {}
         if self.diagnostics:
-            state = self.diagnostics.after(self.estimator, _learner(self.estimator), self.stream[k])
+            state = self.diagnostics.after(self.estimator, learner_of(self.estimator), self.stream[k])
         self.experiences.append(
             {
                 "experience": k,
@@ -290,7 +290,7 @@ class _Run:
     def close(self) -> None:
         """Note what is known at the end."""
         self.run["n_parameters"] = _n_parameters(self.estimator)
-        chosen = getattr(_learner(self.estimator), "best_params_", None)
+        chosen = getattr(learner_of(self.estimator), "best_params_", None)
         if chosen is not None:  # as a list, which is no part of a strategy's name: seeds choose differently
             self.run["params"] = json.dumps(self.cell.params | {"best_params_": list(describe(chosen).items())})
 
@@ -324,7 +324,7 @@ def _learn(runs: Sequence[_Run], k: int) -> None:
         n_train += len(calls[0]["y"])
         for run in runs:
             if run.diagnostics:
-                run.diagnostics.called(_learner(run.estimator), len(calls[0]["y"]))
+                run.diagnostics.called(learner_of(run.estimator), len(calls[0]["y"]))
     for run in runs:
         run.learned(k, n_train, seconds, peak)
 
@@ -334,23 +334,20 @@ def _some(X: Any, y: np.ndarray, rows: slice) -> tuple[Any, np.ndarray]:
     return (X, y) if rows == slice(0, len(y)) else take(X, y, np.arange(rows.start, rows.stop))
 
 
-def _learner(estimator: Any) -> Any:
-    """Return what learns: the last step of a pipeline, what has its targets scaled, or the estimator itself."""
-    if hasattr(estimator, "steps"):
-        estimator = estimator.steps[-1][1]
-    if isinstance(estimator, ScaledTargetRegressor):
-        return getattr(estimator, "regressor_", estimator.regressor)
-    return estimator
-
-
 def _is_ours(learner: Any) -> bool:
     """Tell whether a learner keeps the contract of forgetless; all others are external."""
     return hasattr(learner, "strategy_info")
 
 
+# What scikit-learn's incremental estimators carry beside their weights; all others say it themselves, or nobody knows.
+_KEPT = {"sklearn.linear_model": "nothing", "sklearn.neural_network": "nothing", "sklearn.naive_bayes": "statistics"}
+
+
 def _strategy_info(learner: Any) -> dict[str, Any]:
     if not _is_ours(learner):
-        return {"family": "external", "keeps": "unknown", "source": type(learner).__module__, "needs_task_id": False}
+        module = type(learner).__module__
+        keeps = _KEPT.get(".".join(module.split(".")[:2]), "unknown")
+        return {"family": "external", "keeps": keeps, "source": module, "needs_task_id": False}
     info: dict[str, Any] = learner.strategy_info()
     return info
 
@@ -384,7 +381,7 @@ def _sentence(error: BaseException) -> str:
 
 
 def _takes(estimator: Any, method: str, parameter: str) -> bool:
-    return parameter in inspect.signature(getattr(_learner(estimator), method)).parameters
+    return parameter in inspect.signature(getattr(learner_of(estimator), method)).parameters
 
 
 def _memory_usage(estimator: Any) -> dict[str, int]:
@@ -395,6 +392,6 @@ def _memory_usage(estimator: Any) -> dict[str, int]:
 
 def _n_parameters(estimator: Any) -> float:
     """Count the weights of all networks that predict; NaN where there is none."""
-    learner = _learner(estimator)
+    learner = learner_of(estimator)
     nets = [part.net_ for part in getattr(learner, "learners_", {"": learner}).values() if hasattr(part, "net_")]
     return float(sum(p.numel() for net in nets for p in net.module_.parameters())) if nets else math.nan

@@ -119,6 +119,7 @@ def test_pipelines_stand_like_any_strategy():
     assert results.runs["error"].tolist() == [None, None]
     assert results.runs["estimator"].tolist() == ["IndependentClassifier", "SGDClassifier"]
     assert results.runs["family"].tolist() == ["isolation", "external"]
+    assert results.runs["keeps"].tolist() == ["nothing", "nothing"]  # what scikit-learn's own keep is known
     last = results.scores[(results.scores["trained_on"] == 2) & (results.scores["strategy"] == "ours")]
     assert last["score"].tolist() == [1.0, 1.0, 1.0]
 

@@ -6,7 +6,8 @@ import pytest
 
 from forgetless.benchmarks import compare
 from forgetless.benchmarks.comparison import candidates
-from forgetless.benchmarks.comparison.candidates import PLAIN
+from forgetless.benchmarks.comparison.candidates import PLAIN, listed, make_candidates
+from forgetless.benchmarks.comparison.compare import assumptions
 from forgetless.benchmarks.comparison.course import make_course
 from forgetless.benchmarks.comparison.table import look_at, read_table
 from forgetless.estimators import find_columns
@@ -35,6 +36,7 @@ def test_the_answer_is_never_a_dominated_strategy_and_its_code_runs(found):
     assert advice.verdict in ("better", "no difference")
     assert rows.loc[advice.strategy, "dominated_by"] == ""
     assert PLAIN in rows.index and len(rows) <= 4
+    assert all(name in found.answer[-1] for name in candidates.CLASSIFIERS)
     names = {"X": sites().drop(columns="label"), "y": sites()["label"]}
     exec(found.code, names)
     assert set(names["model"].predict(names["X"])) <= {"up", "down"}
@@ -153,7 +155,7 @@ def test_a_header_in_the_middle_is_left_out():
     frame = sites(60).astype(object)
     whole = pd.concat([frame[:30], pd.DataFrame([dict(zip(frame, frame, strict=True))]), frame[30:]])
     table = look_at("t", whole, "label")
-    assert len(table.y) == 60 and "repeat the names of the columns" in table.remarks[0]
+    assert len(table.y) == 60 and "the names of the columns" in table.remarks[0]
     assert "x0" in find_columns(table.X).numbers
 
 
@@ -174,3 +176,27 @@ def test_separators_and_data_sets_by_name(tmp_path):
     assert (name, len(frame), "target" in frame) == ("iris", 150, True)
     with pytest.raises(ValueError, match=r"no file 'iriss', nor a data set of that name .did you mean 'iris'"):
         read_table("iriss")
+
+
+def test_what_is_not_tried_on_a_wide_table_is_said():
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 3001))).assign(label=["a", "b"] * 20)
+    table = look_at("wide", frame, "label")
+    columns = find_columns(table.X)
+    course = make_course(table, columns, chunks=4)
+    aside = {"Linear discriminant", "Boosting on a sample", "Boosting on the last rows"}
+    (said,) = (line for line in assumptions(table, columns, course) if line.startswith("Not tried"))
+    assert all(name in said for name in aside)
+    assert set(listed("classification")) - set(make_candidates("classification", columns, 10)) == aside
+    narrow = look_at("narrow", frame[[0, "label"]], "label")
+    assert not any(line.startswith("Not tried") for line in assumptions(narrow, find_columns(narrow.X), course))
+
+
+def test_a_copy_of_the_target_is_told():
+    frame = sites(60)
+    frame["outcome"] = frame["label"].map({"up": 1, "down": 0})
+    frame["near"] = frame["outcome"].where(frame.index != 7, 1 - frame["outcome"])
+    remarks = look_at("t", frame, "label").remarks
+    assert [each for each in remarks if "one to one" in each] == [
+        "The column 'outcome' stands for the target one to one; if it is not known before the target is, drop it."
+    ]
+    assert not any("one to one" in each for each in look_at("t", frame.drop(columns="label"), "x0").remarks)

@@ -15,7 +15,9 @@ from forgetless.estimators import (
     MLP,
     ContinualNet,
     NaiveClassifier,
+    RandomProjectionRegressor,
     ReplayClassifier,
+    ScaledTargetRegressor,
     make_incremental_pipeline,
     retention,
     snapshot,
@@ -57,6 +59,15 @@ def test_retention_is_the_score_on_each_past_experience(scenario):
         assert found["score"].to_list() == expected
         assert found["n_rows"].to_list() == [len(e.y_test) for e in experiences[:2]]
     assert len(retention(estimator, stream(scenario), n_experiences=1)) == 1
+
+
+def test_retention_looks_behind_a_pipeline_and_scaled_targets():
+    rows = [SimpleNamespace(X_test=X[k::3], y_test=X[k::3].sum(axis=1), task_id=None) for k in range(3)]
+    learner = ScaledTargetRegressor(RandomProjectionRegressor(n_features=10))
+    estimator = make_incremental_pipeline(StandardScaler(), learner)
+    for each in rows[:2]:
+        estimator.partial_fit(each.X_test, each.y_test)
+    assert retention(estimator, rows).index.tolist() == [0, 1]
 
 
 def test_retention_without_test_rows_is_unknown_and_of_an_unfitted_model_an_error():
