@@ -483,7 +483,7 @@ def _clean(element: ElementTree.Element, ids: Mapping[str, str], painted: bool) 
 
 # What the page's style says of the parts of a strategy, in colour or grey.
 _PAINT = re.compile(
-    r"(?<![a-z-])(?:fill|stroke|stroke-width|fill-opacity|stroke-opacity|font-weight|font-size|stroke-linecap): [^;]*(?:; |$)"
+    r"(?<![a-z-])(?:(?:fill|stroke)(?:-opacity)?|stroke-(?:width|linecap)|font-(?:weight|size)): [^;]*(?:; |$)"
 )
 
 

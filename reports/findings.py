@@ -164,10 +164,11 @@ def findings(
     best = rows[rows["strategy"] == found.leader].iloc[0]
     scorer = str(best["scorer"])
     upper = rows[rows["strategy"].map(reference_roles(results, stream)) == "upper bound"]
-    private = recommend(results, Constraints(no_raw_data=True), stream=stream)
     said = [_recommended(found, scorer), Finding("Highest score", found.leader, _ahead(best, upper))]
-    if private.leader is not None and (private.strategy or private.leader) != (found.strategy or found.leader):
-        card = _recommended(private, scorer)
+    name, constraints = found.strategy or found.leader, Constraints(no_raw_data=True)
+    if constraints.broken_by(found.strategies[found.strategies["strategy"] == name].iloc[0]):
+        private = recommend(results, constraints, stream=stream)
+        card = _recommended(private, scorer) if private.leader else None
         said.append(replace(card, title=f"{card.title}, without raw data") if card else None)
     return [finding for finding in said if finding is not None]
 
@@ -320,7 +321,7 @@ def _limits(runs: pd.DataFrame, results: ResultTables, found: Recommendation | N
     if found is not None and found.verdict == "too few":
         yield (
             f"Which strategy is better: {_decide(found, runs)}, as no exact paired test of fewer than {FEWEST_UNITS} "
-            f"{found.unit} can reach 5 %. With {FEWEST_UNITS} or more there may be a verdict."
+            f"{found.unit} can reach 5 %."
         )
     if found is not None and found.verdict == "no difference" and found.changes:
         change = found.changes[0]

@@ -368,11 +368,11 @@ def _overview(board: pd.DataFrame, streams: list[dict[str, Any]], whole: Overall
         return []
     rows = {(row["stream"], row["strategy"]): row for row in board.to_dict("records")}
     costs = board.groupby("strategy")[["fit_seconds", "predict_seconds"]].mean()
-    of_strategy = whole.table.set_index("strategy").join(costs)
-    return [
-        {**row, "strategy": str(name), "cells": [rows.get((stream["name"], name)) for stream in streams]}
-        for name, row in of_strategy.to_dict("index").items()
-    ]
+    lines: list[dict[str, Any]] = []
+    for row in whole.table.join(costs, on="strategy").to_dict("records"):
+        cells = [rows.get((stream["name"], row["strategy"])) for stream in streams]
+        lines.append({str(key): value for key, value in row.items()} | {"cells": cells})
+    return lines
 
 
 def _comparisons(
