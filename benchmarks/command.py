@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -442,8 +443,16 @@ def _check_report(path: Path, store: str) -> None:
 def _write_report(results: Results, path: Path, title: str) -> None:
     from ..reports import write_html
 
-    write_html(results, path, title=title)
+    write_html(results, path, title=title, command=_command(sys.argv[1:]))
     print(f"The report is in {path}.")
+
+
+def _command(arguments: Sequence[str]) -> str:
+    """Write down the command, without what addresses of databases may keep secret: users, passwords, queries."""
+    import shlex
+
+    open_ones = [re.sub(r"(://[^?]*)\?.*", r"\1", re.sub(r"://.*@", "://***@", each)) for each in arguments]
+    return shlex.join(["forgetless", *open_ones])
 
 
 def _stored(store: str) -> tuple[Results, str]:

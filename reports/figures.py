@@ -50,12 +50,12 @@ class Family:
 FAMILIES = {
     "baselines": Family("#3d4148", "#d5d7db", "o"),
     "regularization": Family("#2872af", "#4ec1fa", "^"),
-    "replay": Family("#e55f12", "#fabe7f", "s"),
-    "distillation": Family("#16976a", "#1f9163", "D"),
+    "replay": Family("#f46718", "#fabe7f", "s"),
+    "distillation": Family("#1da876", "#1a8056", "D"),
     "isolation": Family("#c61781", "#ee69ab", "P"),
-    "analytic": Family("#a94eef", "#a06be0", "v"),
+    "analytic": Family("#a94eef", "#9459d1", "v"),
     "meta": Family("#895905", "#aba40b", "X"),
-    "other": Family("#840605", "#f0323f", "p"),
+    "other": Family("#840605", "#e4091d", "p"),
 }
 """Looks by the name of the family; one that is not here looks like "other"."""
 
@@ -164,7 +164,7 @@ def looks(runs: pd.DataFrame) -> dict[str, Look]:
     --------
     >>> from forgetless.reports import example_results
     >>> {name: look.color for name, look in looks(example_results().runs).items()}
-    {'Naive': '#3d4148', 'Replay': '#e55f12', 'Joint': '#3d4148'}
+    {'Naive': '#3d4148', 'Replay': '#f46718', 'Joint': '#3d4148'}
     """
     found: dict[str, Look] = {}
     of_family: dict[str, int] = {}
@@ -402,7 +402,7 @@ def free_box(x: float, y: float, size: tuple[float, float], taken: Sequence[Box]
 # Distances and directions, near ones first; above first: the line of the front runs beside its points.
 _BESIDE = [
     (far, dx, dy)
-    for far in (8, 16, 26, 38, 52, 68)
+    for far in (8, 16, 26, 38, 52, 68, 90, 120)
     for dx, dy in ((0.8, 0.6), (1, 0), (-1, 0), (0, 1), (0.8, -0.6), (0, -1), (-0.8, 0.6), (-0.8, -0.6))
 ]
 

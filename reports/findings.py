@@ -218,7 +218,7 @@ def answer(results: ResultTables, stream: str | None = None, found: Recommendati
     >>> print(said.lead)
     No verdict: 2 seeds of one data set decide nothing. Ahead so far is Replay.
     >>> said.named
-    ('Replay', 'Naive')
+    ('Replay',)
     """
     runs = results.runs if stream is None else results.runs[results.runs["stream"] == stream]
     compared = ("Compared", _compared(runs, results))

@@ -50,8 +50,8 @@ _WITH_MATRICES = ("all", "seen", "future")
 # A printed page has the details of so many streams; of more it has the answers.
 _PRINTED = 4
 _FIGURES = ("seconds", "predict_seconds", "curves", "forgetting", "plasticity")
-# So many matrices are drawn for a stream, and for all streams of a page.
-_MOST_MATRICES, _MOST_MATRICES_OF_ALL = 6, 40
+# So many matrices are drawn for a stream, and so many of them, and of their cells, on a page.
+_MOST_MATRICES, _MOST_MATRICES_OF_ALL, _MOST_CELLS = 6, 40, 40_000
 _MOST_COMPARED = 8
 _LARGEST_MATRIX_AS_TABLE = 12
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -244,7 +244,9 @@ def _streams(
 ) -> Iterator[dict[str, Any]]:
     matrices = accuracy_matrices(results)
     curves, of_stream = accuracy_curves(results), protocols(results)
-    most = min(max(_MOST_MATRICES_OF_ALL // max(len(of_stream), 1), 1), _MOST_MATRICES)
+    cells = sum(matrix.shape[-1] ** 2 for matrix in {name: stack for (name, _), stack in matrices.items()}.values())
+    most = min(_MOST_MATRICES_OF_ALL // max(len(of_stream), 1), _MOST_CELLS // max(cells, 1))
+    most = min(max(most, 1), _MOST_MATRICES)
     for number, (stream, rows) in enumerate(board.groupby("stream", sort=False)):
         name = str(stream)
         runs = results.runs[results.runs["stream"] == stream]

@@ -61,6 +61,7 @@ COSTS = {
 }
 """What scores can be drawn against: columns of `costs`, with their names."""
 _HEAT_LEVELS = 24
+_MOST_BANDS = 3
 
 
 def _one_stream(results: ResultTables, stream: str | None) -> tuple[ResultTables, str]:
@@ -796,10 +797,10 @@ def recovery(results: ResultTables, tested_on: int = 0) -> pd.DataFrame:
     --------
     >>> from forgetless.reports import example_results
     >>> recovery(example_results())[["strategy", "experience", "mean"]].head(3)
-      strategy  experience   mean
-    0    Naive         1.0  1.000
-    1    Naive         1.5  0.125
-    2    Naive         2.0  0.125
+      strategy  experience    mean
+    0    Naive         1.0  1.0000
+    1    Naive         1.5  0.1250
+    2    Naive         2.0  0.1875
     """
     finished = results.runs.loc[results.runs["status"] == "ok", ["cell", "strategy", "stream", "protocol"]]
     runs = finished.assign(metric=[protocol(str(text))[1] for text in finished["protocol"]])
@@ -855,7 +856,8 @@ def plot_profiles(results: ResultTables, *, highlight: Sequence[str] | None = No
     Returns
     -------
     Axes
-        One line per strategy (`performance_profiles`), with 95 % intervals; a line above another one is better.
+        One line per strategy (`performance_profiles`), a line above another one is better; with 95 % intervals where
+        three or fewer are in colour, as more would hide each other.
 
     Raises
     ------
@@ -902,7 +904,8 @@ def draw_profiles(
     from matplotlib.ticker import PercentFormatter
 
     lines = {str(strategy): rows for strategy, rows in profiles.groupby("strategy", sort=False)}
-    with canvas(ax, height=max(330, 14 * len(lines) + 80), right=46 + label_width(list(lines))) as ax:
+    height, right = max(330, 14 * len(lines) + 80), 46 + label_width(list(lines))
+    with canvas(ax, height=height, left=62, right=right) as ax:
         ax.set_xlim(profiles["threshold"].min(), profiles["threshold"].max())
         ax.set_ylim(-0.02, 1.02)
         for axis in (ax.xaxis, ax.yaxis):
@@ -911,10 +914,9 @@ def draw_profiles(
         ax.set_ylabel("share of runs that close as much")
         for strategy in _in_order(list(lines), highlight):
             rows, look, on = lines[strategy], styles[strategy], strategy in highlight
-            band = ax.fill_between(
-                rows["threshold"], rows["low"], rows["high"], color=look.color, alpha=0.13 if on else 0.0, linewidth=0
-            )
-            band.set_gid(look.gid("band", on))
+            if len(highlight) <= _MOST_BANDS:
+                band = ax.fill_between(rows["threshold"], rows["low"], rows["high"], color=look.color, linewidth=0)
+                band.set(alpha=0.13 if on else 0.0, gid=look.gid("band", on))
             (line,) = ax.plot(rows["threshold"], rows["share"], color=look.color if on else FAINT)
             line.set(linewidth=2.0 if on else 1.0, linestyle=look.dashes, zorder=3.0 if on else 1.5)
             line.set_gid(look.gid("line", on))

@@ -59,7 +59,7 @@ if (filters) {
   filter();
 }
 // Which strategies are in colour: chosen by checkboxes; the one under the pointer, in a figure or a table, always is.
-for (const section of document.querySelectorAll("section.stream")) {
+for (const section of document.querySelectorAll("main > section")) {
   const parts = new Map();
   for (const part of section.querySelectorAll("svg [data-series]")) {
     const key = part.dataset.series;
