@@ -197,7 +197,8 @@ def _render(results: ResultTables, title: str, **first: Any) -> str:
         whole=whole,
         streams=streams,
         overview=_overview(board, streams, whole),
-        comparisons=dict(_comparisons(results, whole, list(said.named), looks)) if whole and said else {},
+        comparisons=dict.fromkeys(("profiles", "pairs"))
+        | (dict(_comparisons(results, whole, list(said.named), looks)) if whole and said else {}),
         strategies=_strategies(runs),
         failed=runs[runs["status"] == "failed"].to_dict("records"),
         near_chance=list(regularization_in_class_streams(results, board)),
@@ -392,8 +393,9 @@ def _comparisons(
     judged = gaps if len(gaps) else scores
     if len(judged["scorer"].unique()) == 1 and judged["score"].notna().any():
         pairs = comparison_matrix(judged[judged["strategy"].isin(highlight)])
-        plot = partial(plots.draw_comparisons, pairs, str(judged["scorer"].iloc[0]))
-        yield "pairs", Markup(figures.svg(plot, "pairs", "Differences of each strategy from each other one"))
+        if len(pairs):
+            plot = partial(plots.draw_comparisons, pairs, str(judged["scorer"].iloc[0]))
+            yield "pairs", Markup(figures.svg(plot, "pairs", "Differences of each strategy from each other one"))
 
 
 def _strategies(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:

@@ -28,6 +28,15 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+// Where a table fits into the window its box does not scroll, so that its header stays at the top of the window.
+const fit = new ResizeObserver((boxes) => {
+  for (const { target } of boxes) {
+    const box = target.closest(".scroll");
+    const table = box.querySelector("table");
+    box.classList.toggle("fits", table.offsetWidth <= box.clientWidth);
+  }
+});
+for (const box of document.querySelectorAll(".scroll:has(> .board)")) fit.observe(box);
 // Search and filters hold for all sortable tables: each of them has a row per strategy.
 const filters = document.querySelector(".filters");
 if (filters) {

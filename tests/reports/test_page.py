@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.results import cell, make_results, rename, together
+from helpers.results import cell, made, make_results, rename, together
 
 from forgetless.reports import (
     METRICS,
@@ -103,20 +103,109 @@ def test_the_page_stands_alone_and_shows_everything(tmp_path):
         assert metric.source in text
     assert "ValueError: the loss is nan" in text
     assert "upper bound" in text
-    assert page.count("<svg") == 4
     assert "prefers-color-scheme: dark" in page
+    labels = re.findall(r'<svg [^>]*aria-label="([^"]*)"', page)
+    for stream in ("digits", "wine"):
+        mine = page[page.index(f">{stream}</h2>") :].partition("</section>")[0]
+        assert mine.count("<svg") == 8  # score by cost (two), by experience, forgetting, plasticity, three matrices
+    assert any(label.startswith("Accuracy against time to fit and predict") for label in labels)
+    assert "Differences of each strategy from each other one" in labels
 
 
 def test_colours_of_figures_follow_the_page(tmp_path):
     page = html(make_results(), tmp_path)
-    assert "var(--series-0)" in page
-    assert "var(--ink)" in page
-    assert not re.search("#0000[0a][0-9]", page)
-    style = (files("forgetless.reports") / "templates" / "page.css").read_text(encoding="utf-8")
-    for variable in set(re.findall(r"var\((--[a-z0-9-]+)[,)]", page)) - {"--v", "--c", "--low", "--high"}:
+    svgs = " ".join(re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL))
+    assert "var(--ink)" in svgs
+    assert not re.search("#[0-9a-f]{6}", svgs)
+    style = page[page.index("<style>") : page.index("</style>")]
+    for variable in set(re.findall(r"var\((--[a-z0-9-]+)[,)]", page)) - {"--v", "--c", "--p"}:
         assert style.count(f"{variable}:") in (1, 2), variable
-    for k in range(figures.N_COLORS):
-        assert style.count(f"--series-{k}:") == 2
+    for name, family in figures.FAMILIES.items():
+        assert f"--family-{name}: {family.light};" in style
+        assert f"--family-{name}: {family.dark};" in style
+        assert f".of-{name} {{" in style
+
+
+def test_what_a_filter_asks_for_is_there(tmp_path):
+    page = html(make_results(), tmp_path)
+    rows = re.findall(r'<tr data-series="(\d)" data-family="([a-z]*)" data-keeps="([a-z]*)">', page)
+    assert sorted(rows) == [
+        ("0", "baselines", "samples"),
+        ("1", "regularization", "nothing"),
+        ("2", "replay", "samples"),
+    ]
+
+
+def test_the_answer_stands_first_and_says_what_is_not_known(tmp_path):
+    page = html(make_results(), tmp_path, command="forgetless run 'my suite'")
+    text = " ".join(" ".join(check_markup(page).text).split())
+    first, last = text.index("The answer"), text.index("Leaderboard Gap closed")
+    for said in (
+        "No verdict: 3 seeds of one data set decide nothing. Ahead so far is",
+        "What cannot be concluded",
+        "no exact paired test of fewer than 6 seeds can reach 5 %",
+        "Whether anything is gained: plain training was not run",
+        "Whether other parameters change the order",
+    ):
+        assert first < text.index(said) < last
+    assert text.index("forgetless run 'my suite'") > text.index("Where and with what")
+
+
+def test_nothing_dominated_is_recommended_or_ahead(tmp_path):
+    """The dear one scores the highest by less than the noise; the cheap one dominates the third."""
+    rng = np.random.default_rng(0)
+    means = np.array([0.5, 0.9, 0.9, 0.85])
+    scores = np.clip(rng.normal(means, 0.01, size=(1, 8, 1, 4)), 0, 1)
+    results = made(["Naive", "cheap", "dear", "dominated"], scores, np.array([[1.0, 2.0, 50.0, 40.0]]))
+    results.runs = results.runs.assign(
+        family="own", source="", params="{}", machine="a", device="cpu", versions="{}", started="2020-01-01", error=None
+    )
+    page = html(results, tmp_path)
+    assert "Use cheap: it is the cheapest of those shown to be better than Naive (8 seeds)." in page
+    assert not re.search(r'<p class="answer"><span class="name"><i[^>]*></i>dominated', page)
+    assert "dominated" not in page[page.index('id="answer"') : page.index("What cannot be concluded")]
+    front = re.search(
+        r">dominated</span>.*?<td>(yes|no)</td></tr>", page[page.index("Pareto front") :], flags=re.DOTALL
+    )
+    assert front[1] == "no"
+
+
+def test_ties_are_marked_and_nothing_is_bold(tmp_path):
+    results = make_results()
+    board = leaderboard(results)
+    page = html(results, tmp_path)
+    brief = re.search(r'<table class="brief">(?:(?!</table>).)*Pareto front.*?</table>', page, flags=re.DOTALL)[0]
+    for row in board.itertuples():
+        cells = re.search(rf">{re.escape(row.strategy)}</span>.*?</tr>", brief, flags=re.DOTALL)[0]
+        assert ("≈" in cells) == bool(row.best)
+    assert board["best"].sum() == 2  # of three, one is the upper bound
+    assert not re.search(r"<(b|strong)>", page)
+
+
+def test_failed_runs_are_marked_where_their_strategy_stands(tmp_path):
+    page = html(make_results(failed=[("EWC", 0), ("EWC", 2)]), tmp_path)
+    assert page.count('<span class="tag bad">2 runs failed</span>') >= 3
+    everything = make_results(failed=[(s, k) for s in ("Joint", "EWC", "DER++") for k in range(3)])
+    assert "Every run failed: there is no answer." in html(everything, tmp_path)
+    assert "No results yet" in html(SimpleNamespace(**{k: f[:0] for k, f in vars(everything).items()}), tmp_path)
+
+
+def test_streams_of_different_scores_have_no_common_answer(tmp_path):
+    nan = math.nan
+    results = together(
+        cell([[nan, nan], [1.0, nan], [0.5, 0.75]], stream="digits", cell="a"),
+        cell([[nan, nan], [-1.0, nan], [-2.0, 0.5]], scorer="r2", stream="flights", cell="b"),
+    )
+    page = html(results, tmp_path)
+    assert "The streams have different scores (accuracy, r2), which have no mean: see each stream." in page
+
+
+def test_the_rows_behind_a_score_are_told(tmp_path):
+    results = make_results()
+    results.scores["n_tested"] = 1200
+    assert '<td class="n">3,600</td>' in html(results, tmp_path)  # of three experiences
+    results.scores["n_tested"] = math.nan
+    assert "3,600" not in html(results, tmp_path)
 
 
 def test_hostile_text_stays_text(tmp_path):
@@ -131,6 +220,28 @@ def test_hostile_text_stays_text(tmp_path):
     assert "$x^2$" in text
     assert "{{ 7*7 }}" in text
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", page)
+
+
+def test_no_column_can_add_markup(tmp_path):
+    """Whatever text a store has, in whatever column, the elements of the page are the same."""
+    tags = check_markup(html(make_results(failed=[("EWC", 0)]), tmp_path)).tags
+    for column in make_results().runs.select_dtypes(exclude="number"):
+        if column in (
+            "cell",
+            "status",
+            "protocol",
+            "family",
+            "needs_task_id",
+            "estimator",
+            "strategy",
+            "stream",
+            "scenario",
+        ):
+            continue  # what they say decides what the page shows
+        results = make_results(failed=[("EWC", 0)])
+        results.runs[column] = HOSTILE
+        found = check_markup(html(results, tmp_path)).tags
+        assert sorted(found) == sorted(tags), column
 
 
 def test_the_policy_of_the_page_allows_its_script_and_no_other(tmp_path):
@@ -251,7 +362,7 @@ def test_the_table_of_a_curve_has_a_place_for_who_answers_untrained(tmp_path):
         cell(matrix, chunks, "prequential", cell="b", strategy="early"),
     )
     page = html(results, tmp_path)
-    rows = re.findall(r'<tr><th scope="row">(?:late|early)</th><td.*?</tr>', page)[:2]
+    rows = re.findall(r'<tr><th scope="row"><span class="name">(?:late|early)</span></th><td.*?</tr>', page)[:2]
     assert [re.findall(r'<td class="n">([^<]*)</td>', row) for row in rows] == [
         ["–", "20.0", "30.0"],
         ["10.0", "20.0", "30.0"],
