@@ -187,12 +187,15 @@ class Answer:
         What cannot be concluded.
     named : tuple of str
         The strategies that the answer is about: what is chosen or ahead, and the others that none dominates.
+    strategy : str or None
+        What is recommended, if there is a verdict.
     """
 
     lead: str
     facts: tuple[tuple[str, str], ...]
     unknown: tuple[str, ...]
     named: tuple[str, ...]
+    strategy: str | None = None
 
 
 def answer(results: ResultTables, stream: str | None = None, found: Recommendation | None = None) -> Answer:
@@ -232,6 +235,7 @@ def answer(results: ResultTables, stream: str | None = None, found: Recommendati
         (compared, *_reasons(found, scorers[0])),
         tuple(_limits(runs, results, found)),
         _named(found),
+        found.strategy,
     )
 
 

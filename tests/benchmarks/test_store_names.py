@@ -24,9 +24,12 @@ def test_a_report_names_its_store_without_password(tmp_path, monkeypatch):
         store.write(facts())
     monkeypatch.setattr("forgetless.benchmarks.store.Store", elsewhere)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["forgetless", "report", URL])  # it stands on the page
     done = CliRunner().invoke(command.app, ["report", URL])
     assert done.exit_code == 0, done.output
-    assert "s3cr3t" not in done.output + (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text()
+    assert "s3cr3t" not in done.output + page
+    assert "forgetless report &#39;postgresql" in page
 
 
 @pytest.mark.parametrize(

@@ -133,9 +133,8 @@ def test_sorting_by_keyboard_begins_with_the_best(visit):
         reach(page, head)
         page.keyboard.press("Enter")
         column = page.evaluate("document.activeElement.closest('th').cellIndex")
-        values = page.evaluate(
-            f"[...document.querySelectorAll('#leaderboard table.sortable tbody tr')].map(r => r.cells[{column}].dataset.v)"
-        )
+        cells = page.locator(f"#leaderboard table.sortable tbody tr > :nth-child({column + 1})")
+        values = cells.evaluate_all("all => all.map(each => each.dataset.v)")
         known = [float(value) for value in values if value]
         assert len(known) > 20 and known == sorted(known, key=lambda value: sign * value)
         assert "" not in values[: len(known)]
@@ -209,7 +208,9 @@ def test_few_pages_are_printed_with_letters_large_enough_to_read(visit):
         """[...document.querySelectorAll('main *')].filter(each => each.checkVisibility() &&
         [...each.childNodes].some(node => node.nodeType === 3 && node.textContent.trim())).map(each => {
           const svg = each.closest('svg');
-          const scale = svg ? svg.getBoundingClientRect().width / svg.viewBox.baseVal.width : 1;
+          const box = svg?.getBoundingClientRect();
+          const view = svg?.viewBox.baseVal;
+          const scale = svg ? Math.min(box.width / view.width, box.height / view.height) : 1;
           return [parseFloat(getComputedStyle(each).fontSize) * 0.75 * scale, each.outerHTML.slice(0, 90)];
         }).sort((a, b) => a[0] - b[0])[0]"""
     )
