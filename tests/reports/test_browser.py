@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from helpers.results import make_results
+from helpers.results import make_results, rename
 
 from forgetless.reports import write_html
 
@@ -59,13 +59,14 @@ def visit(browser, address):
     """Opens the page; at the end nothing may have been complained of or asked for."""
     contexts, complaints = [], []
 
-    def opened(width=1400, scheme="light"):
+    def opened(width=1400, scheme="light", address=address):
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: request.url == address or complaints.append(request.url))
+        page.on("dialog", lambda dialog: complaints.append(dialog.message))
         page.goto(address)
         return page
 
@@ -84,6 +85,32 @@ def test_axe_finds_nothing(visit, scheme, width, unfolded):
         page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
     found = axe_playwright.Axe().run(page).response["violations"]
     assert [(each["id"], len(each["nodes"]), each["nodes"][0]["html"][:200]) for each in found] == []
+
+
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>\"'\u202e{{ 7*7 }}"
+ODD = {
+    "one of each": make_results(["EWC"], seeds=[0], n=1),
+    "all failed": make_results(failed=[(name, seed) for name in ("Joint", "EWC", "DER++") for seed in range(3)]),
+    "hostile": rename(rename(make_results(streams=("digits", "wine")), "EWC", HOSTILE), "wine", HOSTILE),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_results_have_a_page_like_others(visit, tmp_path, name):
+    results = ODD[name]
+    if name == "hostile":
+        for column in ("estimator", "source", "params", "machine", "device", "versions", "keeps", "family"):
+            results.runs.loc[results.runs["strategy"] == HOSTILE, column] = HOSTILE
+    path = tmp_path / "odd.html"
+    write_html(results, path, title=name)
+    page = visit(400, address=path.as_uri())
+    page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+    found = axe_playwright.Axe().run(page).response["violations"]
+    assert [(each["id"], each["nodes"][0]["html"][:200]) for each in found] == []
+    page.locator("#search").fill("e")
+    page.locator("#leaderboard th button").first.click()
+    assert page.locator(".filters option").all_inner_texts().count("all") == 1
 
 
 @pytest.mark.parametrize("width", [400, 1400])
