@@ -257,12 +257,13 @@ class Stream(ABC):
 
     def _repr_html_(self) -> str:
         """What a notebook shows: no experience is computed for it."""
+        told = ("scenario", "n_experiences", "fingerprint")
         facts = {
             "scenario": f"{self.scenario}-incremental",
             "experiences": f"{self.n_experiences:,}",
             "targets": f"{len(self.classes):,} classes" if len(self.classes) else "numbers",
             "features": f"{self.n_features:,}",
-            **{str(name): value for name, value in self.definition.items() if name != "fingerprint"},
+            **{str(name): value for name, value in self.definition.items() if name not in told},
         }
         rows = "".join(
             f'<tr><th scope="row" style="text-align: left">{html.escape(name)}</th>'

@@ -313,5 +313,5 @@ def test_a_notebook_shows_what_a_stream_is_as_text_without_computing_it(digits, 
     stream.name = "<script>alert(1)</script>"
     monkeypatch.setattr(type(stream), "__getitem__", None)
     shown = stream._repr_html_()
-    assert "class-incremental" in shown and ">10 classes<" in shown and "split_stream" in shown
+    assert "class-incremental" in shown and ">10 classes<" in shown and ">digits<" in shown
     assert "<script>" not in shown and "&lt;script&gt;" in shown
