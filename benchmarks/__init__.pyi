@@ -1,5 +1,7 @@
 from .comparison.compare import Comparison as Comparison
 from .comparison.compare import compare as compare
+from .exchange import export_store as export_store
+from .exchange import import_file as import_file
 from .results import Results as Results
 from .runs.cell import Interrupted as Interrupted
 from .runs.runner import run_benchmark as run_benchmark
@@ -12,3 +14,6 @@ from .runs.suites import suite_names as suite_names
 from .store import Store as Store
 from .store import StoreError as StoreError
 from .store import StoreWarning as StoreWarning
+from .trackers import MLflowTracker as MLflowTracker
+from .trackers import Tracker as Tracker
+from .trackers import track as track

@@ -324,6 +324,49 @@ def merge(
             print(f"{len(kept.results().runs)} cells are in {kept.name}.")
 
 
+@app.command("export")
+def export_results(
+    store: StoreArgument,
+    path: Annotated[Path, typer.Argument(help="The Parquet file to write; its card is beside it, with .md.")],
+) -> None:
+    """Write all runs of a store to one file to publish, with a card that explains its columns."""
+    with _exit_on(BAD_INPUT, ValueError, OSError, ImportError):
+        from .exchange import export_store
+        from .store import Store
+
+        with Store(store, read_only=True) as opened:
+            card = export_store(opened, path)
+        print(f"The runs are in {path}, what they mean in {card}.")
+
+
+@app.command("import")
+def import_results(
+    path: Annotated[Path, typer.Argument(help="A file that `export` wrote.", show_default=False)],
+    store: Annotated[str, typer.Option(help="Where the runs go; made if it is not there.")] = "results.db",
+) -> None:
+    """Take over the runs of an exported file; those that are finished in the store already stay."""
+    with _exit_on(BAD_INPUT, ValueError, OSError, ImportError):
+        from .exchange import import_file
+        from .store import Store
+
+        with Store(store) as opened:
+            print(f"{import_file(path, opened)} cells taken over from {path}.")
+
+
+@app.command("track")
+def track_results(
+    store: StoreArgument,
+    uri: Annotated[str, typer.Argument(help="MLflow's server, database or folder.", show_default=False)],
+    experiment: Annotated[str, typer.Option(help="Name of the experiment.")] = "forgetless",
+) -> None:
+    """Hand the runs of a store to MLflow; those that it has already stay as they are."""
+    with _exit_on(BAD_INPUT, ValueError, OSError, ImportError):
+        from .trackers import MLflowTracker, track
+
+        results, _ = _stored(store)
+        print(f"{track(results, MLflowTracker(uri, experiment))} of {len(results.runs)} runs are new to {experiment}.")
+
+
 @app.command()
 def verify(
     names: Annotated[

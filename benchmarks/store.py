@@ -518,6 +518,28 @@ class Store:
         details = enumerate((EXPERIENCE_COLUMNS, SCORE_COLUMNS, EVALUATION_COLUMNS), start=1)
         return Results(runs, *(detail(position, columns) for position, columns in details))
 
+    def cells(self) -> Iterator[Facts]:
+        """Go through all cells as they were measured, in the order of their keys.
+
+        Yields
+        ------
+        Facts
+
+        Warns
+        -----
+        StoreWarning
+            If cells are damaged; they are left out.
+        """
+        with self._transaction() as connection:
+            found, damaged = self._read(connection)
+        self._report(damaged)
+        for _, (run, *details) in sorted(found.items()):
+            rows = (
+                [dict(zip(columns, row, strict=True)) for row in detail]
+                for columns, detail in zip(list(_COLUMNS.values())[1:], details, strict=True)
+            )
+            yield Facts(dict(zip(RUN_COLUMNS, run, strict=True)), *rows)
+
     def _read(
         self, connection: sa.Connection, wanted: Iterable[str] | None = None
     ) -> tuple[dict[str, _Stored], list[tuple[Any, ...]]]:

@@ -4,6 +4,7 @@ Streams are lazy: an experience is computed on access, owns its arrays and is no
 permutations of MNIST needs the memory of one.
 """
 
+import html
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -253,6 +254,27 @@ class Stream(ABC):
             f"Stream({self.name!r}: {self.scenario}-incremental, n_experiences={self.n_experiences}, "
             f"{f'n_classes={len(self.classes)}' if len(self.classes) else self.kind}, n_features={self.n_features})"
         )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: no experience is computed for it."""
+        told = ("scenario", "n_experiences", "fingerprint")
+        facts = {
+            "scenario": f"{self.scenario}-incremental",
+            "experiences": f"{self.n_experiences:,}",
+            "targets": f"{len(self.classes):,} classes" if len(self.classes) else "numbers",
+            "features": f"{self.n_features:,}",
+            **{str(name): value for name, value in self.definition.items() if name not in told},
+        }
+        rows = "".join(
+            f'<tr><th scope="row" style="text-align: left">{html.escape(name)}</th>'
+            f'<td style="text-align: left">{html.escape(_cut(str(value)))}</td></tr>'
+            for name, value in facts.items()
+        )
+        return f"<table><caption>{html.escape(self.name)}</caption>{rows}</table>"
+
+
+def _cut(text: str, most: int = 200) -> str:
+    return text if len(text) <= most else f"{text[:most]} ..."
 
 
 class DatasetStream(Stream):

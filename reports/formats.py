@@ -1,6 +1,7 @@
 """Numbers and names formatted for tables; a missing number is a dash."""
 
 import math
+import re
 
 import pandas as pd
 
@@ -233,3 +234,26 @@ def plain(value: object) -> str:
     """
     text = "" if value is None or value is pd.NA or value != value else " ".join(str(value).split())
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def markdown(value: object) -> str:
+    r"""Make a name or an error message text in Markdown, whatever it contains.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    str
+        On one line, as by `plain`; what has a meaning in Markdown or HTML is escaped, addresses make no links.
+
+    Examples
+    --------
+    >>> print(markdown("a|b <i>_c_</i>"))
+    a\|b &lt;i&gt;\_c\_&lt;/i&gt;
+    """
+    safe = plain(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    safe = re.sub(r"([\\`*_\[\]|~#$])", r"\\\1", safe)
+    # Some make links of addresses that stand alone.
+    return re.sub(r"(?i)\b(https?|ftp|mailto|www)(?=[:.])", r"\1&#8203;", safe).replace("@", "&#64;")

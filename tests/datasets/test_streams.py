@@ -306,3 +306,12 @@ class TestPermuted:
             tracemalloc.stop()
         # The loop's variable still holds one experience while the next is made: two, and never fifty.
         assert X.nbytes < peak < 2.5 * X.nbytes
+
+
+def test_a_notebook_shows_what_a_stream_is_as_text_without_computing_it(digits, monkeypatch):
+    stream = split_stream(digits, n_experiences=5)
+    stream.name = "<script>alert(1)</script>"
+    monkeypatch.setattr(type(stream), "__getitem__", None)
+    shown = stream._repr_html_()
+    assert "class-incremental" in shown and ">10 classes<" in shown and ">digits<" in shown
+    assert "<script>" not in shown and "&lt;script&gt;" in shown

@@ -12,7 +12,7 @@ T = 6
 
 
 def matrix(new, kept):
-    """Scores before and after each experience: `new` when it was just learned, `kept` ever after; of all, or of each."""
+    """Scores before and after each experience: `new` when it was learned, `kept` ever after; of all, or of each."""
     R = np.zeros((T + 1, T))
     for k in range(T):
         R[k + 1 :, k] = kept[k] if np.ndim(kept) else kept
