@@ -107,11 +107,12 @@ def _price(row: pd.Series) -> str:
 
 def _recommended(found: Recommendation, scorer: str) -> Finding | None:
     """Put a recommendation into words."""
-    seen = f"{found.n_units} {found.unit}"
+    seen = _count(found.n_units, found.unit.removesuffix("s"))
     differences = [each for each in (found.to_plain, found.to_runner_up) if each]
     pairs = "; ".join(dict.fromkeys(_against(each, scorer) for each in differences))
     if found.verdict == "too few":
-        text = f"{seen} give no verdict, {FEWEST_UNITS} may. Ahead so far{f': {pairs}' if pairs else ''}."
+        gives = "gives" if found.n_units == 1 else "give"
+        text = f"{seen} {gives} no verdict, {FEWEST_UNITS} may.{f' Ahead so far: {pairs}.' if pairs else ''}"
         return Finding("No verdict yet", str(found.leader), text)
     if found.strategy is None:
         return None
@@ -281,7 +282,9 @@ def _lead(found: Recommendation, runs: pd.DataFrame) -> str:
         failed = (runs["status"] == "failed").all()
         return "Every run failed: there is no answer." if failed else "No candidate finished everywhere: no answer."
     if found.verdict == "too few":
-        return f"No verdict: {_decide(found, runs)}. Ahead so far is {found.leader}."
+        alone = found.to_plain is None and found.to_runner_up is None
+        said = f"There is nothing to compare {found.leader} with" if alone else f"Ahead so far is {found.leader}"
+        return f"No verdict: {_decide(found, runs)}. {said}."
     units = f"{found.n_units} {found.unit}"
     if found.verdict == "better":
         than = found.plain if found.plain not in (None, found.strategy) else "the others"

@@ -187,6 +187,9 @@ def test_failed_runs_are_marked_where_their_strategy_stands(tmp_path):
     assert page.count('<span class="tag bad">2 runs failed</span>') >= 3
     everything = make_results(failed=[(s, k) for s in ("Joint", "EWC", "DER++") for k in range(3)])
     assert "Every run failed: there is no answer." in html(everything, tmp_path)
+    alone = html(make_results(["EWC"], seeds=[0]), tmp_path)
+    assert "No verdict: 1 seed of one data set decides nothing. There is nothing to compare EWC with." in alone
+    assert "1 seed gives no verdict, 6 may.</p>" in alone
     assert "No results yet" in html(SimpleNamespace(**{k: f[:0] for k, f in vars(everything).items()}), tmp_path)
 
 
