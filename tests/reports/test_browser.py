@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -229,6 +230,13 @@ def test_few_pages_are_printed_with_letters_large_enough_to_read(visit):
     pdf = page.pdf(prefer_css_page_size=True)
     pages = len(re.findall(rb"/Type\s*/Page\b", pdf))
     assert 3 <= pages <= 6
+    if shutil.which("pdftotext"):
+        read = subprocess.run(["pdftotext", "-layout", "-", "-"], input=pdf, capture_output=True, check=True).stdout
+        sheets = read.decode().split("\f")
+        assert "decide nothing" in sheets[0]
+        # The leaderboard goes on, with its header again.
+        assert "gap closed, %" in sheets[1] and "Strategy 26" in sheets[1]
+        assert "forgetless run suite.toml --seeds 3" in sheets[pages - 1]
     page.emulate_media(media="print")
     page.set_viewport_size({"width": 703, "height": 1000})  # A4 without its margins, in CSS pixels
     points = page.evaluate(
