@@ -186,9 +186,9 @@ def interquartile_interval(
 
     values = np.asarray(values, dtype=np.float64)
     _, stratum, counts = np.unique(np.asarray(datasets).astype(str), return_inverse=True, return_counts=True)
-    order = np.argsort(stratum, kind="stable")
-    deviations = np.sqrt(np.broadcast_to(np.asarray(variances, dtype=np.float64), values.shape))[order]
-    values, stratum = values[order], stratum[order]
+    deviations = np.sqrt(np.broadcast_to(np.asarray(variances, dtype=np.float64), values.shape))
+    order = np.lexsort((deviations, values, stratum))  # so that the order of seeds changes nothing
+    values, stratum, deviations = values[order], stratum[order], deviations[order]
     mean = interquartile_mean(values)
     freedom = len(values) - len(counts)
     if not freedom:

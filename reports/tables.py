@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from .choice import within_noise
-from .metrics import METRICS, Array, Metric, accuracy_curve, counts_rows, future_curve, score_bounds, test_variance
+from .metrics import METRICS, Array, Metric, accuracy_curve, counts_rows, future_curve, sampling_variance, score_bounds
 
 CELL_COLUMNS = ["cell", "strategy", "stream", "scenario", "seed", "status"]
 SUMMARY_COLUMNS = [
@@ -159,7 +159,7 @@ class _Cell:
         if metric.weights is None or not counts_rows(self.scorer) or self._undefined(metric):
             return math.nan
         weights = metric.weights(*(self.inputs[name] for name in metric.needs))
-        return test_variance(self.inputs[metric.needs[0]], self.inputs[_ROWS_OF[metric.needs[0]]], weights)
+        return sampling_variance(self.inputs[metric.needs[0]], self.inputs[_ROWS_OF[metric.needs[0]]], weights)
 
     def _undefined(self, metric: Metric) -> str:
         measured = metric.needs[0] in _MEASURED
