@@ -1,5 +1,6 @@
 """Statistics of a leaderboard: equal to independent computations, and right in simulations whose truth is known."""
 
+import itertools
 import math
 import time
 
@@ -8,8 +9,6 @@ import pandas as pd
 import pytest
 from helpers.results import made
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import proportion_confint
 
 from forgetless.reports.statistics import (
     Units,
@@ -136,16 +135,25 @@ def test_the_bootstrap_interval_is_scipys_moved_outwards():
     assert high - mean == pytest.approx(outwards * (found.high - mean), rel=0.05)
 
 
-def test_wilsons_interval_is_statsmodels():
-    for share, n in [(0.0, 6), (0.5, 7), (0.9, 30), (1.0, 200), (0.25, 6.5)]:
-        low, high = wilson_interval(share, n, 0.9)
-        expected = proportion_confint(share * n, n, alpha=0.1, method="wilson")
-        np.testing.assert_allclose([low, high], expected, atol=1e-12)
+def wilson(count, n, confidence=0.95):
+    return [*stats.binomtest(count, n).proportion_ci(confidence, method="wilson")]
 
 
-def test_holms_correction_is_statsmodels():
-    p = np.random.default_rng(0).uniform(0, 0.1, 20)
-    np.testing.assert_allclose(holm(p), multipletests(p, method="holm")[1])
+def test_wilsons_interval_is_scipys():
+    for count, n in [(0, 6), (3, 7), (27, 30), (200, 200)]:
+        np.testing.assert_allclose(wilson_interval(count / n, n, 0.9), wilson(count, n, 0.9), atol=1e-12)
+
+
+def closed_testing(p):
+    """Adjusted p-values by definition: what rejects each set of hypotheses that one is in, by Bonferroni's test."""
+    sets = [list(each) for size in range(1, len(p) + 1) for each in itertools.combinations(range(len(p)), size)]
+    return [max(min(1, len(each) * min(p[k] for k in each)) for each in sets if own in each) for own in range(len(p))]
+
+
+def test_holms_correction_is_closed_testing():
+    for seed in range(5):
+        p = np.random.default_rng(seed).uniform(0, 0.3, 8)
+        np.testing.assert_allclose(holm(p), closed_testing(p))
     with_gap = holm([0.01, math.nan, 0.02])
     np.testing.assert_allclose(with_gap, [0.02, math.nan, 0.02])
 
@@ -180,7 +188,7 @@ def test_comparisons_over_data_sets_are_scipys():
         assert (row["wins"], row["ties"], row["losses"]) == ((difference > 0).sum(), 0, (difference < 0).sum())
         assert row["p"] == pytest.approx(stats.wilcoxon(difference).pvalue)
         assert row["n_units"] == 9
-    np.testing.assert_allclose(pairs["p_holm"], multipletests(pairs["p"], method="holm")[1])
+    np.testing.assert_allclose(pairs["p_holm"], closed_testing(pairs["p"].to_list()))
 
 
 def test_comparisons_over_seeds_are_scipys_and_wider_with_test_rows():
@@ -304,7 +312,7 @@ def test_profiles_are_shares_of_runs():
     for row in found.itertuples():
         values = gaps.loc[gaps["strategy"] == row.strategy, "score"]
         assert row.share == pytest.approx(np.mean(values >= row.threshold))
-        expected = proportion_confint(row.share * len(values), len(values), method="wilson")
+        expected = wilson(int(np.sum(values >= row.threshold)), len(values))
         np.testing.assert_allclose([row.low, row.high], expected, atol=1e-12)
 
 
