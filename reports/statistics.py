@@ -7,7 +7,7 @@ its seeds are the units, and conclusions are about this data set. Failed runs co
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from . import formats
 from .metrics import Array, score_bounds
 from .recommendation import FEWEST_UNITS
-from .tables import ResultTables, run_scores
+from .tables import ResultTables, among, run_scores, select, with_references
 
 SMALLEST_GAP = 0.05
 """Where joint training is less than this above plain training, there is nothing to tell strategies apart by."""
@@ -652,7 +652,9 @@ class Overall:
     notes: tuple[str, ...]
 
 
-def overall(results: ResultTables, confidence: float = 0.95, n_resamples: int = 2000) -> Overall:
+def overall(
+    results: ResultTables, confidence: float = 0.95, n_resamples: int = 2000, **wanted: str | Iterable[str] | None
+) -> Overall:
     """Make one leaderboard of all streams: the gap closed by each strategy, and at what price.
 
     Parameters
@@ -663,6 +665,9 @@ def overall(results: ResultTables, confidence: float = 0.95, n_resamples: int = 
         Of each interval, between 0 and 1.
     n_resamples : int
         Number of draws of the bootstrap, which are the same in each call.
+    **wanted : str or iterable of str
+        What is compared, as in `select`: ``stream``, ``strategy``, ``scenario``, ``family``, ``keeps`` or ``device``.
+        Gaps are measured by plain and by joint training, also where these are not shown.
 
     Returns
     -------
@@ -671,7 +676,7 @@ def overall(results: ResultTables, confidence: float = 0.95, n_resamples: int = 
     Raises
     ------
     ValueError
-        If the confidence is not between 0 and 1.
+        If the confidence is not between 0 and 1, or no run is to be shown; the message says what there is.
 
     Examples
     --------
@@ -687,13 +692,22 @@ def overall(results: ResultTables, confidence: float = 0.95, n_resamples: int = 
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, for example 0.95; got {confidence}.")
-    scores = run_scores(results)
-    gaps = gap_closed(scores)
+    shown = select(results, **wanted).runs
+    everything = run_scores(with_references(results, wanted))
+    gaps = gap_closed(everything)
+    scores = everything[among(everything, shown)]
+    gaps = replace(gaps, table=gaps.table[among(gaps.table, shown)])
     judged = scores if gaps.table.empty else gaps.table
     units = independent_units(judged) if len(judged["scorer"].unique()) == 1 else None
     upper = scores.loc[scores["role"] == "upper bound", "strategy"].unique()
     found = Verdict(None, None, (), "seeds", 0) if units is None else verdict(units, upper, confidence)
     table = _overall_table(scores, gaps.table, confidence, n_resamples)
+    columns = ["probability", "probability_low", "probability_high"]
+    plain = everything.loc[everything["reference"] & (everything["role"] == "lower bound"), "strategy"].unique()
+    table[columns] = math.nan
+    if len(plain):
+        chance = probability_of_improvement(everything, plain[0], confidence).set_index("strategy")
+        table[columns] = chance.reindex(table["strategy"]).to_numpy()
     table["keeps"] = table["strategy"].map(results.runs.groupby("strategy")["keeps"].first())
     notes = tuple(_notes(table, scores, gaps, found, units is not None))
     return Overall(table[OVERALL_COLUMNS], found, gaps.left_out, notes)
@@ -731,12 +745,6 @@ def _overall_table(scores: pd.DataFrame, gaps: pd.DataFrame, confidence: float, 
     table[["gap", "gap_low", "gap_high"]] = pd.DataFrame.from_dict(
         numbers, orient="index", columns=["gap", "gap_low", "gap_high"]
     ).reindex(table.index)
-    columns = ["probability", "probability_low", "probability_high"]
-    table[columns] = math.nan
-    plain = scores.loc[scores["reference"] & (scores["role"] == "lower bound"), "strategy"].unique()
-    if len(plain):
-        chance = probability_of_improvement(scores, plain[0], confidence).set_index("strategy")
-        table[columns] = chance.reindex(table.index).to_numpy()
     order = table.assign(first=table["gap"].notna()).sort_values(
         ["first", "gap", "score"], ascending=False, kind="stable", na_position="last"
     )
