@@ -11,6 +11,9 @@ from .recommendation import Constraints as Constraints
 from .recommendation import Difference as Difference
 from .recommendation import Recommendation as Recommendation
 from .recommendation import recommend as recommend
+from .sheets import to_html as to_html
+from .sheets import to_latex as to_latex
+from .sheets import to_markdown as to_markdown
 from .statistics import Gaps as Gaps
 from .statistics import Overall as Overall
 from .statistics import Units as Units
@@ -28,8 +31,10 @@ from .tables import ResultTables as ResultTables
 from .tables import best_of_streams as best_of_streams
 from .tables import cell_metrics as cell_metrics
 from .tables import leaderboard as leaderboard
+from .tables import pivot as pivot
 from .tables import run_scores as run_scores
+from .tables import select as select
 from .tables import summarize as summarize
 from .text import to_csv as to_csv
-from .text import to_markdown as to_markdown
+from .text import to_parquet as to_parquet
 from .text import to_terminal as to_terminal

@@ -636,8 +636,8 @@ class Overall:
         One row per strategy, best first: role (of a reference, else empty), gap (the gap closed: interquartile mean
         over data sets and seeds) with gap_low and gap_high, probability of scoring higher than plain training with
         probability_low and probability_high, score (mean over data sets; NaN where streams have different scores),
-        n_datasets, n_streams, n_seeds, n_runs, n_failed, seconds (of fit and predict) and bytes (carried at the end) in
-        the mean over runs, keeps. What is not known is NaN.
+        n_datasets, n_streams and n_seeds behind the gap (where there is none, the score), n_runs, n_failed, seconds (of
+        fit and predict) and bytes (carried at the end) in the mean over runs, keeps. What is not known is NaN.
     verdict : Verdict
         About gaps closed; where no stream has a gap, about scores.
     left_out : dict of str to str
@@ -715,18 +715,21 @@ def overall(
 
 def _overall_table(scores: pd.DataFrame, gaps: pd.DataFrame, confidence: float, n_resamples: int) -> pd.DataFrame:
     by_strategy = scores.groupby("strategy", sort=False)
+    behind = (scores if gaps.empty else gaps).groupby("strategy", sort=False)
     table = pd.DataFrame(
         {
             "role": by_strategy["role"].first(),
-            "n_datasets": by_strategy["dataset"].nunique(),
-            "n_streams": by_strategy["stream"].nunique(),
-            "n_seeds": by_strategy["seed"].nunique(),
+            "n_datasets": behind["dataset"].nunique(),
+            "n_streams": behind["stream"].nunique(),
+            "n_seeds": behind["seed"].nunique(),
             "n_runs": by_strategy.size(),
             "n_failed": by_strategy["failed"].sum(),
             "seconds": by_strategy["seconds"].mean(),
             "bytes": by_strategy["bytes"].mean(),
         }
     )
+    table = table.fillna({"n_datasets": 0, "n_streams": 0, "n_seeds": 0}).loc[scores["strategy"].unique()]
+    table = table.astype(dict.fromkeys(["n_datasets", "n_streams", "n_seeds"], int))
     table["score"] = math.nan
     if len(scores["scorer"].unique()) == 1:
         of_stream = scores.groupby(["strategy", "dataset", "stream"], sort=False)["score"].mean()
@@ -743,7 +746,7 @@ def _overall_table(scores: pd.DataFrame, gaps: pd.DataFrame, confidence: float, 
         datasets = known.index.get_level_values("dataset")
         numbers[strategy] = interquartile_interval(known, datasets, shared, confidence, n_resamples)
     table[["gap", "gap_low", "gap_high"]] = pd.DataFrame.from_dict(
-        numbers, orient="index", columns=["gap", "gap_low", "gap_high"]
+        numbers, orient="index", columns=["gap", "gap_low", "gap_high"], dtype=float
     ).reindex(table.index)
     order = table.assign(first=table["gap"].notna()).sort_values(
         ["first", "gap", "score"], ascending=False, kind="stable", na_position="last"
