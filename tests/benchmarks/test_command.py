@@ -199,7 +199,7 @@ def formats_of_leaderboards(folder, here):
     assert set(pd.read_parquet(folder / "board.parquet")["strategy"]) == {"GaussianNB", "SGDClassifier"}
     wide = list(csv.reader(io.StringIO(board("--pivot", "--format", "csv"))))
     assert wide[0] == ["strategy", "iris-class", "iris-permuted"]
-    part = ("--stream", "iris-class", "--strategy", "GaussianNB", "--scenario", "class", "--keeps", "unknown")
+    part = ("--stream", "iris-class", "--strategy", "GaussianNB", "--scenario", "class", "--keeps", "statistics")
     [row] = csv.DictReader(io.StringIO(board("--format", "csv", "--family", "external", "--device", "cpu", *part)))
     assert (row["stream"], row["strategy"]) == ("iris-class", "GaussianNB")
     assert "together" not in board(*part)
