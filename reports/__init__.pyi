@@ -26,6 +26,7 @@ from .statistics import interquartile_mean as interquartile_mean
 from .statistics import overall as overall
 from .statistics import performance_profiles as performance_profiles
 from .statistics import probability_of_improvement as probability_of_improvement
+from .statistics import to_bencheval as to_bencheval
 from .statistics import verdict as verdict
 from .tables import ResultTables as ResultTables
 from .tables import best_of_streams as best_of_streams

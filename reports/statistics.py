@@ -626,6 +626,45 @@ def performance_profiles(
     return pd.concat(frames[1:] or frames, ignore_index=True)
 
 
+def to_bencheval(scores: pd.DataFrame) -> pd.DataFrame:
+    """Write scores as the package bencheval reads them, for its Elo, ranks and win rates.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        From `run_scores`.
+
+    Returns
+    -------
+    DataFrame
+        Columns method, task (the data set; with the score, where its streams have several), seed and metric_error: how
+        far the score is from the best that is possible, in the mean over the streams of the data set. It is what
+        ``bencheval.evaluator.BenchmarkEvaluator(seed_column="seed", columns_to_agg_extra=None)`` takes.
+
+    Raises
+    ------
+    ValueError
+        If the best possible score is not known.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> to_bencheval(run_scores(example_results())).head(2)
+      method task  seed  metric_error
+    0  Naive  toy     0         0.375
+    1  Naive  toy     1         0.500
+    """
+    best = {scorer: score_bounds(scorer)[1] for scorer in scores["scorer"].unique()}
+    if unknown := [scorer for scorer, bound in best.items() if not math.isfinite(bound)]:
+        raise ValueError(f"The best possible {unknown[0]} is not known, so there are no errors to export.")
+    several = scores.groupby("dataset")["scorer"].transform("nunique") > 1
+    task = scores["dataset"].where(~several, scores["dataset"] + ", " + scores["scorer"])
+    error = scores["scorer"].map(best) - scores["score"]
+    frame = scores.assign(method=scores["strategy"], task=task, metric_error=error)
+    by_seed = frame.groupby(["method", "task", "seed"], sort=False)["metric_error"].mean()
+    return by_seed.dropna().reset_index()
+
+
 @dataclass(frozen=True, eq=False)
 class Overall:
     """What all streams of a store show together.

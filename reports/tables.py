@@ -329,7 +329,8 @@ def _cells(results: ResultTables) -> dict[str, _Cell]:
     def primary(frame: pd.DataFrame) -> pd.DataFrame:
         return frame[frame["metric"] == frame["cell"].astype(str).map(scorers)]
 
-    scores = _by_cell(primary(results.scores), ["trained_on", "tested_on", "n_tested", "score"])
+    counted = results.scores if "n_tested" in results.scores else results.scores.assign(n_tested=math.nan)
+    scores = _by_cell(primary(counted), ["trained_on", "tested_on", "n_tested", "score"])
     experiences = _by_cell(results.experiences, ["experience", "n_train", *_MEASURED])
     evaluations = _by_cell(primary(results.evaluations), _EVALUATED)
     cells = {}

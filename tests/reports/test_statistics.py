@@ -21,6 +21,7 @@ from forgetless.reports.statistics import (
     overall,
     performance_profiles,
     probability_of_improvement,
+    to_bencheval,
     verdict,
     wilson_interval,
 )
@@ -175,6 +176,22 @@ def test_the_probability_of_improvement_is_benchevals_win_rate():
     for row in pairs.itertuples():
         assert row.probability == pytest.approx(expected.loc[row.strategy, row.other], abs=1e-6)
         assert row.probability_low <= row.probability <= row.probability_high
+
+
+def test_bencheval_reads_what_is_exported():
+    evaluator = pytest.importorskip("bencheval.evaluator")  # not for every Python
+    results, scores = random_results()
+    results.runs["dataset"] = results.runs["stream"].replace("s2", "s1")
+    exported = to_bencheval(run_scores(results))
+    bench = evaluator.BenchmarkEvaluator(seed_column="seed", columns_to_agg_extra=None)
+    board = bench.leaderboard(exported)
+    errors = (1 - scores).mean(axis=1)
+    expected = dict(zip(NAMES, np.mean([errors[0], errors[1:].mean(axis=0)], axis=0), strict=True))
+    assert board.index.tolist() == ["Joint", "B", "A", "Naive"]
+    found = bench.compute_results_per_task(exported).groupby("method")["metric_error"].mean()
+    assert found.to_dict() == pytest.approx(expected)
+    with pytest.raises(ValueError, match="best possible gap closed is not known"):
+        to_bencheval(gap_closed(run_scores(results)).table)
 
 
 def test_comparisons_over_data_sets_are_scipys():
