@@ -320,6 +320,7 @@ def leaderboard(
             _check_report(output, store)
         results, name = _stored(store)
         from .. import reports
+        from ..reports.files import replace_file
 
         wanted: dict[str, Any] = {
             "stream": stream,
@@ -353,7 +354,7 @@ def leaderboard(
                 to_file = None if output is None else text
                 reports.to_terminal(board, runs, overall=whole, pivot=pivot, file=to_file)
         if output is not None:
-            output.write_text(text.getvalue(), encoding="utf-8", newline="\n")
+            replace_file(output, lambda new: new.write_text(text.getvalue(), encoding="utf-8", newline="\n"))
         elif format is not Format.text:
             print(text.getvalue().rstrip("\n"))
 

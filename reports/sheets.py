@@ -1,6 +1,5 @@
 """Leaderboards as sheets of texts, and sheets as Markdown, LaTeX and HTML."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -295,15 +294,8 @@ def sheets(*boards: pd.DataFrame | Overall, pivot: bool = False) -> list[Sheet]:
 # --- Markdown ----------------------------------------------------------------------------------------------------
 
 
-def _markdown(text: object) -> str:
-    safe = formats.plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    safe = re.sub(r"([\\`*_\[\]|~#$])", r"\\\1", safe)
-    # Some make links of addresses that stand alone.
-    return re.sub(r"(?i)\b(https?|ftp|mailto|www)(?=[:.])", r"\1&#8203;", safe).replace("@", "&#64;")
-
-
 def _markdown_cell(column: Column, row: Row) -> str:
-    text = _markdown(column.text(row))
+    text = formats.markdown(column.text(row))
     return f"**{text}**" if column.bold(row) else text
 
 
@@ -332,12 +324,12 @@ def to_markdown(*boards: pd.DataFrame | Overall, pivot: bool = False) -> str:
     """
     blocks = []
     for sheet in sheets(*boards, pivot=pivot):
-        lines = [[_markdown(column.title) for column in sheet.columns]]
+        lines = [[formats.markdown(column.title) for column in sheet.columns]]
         lines.append(["--:" if column.right else "---" for column in sheet.columns])
         lines += [[_markdown_cell(column, row) for column in sheet.columns] for row in sheet.rows]
         table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        notes = "".join(f"\n{_markdown(note)}\n" for note in sheet.notes)
-        blocks.append(f"### {_markdown(sheet.title)}\n\n{table}\n{notes}")
+        notes = "".join(f"\n{formats.markdown(note)}\n" for note in sheet.notes)
+        blocks.append(f"### {formats.markdown(sheet.title)}\n\n{table}\n{notes}")
     return "\n".join(blocks)
 
 

@@ -5,12 +5,12 @@ import importlib.util
 import math
 import os
 import unicodedata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import pandas as pd
 
 from . import formats
+from .files import replace_file
 from .sheets import Column, Sheet, sheets
 from .statistics import Overall
 
@@ -66,19 +66,21 @@ def to_parquet(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     ------
     ImportError
         If pyarrow is not installed; ``pip install "forgetless[data]"`` installs it.
+    FileNotFoundError
+        If the folder does not exist.
 
     Examples
     --------
     >>> import tempfile
     >>> from forgetless.reports import example_results, leaderboard
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     to_parquet(leaderboard(example_results()), Path(folder) / "board.parquet")
-    ...     pd.read_parquet(Path(folder) / "board.parquet")["strategy"].to_list()
+    ...     to_parquet(leaderboard(example_results()), f"{folder}/board.parquet")
+    ...     pd.read_parquet(f"{folder}/board.parquet")["strategy"].to_list()
     ['Joint', 'Replay', 'Naive']
     """
     if importlib.util.find_spec("pyarrow") is None:
         raise ImportError('Parquet needs the package pyarrow: pip install "forgetless[data]".')
-    frame.to_parquet(Path(path), index=False, engine="pyarrow")
+    replace_file(path, lambda new: frame.to_parquet(new, index=False, engine="pyarrow"))
 
 
 def _inert(value: Any) -> Any:
