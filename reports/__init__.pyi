@@ -11,6 +11,7 @@ from .recommendation import Constraints as Constraints
 from .recommendation import Difference as Difference
 from .recommendation import Recommendation as Recommendation
 from .recommendation import recommend as recommend
+from .sheets import html_tables as html_tables
 from .sheets import to_html as to_html
 from .sheets import to_latex as to_latex
 from .sheets import to_markdown as to_markdown

@@ -465,6 +465,30 @@ def _html_table(sheet: Sheet) -> str:
     )
 
 
+def html_tables(*boards: pd.DataFrame | Overall, pivot: bool = False) -> str:
+    """Write the tables alone, for a notebook or a page of one's own.
+
+    Parameters
+    ----------
+    *boards : DataFrame or Overall
+        From `leaderboard` or `overall`.
+    pivot : bool, default=False
+        One table with the streams side by side.
+
+    Returns
+    -------
+    str
+        HTML without styles.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results, leaderboard
+    >>> html_tables(leaderboard(example_results())).count("<table")
+    1
+    """
+    return "\n".join(_html_table(sheet) for sheet in sheets(*boards, pivot=pivot))
+
+
 def to_html(*boards: pd.DataFrame | Overall, pivot: bool = False, title: str = "Leaderboard") -> str:
     """Write a leaderboard as a page of HTML with one table per stream, which loads and runs nothing.
 
@@ -489,8 +513,7 @@ def to_html(*boards: pd.DataFrame | Overall, pivot: bool = False, title: str = "
     <!DOCTYPE html>
     <html lang="en">
     """
-    name = escape(formats.plain(title))
-    tables = "\n".join(_html_table(sheet) for sheet in sheets(*boards, pivot=pivot))
+    name, tables = escape(formats.plain(title)), html_tables(*boards, pivot=pivot)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
