@@ -122,7 +122,7 @@ class Results:
         """What a notebook shows: the leaderboard, streams side by side if there are several."""
         from ..reports import html_tables, leaderboard
 
-        tables = html_tables(leaderboard(self), pivot=self.runs["stream"].nunique() > 1)
+        tables = html_tables(leaderboard(self), pivot=len(set(self.runs["stream"])) > 1)
         return f"<p>{html.escape(repr(self).strip('<>'))}</p>\n{tables}"
 
 
