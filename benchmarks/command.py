@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import os
 import re
@@ -11,7 +12,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -53,9 +54,12 @@ class TargetKind(StrEnum):
 class Format(StrEnum):
     """How a leaderboard is printed."""
 
-    table = "table"
-    csv = "csv"
+    text = "text"
     markdown = "markdown"
+    csv = "csv"
+    latex = "latex"
+    html = "html"
+    parquet = "parquet"
 
 
 class Kind(StrEnum):
@@ -188,9 +192,10 @@ def run(
     with kept, _exit_on(FAILED, StoreError):
         results = run_cells(cells, kept, n_jobs=n_jobs, progress=True, time_limit=time_limit)
     with _exit_on(FAILED, OSError):
-        from ..reports import leaderboard, to_terminal
+        from ..reports import leaderboard, overall, to_terminal
 
-        to_terminal(leaderboard(results), results.runs)
+        several = len(results.runs["stream"].unique()) > 1
+        to_terminal(leaderboard(results), results.runs, overall=overall(results) if several else None)
         _write_report(results, report, f"forgetless: {chosen.name}")
     if (results.runs["status"] == "failed").any():
         raise typer.Exit(FAILED)
@@ -280,28 +285,79 @@ def report(
 @app.command()
 def leaderboard(
     store: StoreArgument,
-    format: Annotated[Format, typer.Option(help="How to print it.")] = Format.table,
+    format: Annotated[
+        Format, typer.Option(help="How to write it; LaTeX needs booktabs, Parquet the package pyarrow and --output.")
+    ] = Format.text,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="A metric to show beside the score; may be repeated.")
+    ] = None,
+    stream: Annotated[list[str] | None, typer.Option(help="Only this stream; may be repeated.")] = None,
+    strategy: Annotated[list[str] | None, typer.Option(help="Only this strategy; may be repeated.")] = None,
+    scenario: Annotated[
+        list[str] | None, typer.Option(help="Only this scenario: class, task or domain; may be repeated.")
+    ] = None,
+    family: Annotated[list[str] | None, typer.Option(help="Only this family of strategies; may be repeated.")] = None,
+    keeps: Annotated[
+        list[str] | None, typer.Option(help="Only what keeps this of the data: nothing, say; may be repeated.")
+    ] = None,
+    device: Annotated[list[str] | None, typer.Option(help="Only what ran on this device; may be repeated.")] = None,
+    pivot: Annotated[
+        bool, typer.Option("--pivot", help="One table, with the streams (by their scores) side by side.")
+    ] = False,
+    together: Annotated[
+        bool, typer.Option("--overall", help="Only what all streams show together: gaps closed, and at what price.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A file; where it is not given, it is printed.")
+    ] = None,
 ) -> None:
-    """Print the leaderboard of everything in a store."""
-    with _exit_on(BAD_INPUT, ValueError, OSError):
-        results, _ = _stored(store)
+    """Print the leaderboard of everything in a store, or of a part of it."""
+    with _exit_on(BAD_INPUT, ValueError, OSError, ImportError):
+        if format is Format.parquet and output is None:
+            raise ValueError("Parquet is no text to print; name a file with --output.")
+        if pivot and together:
+            raise ValueError("--pivot and --overall are two tables; give one of them.")
+        if output is not None:
+            _check_report(output, store)
+        results, name = _stored(store)
         from .. import reports
+        from ..reports.files import replace_file
 
-        board = reports.leaderboard(results)
-        if format is Format.table:
-            reports.to_terminal(board, results.runs)
-        else:
-            print({Format.csv: reports.to_csv, Format.markdown: reports.to_markdown}[format](board).rstrip("\n"))
-
-
-@app.command()
-def diagnose(store: StoreArgument) -> None:
-    """Say what went wrong with which strategy, by which signs, and the one thing to change."""
-    with _exit_on(BAD_INPUT, ValueError, OSError):
-        results, _ = _stored(store)
-        from .. import reports
-
-        print(reports.describe(reports.diagnose(results)))
+        wanted: dict[str, Any] = {
+            "stream": stream,
+            "strategy": strategy,
+            "scenario": scenario,
+            "family": family,
+            "keeps": keeps,
+            "device": device,
+        }
+        board = reports.leaderboard(results, metric or None, **wanted)
+        several = len(board["stream"].unique()) > 1
+        whole = reports.overall(results, **wanted) if together or several else None
+        numbers = whole.table if whole is not None and together else reports.pivot(board) if pivot else board
+        if format is Format.parquet and output is not None:
+            reports.to_parquet(numbers, output)
+            return
+        board = board[:0] if together else board
+        boards = [each for each in (whole, board) if each is not None]
+        text = io.StringIO()
+        match format:
+            case Format.csv:
+                text.write(reports.to_csv(numbers))
+            case Format.markdown:
+                text.write(reports.to_markdown(*boards, pivot=pivot))
+            case Format.latex:
+                text.write(reports.to_latex(*boards, pivot=pivot))
+            case Format.html:
+                text.write(reports.to_html(*boards, pivot=pivot, title=f"Leaderboard: {Path(name).name}"))
+            case _:
+                runs = reports.select(results, **wanted).runs
+                to_file = None if output is None else text
+                reports.to_terminal(board, runs, overall=whole, pivot=pivot, file=to_file)
+        if output is not None:
+            replace_file(output, lambda new: new.write_text(text.getvalue(), encoding="utf-8", newline="\n"))
+        elif format is not Format.text:
+            print(text.getvalue().rstrip("\n"))
 
 
 @app.command()

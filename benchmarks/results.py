@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -116,6 +117,13 @@ class Results:
             f"<Results: {len(self.runs)} cells ({failed} failed), {self.runs['strategy'].nunique()} strategies, "
             f"{self.runs['stream'].nunique()} streams, {self.runs['seed'].nunique()} seeds>"
         )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the leaderboard, streams side by side if there are several."""
+        from ..reports import html_tables, leaderboard
+
+        tables = html_tables(leaderboard(self), pivot=len(set(self.runs["stream"])) > 1)
+        return f"<p>{html.escape(repr(self).strip('<>'))}</p>\n{tables}"
 
 
 def table(rows: Iterable[Sequence[Any]], columns: Mapping[str, type]) -> pd.DataFrame:

@@ -479,7 +479,7 @@ def _later(R: Array) -> Array:
     return np.triu(np.ones_like(R), 1) / np.maximum(n_later, 1) / max(len(R) - 1, 1)
 
 
-def test_variance(scores: ArrayLike, n_tested: ArrayLike, weights: ArrayLike) -> float:
+def sampling_variance(scores: ArrayLike, n_tested: ArrayLike, weights: ArrayLike) -> float:
     """Variance of a mean of accuracies because other test rows might have been drawn.
 
     An accuracy p on n rows has the binomial variance p(1 − p)/n. Entries of one column are about the same rows, so
@@ -502,9 +502,9 @@ def test_variance(scores: ArrayLike, n_tested: ArrayLike, weights: ArrayLike) ->
 
     Examples
     --------
-    >>> test_variance([0.9], [100], [1.0])
+    >>> sampling_variance([0.9], [100], [1.0])
     0.0009
-    >>> round(test_variance([1.0, 1.0], [180, 180], [0.5, 0.5]) ** 0.5, 4)
+    >>> round(sampling_variance([1.0, 1.0], [180, 180], [0.5, 0.5]) ** 0.5, 4)
     0.0039
     """
     weighted = np.asarray(weights, dtype=np.float64)

@@ -7,7 +7,7 @@ its seeds are the units, and conclusions are about this data set. Failed runs co
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from . import formats
 from .metrics import Array, score_bounds
 from .recommendation import FEWEST_UNITS
-from .tables import ResultTables, run_scores
+from .tables import ResultTables, among, run_scores, select, with_references
 
 SMALLEST_GAP = 0.05
 """Where joint training is less than this above plain training, there is nothing to tell strategies apart by."""
@@ -186,9 +186,9 @@ def interquartile_interval(
 
     values = np.asarray(values, dtype=np.float64)
     _, stratum, counts = np.unique(np.asarray(datasets).astype(str), return_inverse=True, return_counts=True)
-    order = np.argsort(stratum, kind="stable")
-    deviations = np.sqrt(np.broadcast_to(np.asarray(variances, dtype=np.float64), values.shape))[order]
-    values, stratum = values[order], stratum[order]
+    deviations = np.sqrt(np.broadcast_to(np.asarray(variances, dtype=np.float64), values.shape))
+    order = np.lexsort((deviations, values, stratum))  # so that the order of seeds changes nothing
+    values, stratum, deviations = values[order], stratum[order], deviations[order]
     mean = interquartile_mean(values)
     freedom = len(values) - len(counts)
     if not freedom:
@@ -626,6 +626,45 @@ def performance_profiles(
     return pd.concat(frames[1:] or frames, ignore_index=True)
 
 
+def to_bencheval(scores: pd.DataFrame) -> pd.DataFrame:
+    """Write scores as the package bencheval reads them, for its Elo, ranks and win rates.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        From `run_scores`.
+
+    Returns
+    -------
+    DataFrame
+        Columns method, task (the data set; with the score, where its streams have several), seed and metric_error: how
+        far the score is from the best that is possible, in the mean over the streams of the data set. It is what
+        ``bencheval.evaluator.BenchmarkEvaluator(seed_column="seed", columns_to_agg_extra=None)`` takes.
+
+    Raises
+    ------
+    ValueError
+        If the best possible score is not known.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> to_bencheval(run_scores(example_results())).head(2)
+      method task  seed  metric_error
+    0  Naive  toy     0         0.375
+    1  Naive  toy     1         0.500
+    """
+    best = {scorer: score_bounds(scorer)[1] for scorer in scores["scorer"].unique()}
+    if unknown := [scorer for scorer, bound in best.items() if not math.isfinite(bound)]:
+        raise ValueError(f"The best possible {unknown[0]} is not known, so there are no errors to export.")
+    several = scores.groupby("dataset")["scorer"].transform("nunique") > 1
+    task = scores["dataset"].where(~several, scores["dataset"] + ", " + scores["scorer"])
+    error = scores["scorer"].map(best) - scores["score"]
+    frame = scores.assign(method=scores["strategy"], task=task, metric_error=error)
+    by_seed = frame.groupby(["method", "task", "seed"], sort=False)["metric_error"].mean()
+    return by_seed.dropna().reset_index()
+
+
 @dataclass(frozen=True, eq=False)
 class Overall:
     """What all streams of a store show together.
@@ -636,8 +675,8 @@ class Overall:
         One row per strategy, best first: role (of a reference, else empty), gap (the gap closed: interquartile mean
         over data sets and seeds) with gap_low and gap_high, probability of scoring higher than plain training with
         probability_low and probability_high, score (mean over data sets; NaN where streams have different scores),
-        n_datasets, n_streams, n_seeds, n_runs, n_failed, seconds (of fit and predict) and bytes (carried at the end) in
-        the mean over runs, keeps. What is not known is NaN.
+        n_datasets, n_streams and n_seeds behind the gap (where there is none, the score), n_runs, n_failed, seconds (of
+        fit and predict) and bytes (carried at the end) in the mean over runs, keeps. What is not known is NaN.
     verdict : Verdict
         About gaps closed; where no stream has a gap, about scores.
     left_out : dict of str to str
@@ -652,7 +691,9 @@ class Overall:
     notes: tuple[str, ...]
 
 
-def overall(results: ResultTables, confidence: float = 0.95, n_resamples: int = 2000) -> Overall:
+def overall(
+    results: ResultTables, confidence: float = 0.95, n_resamples: int = 2000, **wanted: str | Iterable[str] | None
+) -> Overall:
     """Make one leaderboard of all streams: the gap closed by each strategy, and at what price.
 
     Parameters
@@ -663,6 +704,9 @@ def overall(results: ResultTables, confidence: float = 0.95, n_resamples: int = 
         Of each interval, between 0 and 1.
     n_resamples : int
         Number of draws of the bootstrap, which are the same in each call.
+    **wanted : str or iterable of str
+        What is compared, as in `select`: ``stream``, ``strategy``, ``scenario``, ``family``, ``keeps`` or ``device``.
+        Gaps are measured by plain and by joint training, also where these are not shown.
 
     Returns
     -------
@@ -671,7 +715,7 @@ def overall(results: ResultTables, confidence: float = 0.95, n_resamples: int = 
     Raises
     ------
     ValueError
-        If the confidence is not between 0 and 1.
+        If the confidence is not between 0 and 1, or no run is to be shown; the message says what there is.
 
     Examples
     --------
@@ -687,13 +731,22 @@ def overall(results: ResultTables, confidence: float = 0.95, n_resamples: int = 
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, for example 0.95; got {confidence}.")
-    scores = run_scores(results)
-    gaps = gap_closed(scores)
+    shown = select(results, **wanted).runs
+    everything = run_scores(with_references(results, wanted))
+    gaps = gap_closed(everything)
+    scores = everything[among(everything, shown)]
+    gaps = replace(gaps, table=gaps.table[among(gaps.table, shown)])
     judged = scores if gaps.table.empty else gaps.table
     units = independent_units(judged) if len(judged["scorer"].unique()) == 1 else None
     upper = scores.loc[scores["role"] == "upper bound", "strategy"].unique()
     found = Verdict(None, None, (), "seeds", 0) if units is None else verdict(units, upper, confidence)
     table = _overall_table(scores, gaps.table, confidence, n_resamples)
+    columns = ["probability", "probability_low", "probability_high"]
+    plain = everything.loc[everything["reference"] & (everything["role"] == "lower bound"), "strategy"].unique()
+    table[columns] = math.nan
+    if len(plain):
+        chance = probability_of_improvement(everything, plain[0], confidence).set_index("strategy")
+        table[columns] = chance.reindex(table["strategy"]).to_numpy()
     table["keeps"] = table["strategy"].map(results.runs.groupby("strategy")["keeps"].first())
     notes = tuple(_notes(table, scores, gaps, found, units is not None))
     return Overall(table[OVERALL_COLUMNS], found, gaps.left_out, notes)
@@ -701,18 +754,21 @@ def overall(results: ResultTables, confidence: float = 0.95, n_resamples: int = 
 
 def _overall_table(scores: pd.DataFrame, gaps: pd.DataFrame, confidence: float, n_resamples: int) -> pd.DataFrame:
     by_strategy = scores.groupby("strategy", sort=False)
+    behind = (scores if gaps.empty else gaps).groupby("strategy", sort=False)
     table = pd.DataFrame(
         {
             "role": by_strategy["role"].first(),
-            "n_datasets": by_strategy["dataset"].nunique(),
-            "n_streams": by_strategy["stream"].nunique(),
-            "n_seeds": by_strategy["seed"].nunique(),
+            "n_datasets": behind["dataset"].nunique(),
+            "n_streams": behind["stream"].nunique(),
+            "n_seeds": behind["seed"].nunique(),
             "n_runs": by_strategy.size(),
             "n_failed": by_strategy["failed"].sum(),
             "seconds": by_strategy["seconds"].mean(),
             "bytes": by_strategy["bytes"].mean(),
         }
     )
+    table = table.fillna({"n_datasets": 0, "n_streams": 0, "n_seeds": 0}).loc[scores["strategy"].unique()]
+    table = table.astype(dict.fromkeys(["n_datasets", "n_streams", "n_seeds"], int))
     table["score"] = math.nan
     if len(scores["scorer"].unique()) == 1:
         of_stream = scores.groupby(["strategy", "dataset", "stream"], sort=False)["score"].mean()
@@ -729,14 +785,8 @@ def _overall_table(scores: pd.DataFrame, gaps: pd.DataFrame, confidence: float, 
         datasets = known.index.get_level_values("dataset")
         numbers[strategy] = interquartile_interval(known, datasets, shared, confidence, n_resamples)
     table[["gap", "gap_low", "gap_high"]] = pd.DataFrame.from_dict(
-        numbers, orient="index", columns=["gap", "gap_low", "gap_high"]
+        numbers, orient="index", columns=["gap", "gap_low", "gap_high"], dtype=float
     ).reindex(table.index)
-    columns = ["probability", "probability_low", "probability_high"]
-    table[columns] = math.nan
-    plain = scores.loc[scores["reference"] & (scores["role"] == "lower bound"), "strategy"].unique()
-    if len(plain):
-        chance = probability_of_improvement(scores, plain[0], confidence).set_index("strategy")
-        table[columns] = chance.reindex(table.index).to_numpy()
     order = table.assign(first=table["gap"].notna()).sort_values(
         ["first", "gap", "score"], ascending=False, kind="stable", na_position="last"
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from statistics import fmean
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,7 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from .choice import within_noise
-from .metrics import METRICS, Array, Metric, accuracy_curve, counts_rows, future_curve, score_bounds, test_variance
+from .metrics import METRICS, Array, Metric, accuracy_curve, counts_rows, future_curve, sampling_variance, score_bounds
 
 CELL_COLUMNS = ["cell", "strategy", "stream", "scenario", "seed", "status"]
 SUMMARY_COLUMNS = [
@@ -159,7 +160,7 @@ class _Cell:
         if metric.weights is None or not counts_rows(self.scorer) or self._undefined(metric):
             return math.nan
         weights = metric.weights(*(self.inputs[name] for name in metric.needs))
-        return test_variance(self.inputs[metric.needs[0]], self.inputs[_ROWS_OF[metric.needs[0]]], weights)
+        return sampling_variance(self.inputs[metric.needs[0]], self.inputs[_ROWS_OF[metric.needs[0]]], weights)
 
     def _undefined(self, metric: Metric) -> str:
         measured = metric.needs[0] in _MEASURED
@@ -328,7 +329,8 @@ def _cells(results: ResultTables) -> dict[str, _Cell]:
     def primary(frame: pd.DataFrame) -> pd.DataFrame:
         return frame[frame["metric"] == frame["cell"].astype(str).map(scorers)]
 
-    scores = _by_cell(primary(results.scores), ["trained_on", "tested_on", "n_tested", "score"])
+    counted = results.scores if "n_tested" in results.scores else results.scores.assign(n_tested=math.nan)
+    scores = _by_cell(primary(counted), ["trained_on", "tested_on", "n_tested", "score"])
     experiences = _by_cell(results.experiences, ["experience", "n_train", *_MEASURED])
     evaluations = _by_cell(primary(results.evaluations), _EVALUATED)
     cells = {}
@@ -350,14 +352,18 @@ def _cells(results: ResultTables) -> dict[str, _Cell]:
     return cells
 
 
-def _chosen(metrics: Iterable[str] | None) -> list[Metric]:
+def _chosen(metrics: Iterable[str | Metric] | None) -> list[Metric]:
     if metrics is None:
         return list(METRICS.values())
-    names = list(metrics)
-    unknown = [name for name in names if name not in METRICS]
+    wanted = [metrics] if isinstance(metrics, str | Metric) else list(metrics)
+    unknown = [each for each in wanted if not isinstance(each, Metric) and each not in METRICS]
     if unknown:
         raise ValueError(f"Unknown metric {unknown[0]!r}; choose from {', '.join(METRICS)}.")
-    return [METRICS[name] for name in names]
+    chosen = {each.name: each for each in (m if isinstance(m, Metric) else METRICS[m] for m in wanted)}
+    for name, metric in chosen.items():
+        if name in {*LEADERBOARD_COLUMNS, *SUMMARY_COLUMNS} - METRICS.keys() or metric != METRICS.get(name, metric):
+            raise ValueError(f"A metric of one's own cannot have the name {name!r}, which is taken.")
+    return list(chosen.values())
 
 
 def cell_metrics(results: ResultTables) -> pd.DataFrame:
@@ -495,15 +501,17 @@ def _note(pairs: list[tuple[float, str]], n_seeds: int, n_cells: int) -> str:
     return "; ".join(reasons)
 
 
-def summarize(results: ResultTables, metrics: Iterable[str] | None = None, confidence: float = 0.95) -> pd.DataFrame:
+def summarize(
+    results: ResultTables, metrics: Iterable[str | Metric] | None = None, confidence: float = 0.95
+) -> pd.DataFrame:
     """Average the metrics over seeds.
 
     Parameters
     ----------
     results : ResultTables
         Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
-    metrics : iterable of str, optional
-        Names from `METRICS`; all of them by default.
+    metrics : iterable of str or Metric, optional
+        Names from `METRICS`, or metrics of one's own; all of `METRICS` by default.
     confidence : float
         Confidence of the Student-t intervals, between 0 and 1.
 
@@ -552,13 +560,131 @@ def summarize(results: ResultTables, metrics: Iterable[str] | None = None, confi
     return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
 
-def leaderboard(results: ResultTables) -> pd.DataFrame:
+FILTERS = ("stream", "strategy", "scenario", "family", "keeps", "device")
+"""Columns of the runs that a leaderboard can be cut by."""
+
+
+def select(results: ResultTables, **wanted: str | Iterable[str] | None) -> ResultTables:
+    """Select runs by what they are.
+
+    Parameters
+    ----------
+    results : ResultTables
+        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
+    **wanted : str or iterable of str
+        Values of columns of ``runs``: ``stream``, ``strategy``, ``scenario`` (``"class"``, ``"task"`` or ``"domain"``),
+        ``family``, ``keeps`` (what a strategy keeps of the data) and ``device``. ``None``: all.
+
+    Returns
+    -------
+    ResultTables
+        The runs that have one of the values in each column, and what belongs to them.
+
+    Raises
+    ------
+    ValueError
+        If no run has a value, or one in each column; the message says what there is.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> select(example_results(), keeps="samples", strategy=["Naive", "Replay"]).runs["strategy"].unique().tolist()
+    ['Replay']
+    >>> select(example_results(), family="regularization")
+    Traceback (most recent call last):
+    ...
+    ValueError: There is no family 'regularization' in these results; there are: baselines, replay.
+    """
+    runs = results.runs
+    kept = np.ones(len(runs), dtype=bool)
+    chosen = {}
+    for name, values in wanted.items():
+        if name not in FILTERS:
+            raise ValueError(f"Results cannot be filtered by {name!r}; choose from {', '.join(FILTERS)}.")
+        if values is None:
+            continue
+        chosen[name] = [values] if isinstance(values, str) else [str(each) for each in values]
+        known = runs[name].astype(str) if name in runs else pd.Series("not known", index=runs.index)
+        for value in chosen[name]:
+            if value not in set(known):
+                there = ", ".join(known.unique()) or "none"
+                raise ValueError(f"There is no {name} {value!r} in these results; there are: {there}.")
+        kept &= known.isin(chosen[name]).to_numpy()
+    if len(runs) and not kept.any():
+        asked = " and ".join(f"{name} {' or '.join(map(repr, values))}" for name, values in chosen.items())
+        first, *others = chosen
+        of_first = runs[runs[first].astype(str).isin(chosen[first])]
+        there = "; ".join(f"{name}: {', '.join(of_first[name].astype(str).unique())}" for name in others)
+        at_first = " or ".join(map(repr, chosen[first]))
+        raise ValueError(f"No run has {asked}; those with {first} {at_first} have {there}.")
+    cells = set(runs.loc[kept, "cell"].astype(str))
+    frames = {"runs": runs[kept]}
+    for name in ("experiences", "scores", "evaluations"):
+        frame = getattr(results, name)
+        frames[name] = frame[frame["cell"].astype(str).isin(cells)]
+    return SimpleNamespace(**frames)
+
+
+def with_references(results: ResultTables, wanted: Mapping[str, str | Iterable[str] | None]) -> ResultTables:
+    """Select runs, but leave out no strategy of a stream, for those that are shown may be measured by the others.
+
+    Parameters
+    ----------
+    results : ResultTables
+        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
+    wanted : mapping
+        As `select` takes it.
+
+    Returns
+    -------
+    ResultTables
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> len(with_references(example_results(), {"strategy": "Replay", "stream": "toy"}).runs)
+    6
+    """
+    return select(results, **{name: wanted[name] for name in ("stream", "scenario", "device") if name in wanted})
+
+
+def among(frame: pd.DataFrame, runs: pd.DataFrame) -> NDArray[np.bool_]:
+    """Tell which rows of a table are about streams and strategies of some runs.
+
+    Parameters
+    ----------
+    frame, runs : DataFrame
+        With columns stream and strategy.
+
+    Returns
+    -------
+    ndarray of bool
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> runs = example_results().runs
+    >>> among(runs, runs[:2])
+    array([ True,  True, False, False, False, False])
+    """
+    ours, theirs = (pd.MultiIndex.from_frame(each[["stream", "strategy"]].astype(str)) for each in (frame, runs))
+    return ours.isin(theirs)
+
+
+def leaderboard(
+    results: ResultTables, metrics: Iterable[str | Metric] | None = None, **wanted: str | Iterable[str] | None
+) -> pd.DataFrame:
     """Rank the strategies of each stream by what its protocol measures: average accuracy, or its counterpart.
 
     Parameters
     ----------
     results : ResultTables
         Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
+    metrics : iterable of str or Metric, default=None
+        What is shown beside the score: names from `METRICS`, or metrics of one's own. ``None``: a choice of them.
+    **wanted : str or iterable of str
+        What is shown, as in `select`: ``stream``, ``strategy``, ``scenario``, ``family``, ``keeps`` or ``device``.
+        Metrics that need joint training find it, also where it is not shown.
 
     Returns
     -------
@@ -567,8 +693,13 @@ def leaderboard(results: ResultTables) -> pd.DataFrame:
         ``score``, with its 95 % interval, is what the stream is ranked by: ``headline`` names the metric, which is
         ``"average_accuracy"`` where all past experiences are tested, else ``"learning_accuracy"``,
         ``"prequential_score"`` or ``"future_score"``; ``scorer`` names the score. Accuracies lie between 0 and 1.
-        ``best`` tells which strategies are the best or not shown to be worse, see `best_of_streams`. A strategy whose
-        runs all failed has ``n_seeds`` 0.
+        ``best`` tells which of the strategies shown are the best or not shown to be worse, see `best_of_streams`. A
+        strategy whose runs all failed has ``n_seeds`` 0.
+
+    Raises
+    ------
+    ValueError
+        If a metric is unknown or no run is to be shown; the message says what there is.
 
     Examples
     --------
@@ -578,8 +709,57 @@ def leaderboard(results: ResultTables) -> pd.DataFrame:
     0    toy    Joint        2            0.9375  samples
     1    toy   Replay        2            0.8125  samples
     2    toy    Naive        2            0.5625  nothing
+    >>> leaderboard(example_results(), ["intransigence"], strategy="Replay")[["strategy", "score", "intransigence"]]
+      strategy   score  intransigence
+    0   Replay  0.8125            0.0
     """
-    return rank(results, summarize(results, _LEADERBOARD_METRICS))
+    shown = select(results, **wanted)
+    chosen = _chosen(_LEADERBOARD_METRICS if metrics is None else metrics)
+    needed = {metric.name: metric for metric in (*chosen, *(METRICS[name] for name in _HEADLINES.values()))}
+    summary = summarize(with_references(results, wanted), needed.values())
+    board = rank(shown, summary[among(summary, shown.runs)])
+    names = [metric.name for metric in chosen]
+    before = LEADERBOARD_COLUMNS[: LEADERBOARD_COLUMNS.index("best") + 1]
+    return board[LEADERBOARD_COLUMNS if metrics is None else [*before, *names, "keeps"]]
+
+
+def pivot(board: pd.DataFrame, value: str = "score") -> pd.DataFrame:
+    """Put the streams of a leaderboard side by side.
+
+    Parameters
+    ----------
+    board : DataFrame
+        From `leaderboard`.
+    value : str, default="score"
+        The column that is shown.
+
+    Returns
+    -------
+    DataFrame
+        One row per strategy, with its name in the first column, and one column per stream, in the order of the board;
+        NaN where there is no value.
+
+    Raises
+    ------
+    ValueError
+        If there is no such column.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> pivot(leaderboard(example_results()), "forgetting")
+      strategy     toy
+    0    Joint  0.0625
+    1   Replay  0.3125
+    2    Naive  0.8125
+    """
+    if value not in board:
+        raise ValueError(f"This leaderboard has no column {value!r}; it has: {', '.join(map(str, board))}.")
+    wide = board.set_index(["strategy", "stream"])[value].unstack(sort=False)  # noqa: PD010
+    strategies, streams = (board[name].unique() for name in ("strategy", "stream"))
+    wide = wide.reindex(index=strategies, columns=streams)
+    wide.insert(0, "strategy", wide.index, allow_duplicates=True)
+    return wide.reset_index(drop=True).rename_axis(columns=None)
 
 
 def rank(results: ResultTables, summary: pd.DataFrame) -> pd.DataFrame:
@@ -595,7 +775,7 @@ def rank(results: ResultTables, summary: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        As from `leaderboard`.
+        As from `leaderboard`, with all metrics of the summary.
 
     Examples
     --------
@@ -609,7 +789,8 @@ def rank(results: ResultTables, summary: pd.DataFrame) -> pd.DataFrame:
     keys = ["stream", "strategy"]
     first = summary[summary["metric"] == summary["stream"].map(headline)].set_index(keys)
     means = summary.set_index([*keys, "metric"])["mean"].unstack().rename_axis(columns=None)  # noqa: PD010
-    board = means.reindex(index=first.index, columns=_LEADERBOARD_METRICS).assign(
+    names = [name for name in means if name not in LEADERBOARD_COLUMNS]
+    board = means.reindex(index=first.index, columns=list(dict.fromkeys([*_LEADERBOARD_METRICS, *names]))).assign(
         n_seeds=first["n_seeds"],
         scorer=first["scorer"],
         headline=first["metric"],
@@ -621,9 +802,8 @@ def rank(results: ResultTables, summary: pd.DataFrame) -> pd.DataFrame:
     )
     board = board.reset_index()
     place = {stream: position for position, stream in enumerate(results.runs["stream"].unique())}
-    board["place"] = board["stream"].map(place)
-    board = board.sort_values(["place", "score"], ascending=[True, False], kind="stable")
-    return board.reset_index(drop=True)[LEADERBOARD_COLUMNS]
+    order = np.lexsort((-board["score"].to_numpy(dtype=np.float64), board["stream"].map(place).to_numpy()))
+    return board.iloc[order].reset_index(drop=True)[[*LEADERBOARD_COLUMNS, *names]]
 
 
 def run_scores(results: ResultTables) -> pd.DataFrame:

@@ -1,18 +1,18 @@
-"""The leaderboard as CSV, as Markdown and as a table in the terminal."""
+"""The leaderboard as CSV, as Parquet and as a table in the terminal."""
 
 import contextlib
+import importlib.util
 import math
 import os
-import re
 import unicodedata
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import pandas as pd
 
 from . import formats
-from .metrics import METRICS
+from .files import replace_file
+from .sheets import Column, Sheet, sheets
+from .statistics import Overall
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,8 +47,40 @@ def to_csv(frame: pd.DataFrame) -> str:
     toy,Naive,accuracy,0.5625
     """
     numeric = pd.api.types.is_numeric_dtype
-    inert = {_inert(name): each if numeric(each) else each.map(_inert) for name, each in frame.items()}
-    return pd.DataFrame(inert, index=frame.index).to_csv(index=False, lineterminator="\n")
+    inert = [each if numeric(each) else each.map(_inert) for _, each in frame.items()]
+    written = pd.concat(inert, axis=1) if inert else frame
+    return written.set_axis([_inert(name) for name in frame], axis=1).to_csv(index=False, lineterminator="\n")
+
+
+def to_parquet(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Write a table as a file of Parquet, in full precision and with the types of its columns.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        For example from `leaderboard` or `summarize`.
+    path : path-like
+        An existing file is replaced.
+
+    Raises
+    ------
+    ImportError
+        If pyarrow is not installed; ``pip install "forgetless[data]"`` installs it.
+    FileNotFoundError
+        If the folder does not exist.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from forgetless.reports import example_results, leaderboard
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     to_parquet(leaderboard(example_results()), f"{folder}/board.parquet")
+    ...     pd.read_parquet(f"{folder}/board.parquet")["strategy"].to_list()
+    ['Joint', 'Replay', 'Naive']
+    """
+    if importlib.util.find_spec("pyarrow") is None:
+        raise ImportError('Parquet needs the package pyarrow: pip install "forgetless[data]".')
+    replace_file(path, lambda new: frame.to_parquet(new, index=False, engine="pyarrow"))
 
 
 def _inert(value: Any) -> Any:
@@ -61,84 +93,6 @@ def _inert(value: Any) -> Any:
             return text
     first = unicodedata.normalize("NFKC", text[:1])  # there are wide forms of these signs
     return f"'{text}" if first in ("=", "+", "-", "@") else text
-
-
-@dataclass(frozen=True)
-class _Column:
-    """A column; those with the highest `drop` are left out first if the table is too wide, those with 0 never."""
-
-    title: str
-    text: Callable[[Any], str]
-    drop: int
-    right: bool = True
-
-
-def _scored(name: str) -> Callable[[Any], str]:
-    return lambda row: formats.score(getattr(row, name), row.scorer)
-
-
-def _headline(row: Any) -> str:
-    return formats.interval(row.score, row.score_ci_low, row.score_ci_high, row.scorer)
-
-
-def _bytes(name: str) -> Callable[[Any], str]:
-    return lambda row: formats.size(getattr(row, name))
-
-
-_COLUMNS = (
-    _Column("score", _headline, 0),  # its title is the headline's
-    _Column("forgetting", _scored("forgetting"), 3),
-    _Column("learned", _scored("learning_accuracy"), 8),
-    _Column("fit", lambda row: formats.seconds(row.fit_seconds), 2),
-    _Column("predict", lambda row: formats.seconds(row.predict_seconds), 9),
-    _Column("model", _bytes("model_bytes"), 5),
-    _Column("replay", _bytes("replay_bytes"), 6),
-    _Column("state", _bytes("state_bytes"), 7),
-    _Column("keeps", lambda row: formats.plain(row.keeps) or formats.DASH, 1, right=False),
-)
-
-
-def _title(column: _Column, rows: pd.DataFrame) -> str:
-    if column is not _COLUMNS[0]:
-        return column.title
-    first = rows.iloc[0]
-    return formats.heading(METRICS[first["headline"]], first["scorer"]).removeprefix("average ")
-
-
-def _markdown(value: object) -> str:
-    text = formats.plain(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", text)
-
-
-def to_markdown(board: pd.DataFrame) -> str:
-    """Write the leaderboard as Markdown, one table per stream.
-
-    Parameters
-    ----------
-    board : DataFrame
-        From `leaderboard`.
-
-    Returns
-    -------
-    str
-        What each stream is ranked by, in percent where it lies between 0 and 1, with its 95 % interval, as the
-        half-width or, where it was clipped, as the limits; forgetting in the same unit. Names are escaped.
-
-    Examples
-    --------
-    >>> from forgetless.reports import example_results, leaderboard
-    >>> print(to_markdown(leaderboard(example_results())).splitlines()[0])
-    ### toy
-    """
-    rule = ["---", "--:", *("--:" if column.right else "---" for column in _COLUMNS)]
-    blocks = []
-    for stream, rows in board.groupby("stream", sort=False):
-        lines = [["strategy", "seeds", *(_markdown(_title(column, rows)) for column in _COLUMNS)], rule]
-        for row in rows.itertuples(index=False):
-            lines.append([_markdown(row.strategy), str(row.n_seeds), *(_markdown(c.text(row)) for c in _COLUMNS)])
-        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        blocks.append(f"### {_markdown(stream)}\n\n{table}\n")
-    return "\n".join(blocks)
 
 
 def _bar(share: float, ascii_only: bool, style: str) -> "Text":
@@ -158,29 +112,27 @@ def _forgetting_style(value: float, scorer: str) -> str:
     return "yellow" if value < 0.2 else "red"
 
 
-def _table(rows: pd.DataFrame, columns: list[_Column], bar: bool, ascii_only: bool) -> "Table":
+def _table(sheet: Sheet, columns: list[Column], bar: bool, ascii_only: bool) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("", justify="right", style="dim", no_wrap=True)
-    table.add_column("strategy", no_wrap=True, overflow="ellipsis", min_width=8)
     for column in columns:
-        table.add_column(
-            _encodable(_title(column, rows), ascii_only), justify="right" if column.right else "left", no_wrap=True
-        )
-        if bar and column is _COLUMNS[0]:
+        least = {"overflow": "ellipsis", "min_width": 8} if column is columns[0] else {}
+        justify: Literal["right", "left"] = "right" if column.right else "left"
+        table.add_column(_encodable(column.title, ascii_only), justify=justify, no_wrap=True, **least)  # type: ignore[arg-type]
+        if bar and column.share:
             table.add_column("", no_wrap=True)
-    for place, row in enumerate(rows.itertuples(index=False), start=1):
-        emphasis = "bold green" if place == 1 else ""
-        cells = [Text(str(place) if row.n_seeds else ""), Text(_encodable(row.strategy, ascii_only), style=emphasis)]
+    for place, row in enumerate(sheet.rows, start=1):
+        cells = [Text(str(place) if row.get("n_seeds", 1) else "")]
         for column in columns:
-            style = emphasis if column is _COLUMNS[0] else ""
+            style = "bold green" if column.bold(row) else ""
             if column.title == "forgetting":
-                style = _forgetting_style(float(row.forgetting), str(row.scorer))  # type: ignore[arg-type]
+                style = _forgetting_style(row["forgetting"], row["scorer"])
             cells.append(Text(_encodable(column.text(row), ascii_only), style=style))
-            if bar and column is _COLUMNS[0]:
-                cells.append(_bar(float(row.score), ascii_only, "green" if place == 1 else "cyan"))  # type: ignore[arg-type]
+            if bar and column.share:
+                cells.append(_bar(row[column.share], ascii_only, "green" if column.bold(row) else "cyan"))
         table.add_row(*cells)
     return table
 
@@ -193,14 +145,14 @@ def _encodable(value: object, ascii_only: bool) -> str:
     return text.encode("ascii", "backslashreplace").decode("ascii")
 
 
-def _fitting_table(rows: pd.DataFrame, console: "Console") -> "Table":
+def _fitting_table(sheet: Sheet, columns: list[Column], console: "Console") -> "Table":
     """Leave out columns, the least important first, until the table fits the console."""
     from rich.measure import Measurement
 
     ascii_only = console.options.ascii_only
-    columns, bar = list(_COLUMNS), formats.in_percent(str(rows["scorer"].iloc[0]))
+    columns, bar = list(columns), any(column.share for column in columns)
     while True:
-        table = _table(rows, columns, bar, ascii_only)
+        table = _table(sheet, columns, bar, ascii_only)
         if Measurement.get(console, console.options.update(max_width=10_000), table).maximum <= console.width:
             return table
         last = max(columns, key=lambda column: column.drop)
@@ -212,11 +164,11 @@ def _fitting_table(rows: pd.DataFrame, console: "Console") -> "Table":
             return table
 
 
-def _about(stream: str, rows: pd.DataFrame, runs: pd.DataFrame | None) -> list[str]:
+def _about(sheet: Sheet, runs: pd.DataFrame | None) -> list[str]:
     if runs is None:
         return []
-    run = runs[runs["stream"] == stream].iloc[0]
-    seeds = int(rows["n_seeds"].max())
+    run = runs[runs["stream"] == sheet.rows[0]["stream"]].iloc[0]
+    seeds = int(max(row["n_seeds"] for row in sheet.rows))
     known = [] if pd.isna(run["n_experiences"]) else [f"{run['n_experiences']:.0f} experiences"]
     return [formats.scenario(str(run["scenario"])), *known, f"{seeds} seed{'s' * (seeds != 1)}"]
 
@@ -236,7 +188,13 @@ def _failures(runs: pd.DataFrame, console: "Console") -> None:
 
 
 def to_terminal(
-    board: pd.DataFrame, runs: pd.DataFrame | None = None, *, file: TextIO | None = None, width: int | None = None
+    board: pd.DataFrame,
+    runs: pd.DataFrame | None = None,
+    *,
+    overall: Overall | None = None,
+    pivot: bool = False,
+    file: TextIO | None = None,
+    width: int | None = None,
 ) -> None:
     """Print the leaderboard, one table per stream, in the width of the terminal.
 
@@ -248,6 +206,10 @@ def to_terminal(
         From `leaderboard`.
     runs : DataFrame, optional
         ``results.runs``, from which scenarios, numbers of seeds and failed runs are printed as well.
+    overall : Overall, optional
+        From `overall`; stands first.
+    pivot : bool, default=False
+        One table with the streams side by side.
     file : text file, optional
         Standard output by default.
     width : int, optional
@@ -265,15 +227,20 @@ def to_terminal(
     console = Console(file=file, width=width, highlight=False, markup=False, emoji=False)
     if width is None and not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _PLAIN_WIDTH
-    if board.empty:
+    if board.empty and overall is None:
         console.print("No results yet.")
-    for stream, rows in board.groupby("stream", sort=False):
-        ascii_only = console.options.ascii_only
-        title = Text(_encodable(stream, ascii_only), style="bold")
-        for fact in _about(str(stream), rows, runs):
+    ascii_only = console.options.ascii_only
+    for sheet in sheets(*([overall] if overall else []), board, pivot=pivot):
+        title = Text(_encodable(sheet.title, ascii_only), style="bold")
+        # The number of seeds stands in the title of a stream.
+        of_stream = "stream" in sheet.rows[0]
+        for fact in _about(sheet, runs) if of_stream else []:
             title.append(" - " if ascii_only else " · ", style="dim").append(_encodable(fact, ascii_only), style="dim")
         console.print(title, no_wrap=True, overflow="ellipsis")
-        console.print(_fitting_table(rows, console))
+        shown = [column for column in sheet.columns if not (of_stream and column.title == "seeds")]
+        console.print(_fitting_table(sheet, shown, console))
+        for note in sheet.notes:
+            console.print(Text(_encodable(note, ascii_only), style="dim"))
         console.print()
     if runs is not None:
         _failures(runs, console)

@@ -50,7 +50,8 @@ BY_NAME = {"getattr", "setattr", "hasattr", "delattr", "attrgetter", "methodcall
 
 
 def is_private(name):
-    return name.startswith("_") and name != "_" and not (name.startswith("__") and name.endswith("__"))
+    # Between underscores stand protocols: Python's, and that of notebooks (_repr_html_).
+    return name.startswith("_") and name != "_" and not name.endswith("_")
 
 
 def defined_names(tree):

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from helpers.processes import environment
 
@@ -38,7 +39,15 @@ n_experiences = 2
 
 LEADERBOARD = [
     *("stream", "strategy", "n_seeds", "scorer", "headline", "score", "score_ci_low", "score_ci_high"),
-    *("average_accuracy", "forgetting", "backward_transfer", "learning_accuracy", "fit_seconds", "predict_seconds"),
+    *(
+        "best",
+        "average_accuracy",
+        "forgetting",
+        "backward_transfer",
+        "learning_accuracy",
+        "fit_seconds",
+        "predict_seconds",
+    ),
     *("model_bytes", "replay_bytes", "state_bytes", "keeps"),
 ]
 
@@ -173,8 +182,34 @@ def test_run_report_leaderboard(folder, here):
         for strategy in ("GaussianNB", "SGDClassifier")
     }
     assert all(0 <= float(row["average_accuracy"]) <= 1 for row in rows)
-    assert "|" in here("leaderboard", "results.db", "--format", "markdown")[1]
     assert "iris-class" in here("leaderboard", "results.db")[1]
+    formats_of_leaderboards(folder, here)
+
+
+def formats_of_leaderboards(folder, here):
+    def board(*args):
+        code, text, errors = here("leaderboard", "results.db", *args)
+        return text if code == 0 else errors
+
+    assert board("--format", "markdown").startswith("### All streams together")
+    assert r"\toprule" in board("--format", "latex", "--metric", "forgetting", "--metric", "peak_memory_bytes")
+    assert board("--format", "html", "-o", "board.html") == ""
+    assert (folder / "board.html").read_text().startswith("<!DOCTYPE html>")
+    assert board("--format", "parquet", "--overall", "-o", "board.parquet") == ""
+    assert set(pd.read_parquet(folder / "board.parquet")["strategy"]) == {"GaussianNB", "SGDClassifier"}
+    wide = list(csv.reader(io.StringIO(board("--pivot", "--format", "csv"))))
+    assert wide[0] == ["strategy", "iris-class", "iris-permuted"]
+    part = ("--stream", "iris-class", "--strategy", "GaussianNB", "--scenario", "class", "--keeps", "statistics")
+    [row] = csv.DictReader(io.StringIO(board("--format", "csv", "--family", "external", "--device", "cpu", *part)))
+    assert (row["stream"], row["strategy"]) == ("iris-class", "GaussianNB")
+    assert "together" not in board(*part)
+    assert "together" in board("--overall", "-o", "board.txt") + (folder / "board.txt").read_text()
+    assert "there are: external" in board("--family", "replay")
+    assert "No run has" in board("--strategy", "GaussianNB", "--stream", "iris-class", "--scenario", "domain")
+    assert "Unknown metric 'speed'; choose from" in board("--metric", "speed")
+    assert "name a file" in board("--format", "parquet")
+    assert "give one of them" in board("--pivot", "--overall")
+    assert "would overwrite the store" in board("-o", "results.db")
 
 
 def test_same_scores_bit_for_bit_with_one_job_and_two(folder, here):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.benchmarks import NET, Spy, iris, run
+from helpers.results import make_results
 from pandas.testing import assert_frame_equal, assert_series_equal
 from sklearn.base import clone
 from sklearn.decomposition import PCA
@@ -14,7 +15,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from forgetless.benchmarks import Store, StrategySpec, StreamSpec
+from forgetless.benchmarks import Results, Store, StrategySpec, StreamSpec
 from forgetless.datasets import load_iris, permuted_stream
 from forgetless.estimators import (
     MLP,
@@ -157,3 +158,11 @@ def test_gpu():
     assert results.runs["error"].tolist() == [None, None]
     assert results.runs["device"].tolist() == ["cuda", "cpu"]
     assert (results.experiences["peak_memory_bytes"].iloc[:3] > 0).all()
+
+
+@pytest.mark.parametrize("n_streams", [0, 1, 2])
+def test_a_notebook_shows_the_leaderboard_as_text(n_streams):
+    names = ["<b>one</b>", "two"][:n_streams]
+    shown = Results(**vars(make_results(streams=["digits", *names], failed=[("EWC", 0)])))._repr_html_()
+    assert shown.startswith("<p>Results: ") and shown.count("<table") == 1
+    assert "DER++" in shown and "<b>one" not in shown and ("&lt;b&gt;one" in shown) == (n_streams > 0)

@@ -136,3 +136,36 @@ def test_bounds_by_scorer(scorer, bounds, of_differences):
     assert METRICS["average_accuracy"].bounds(scorer) == bounds
     assert METRICS["backward_transfer"].bounds(scorer) == of_differences
     assert METRICS["fit_seconds"].bounds(scorer) == (0, math.inf)
+
+
+@pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if metric.weights])
+def test_the_weights_of_a_mean_of_scores_give_it(name):
+    metric, rng = METRICS[name], np.random.default_rng(0)
+    t = np.array([0.5, 1.0, 1.25, 2.0, 2.75, 3.0, 3.5, 4.0])
+    inputs = {"R": rng.random((4, 4)), "E": rng.random((8, 4)), "t": t}
+    inputs |= {"prequential": rng.random(4), "n_tested": np.array([0.0, 10, 30, 20])}
+    arrays = [inputs[need] for need in metric.needs]
+    weights = metric.weights(*arrays)
+    assert weights.sum() == pytest.approx(1)
+    assert np.sum(weights * arrays[0]) == pytest.approx(metric.function(*arrays))
+
+
+def test_every_mean_of_scores_has_weights():
+    assert {name for name, metric in METRICS.items() if metric.unit == "score"} == {
+        name for name, metric in METRICS.items() if metric.weights
+    }
+
+
+def test_the_variance_of_an_accuracy_is_that_of_drawing_test_rows():
+    rng, n = np.random.default_rng(0), np.array([50, 200])
+    p, weights = np.array([0.7, 0.9]), np.array([0.5, 0.5])
+    drawn = rng.binomial(n, p, (100_000, 2)) / n @ weights
+    assert m.sampling_variance(p, n, weights) == pytest.approx(drawn.var(), rel=0.02)
+    # The same rows tested twice, with the same model, are no more rows.
+    assert m.sampling_variance([p, p], [n, n], [weights / 2, weights / 2]) == pytest.approx(
+        m.sampling_variance(p, n, weights)
+    )
+    # Of 360 rows without a mistake, the interval is about that of the rule of three.
+    assert 1.96 * m.sampling_variance([1.0], [360], [1.0]) ** 0.5 == pytest.approx(3 / 360, rel=0.1)
+    assert math.isnan(m.sampling_variance([0.5, 0.5], [10, math.nan], weights))
+    assert m.sampling_variance([0.5, math.nan], [10, math.nan], [1, 0]) == 0.025

@@ -253,3 +253,22 @@ def test_scores_of_two_kinds_are_in_no_mean():
     row = summarize(both, ["average_accuracy"]).iloc[0]
     assert (row["mean"], row["n_seeds"], row["scorer"]) == (0.5, 1, "accuracy")
     assert "the score is r2" in row["note"]
+
+
+def test_accuracies_have_the_noise_of_their_test_rows():
+    """SLDA with every seed the same score on 360 rows: not ± 0.0 but ± 2."""
+    results = make_results(strategies=["EWC"], seeds=range(3), n=5)
+    results.scores["score"], results.scores["n_tested"] = 0.96, 72
+    row = summarize(results, ["average_accuracy"]).iloc[0]
+    half = 1.96 * math.sqrt(0.96 * 0.04 / 360)
+    assert row["std"] == pytest.approx(0)
+    assert row["ci_high"] - row["mean"] == pytest.approx(half, rel=1e-3)
+    curve = accuracy_curves(results)
+    assert curve.loc[curve["experience"] == 5, "ci_high"].item() == pytest.approx(row["ci_high"])
+    assert curve.loc[curve["experience"] == 1, "ci_low"].item() == pytest.approx(0.96 - half * math.sqrt(5))
+    # Scores that are no shares of rows, differences and old stores have none.
+    assert summarize(results, ["forgetting"]).iloc[0]["ci_high"] == 0
+    for scores in (results.scores.assign(n_tested=math.nan), results.scores.drop(columns="n_tested")):
+        results.scores = scores
+        row = summarize(results, ["average_accuracy"]).iloc[0]
+        assert row["ci_high"] == pytest.approx(0.96)
