@@ -263,7 +263,7 @@ def _forgets(
         strength = patient.strength if patient.family == "distillation" else ""
         change = "Take a strategy that keeps samples or statistics of all classes."
         if better:
-            change = f"Take {max(better, key=lambda each: _mean(each.R)).strategy}, which holds no more rows."
+            change = "The memory is large enough, as others close the gap with no more rows; take another strategy."
         if strength:
             change = f"Raise {strength}, now {patient.params[strength]}; if that does not help, {_lower(change)}"
         yield patient.found("recency bias", f"It answers with the classes that came last: {known}.", change, strength)
@@ -383,7 +383,7 @@ def _below_simple(results: ResultTables) -> Iterator[Diagnosis]:
                     str(name),
                     f"below {simple[baseline]}",
                     f"{baseline} scores {size} more ({wide.index.get_level_values('seed').nunique()} seeds).",
-                    f"Use {baseline}, or find out first whether one experience is learned at all (net__max_epochs).",
+                    "Find out whether one experience is learned at all (net__max_epochs); if so, change the strategy.",
                     "net__max_epochs",
                 )
 

@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from . import figures, formats, plots
+from .diagnosis import diagnose
 from .findings import answer, findings, notable, regularization_in_class_streams
 from .metrics import METRICS, Array
 from .recommendation import recommend
@@ -202,6 +203,7 @@ def _render(results: ResultTables, title: str, **first: Any) -> str:
         strategies=_strategies(runs),
         failed=runs[runs["status"] == "failed"].to_dict("records"),
         near_chance=list(regularization_in_class_streams(results, board)),
+        diagnoses=diagnose(results),
         metrics=METRICS.values(),
         looks=looks,
         printed=_PRINTED,

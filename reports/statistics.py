@@ -414,7 +414,7 @@ def _paired(differences: Array, shared: Array, confidence: float, unit: str) -> 
     if unit == "data sets":
         p[enough] = _wilcoxon(differences[:, enough])
     elif enough.any():
-        low, high = np.full_like(mean, -300.0), np.zeros_like(mean)  # of log10 p
+        low, high = np.full_like(mean, -100.0), np.zeros_like(mean)  # of log10 p; quantiles are wrong farther out
         for _ in range(60):
             middle = (low + high) / 2
             wider = half(10.0**middle) > np.abs(mean)

@@ -65,7 +65,7 @@ def test_a_memory_that_is_too_small_and_one_that_is_not():
     # As many rows serve another one well: it is the method.
     other = {"strategy": "Other", "family": "replay", "params": params(buffer_size=20)}
     found = only(stream(*BOUNDS, (matrix(0.95, 0.4), small), (matrix(0.95, 0.9), other), n_train=100), "Replay")
-    assert found.problem == "recency bias" and found.change == "Take Other, which holds no more rows."
+    assert found.problem == "recency bias" and "large enough" in found.change
     # All rows are held.
     all_rows = small | {"params": params(buffer_size=600)}
     found = only(stream(*BOUNDS, (matrix(0.95, 0.4), all_rows), n_train=100), "Replay")

@@ -3,6 +3,7 @@
 import itertools
 import math
 import time
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -443,3 +444,10 @@ def test_8000_runs_take_seconds():
     assert time.process_time() - clock < 8
     assert len(found.table) == 40
     assert found.verdict.n_units == 10
+
+
+def test_differences_without_any_noise_have_a_p_and_no_warning():
+    results, _ = random_results(n_datasets=1, n_seeds=8, spread=0.0)
+    with warnings.catch_warnings(action="error"):
+        found = comparison_matrix(run_scores(results))
+    assert found["p"].dropna().between(0, 1).all()
