@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -89,15 +90,15 @@ class _Patient:
     course: Array  # score of each experience when it was new, of shape (seeds, T)
     scorer: str
 
-    @property
+    @functools.cached_property
     def family(self) -> str:
         return str(self.runs["family"].iloc[0])
 
-    @property
+    @functools.cached_property
     def scenario(self) -> str:
         return str(self.runs["scenario"].iloc[0])
 
-    @property
+    @functools.cached_property
     def params(self) -> Mapping[str, Any]:
         try:
             found = json.loads(str(self.runs["params"].iloc[0]))["params"]
@@ -105,38 +106,38 @@ class _Patient:
         except (ValueError, TypeError, LookupError, RecursionError):
             return {}
 
-    @property
+    @functools.cached_property
     def strength(self) -> str:
         """Name of the parameter that says how strongly old knowledge is held; empty if there is none."""
         known = _STRENGTHS if self.family in ("regularization", "distillation", "replay") else ()
         return next((name for name in known if isinstance(self.params.get(name), int | float)), "")
 
-    @property
+    @functools.cached_property
     def buffer_size(self) -> int | None:
         """How many rows are kept by a strategy that replays them."""
         size = self.params.get("buffer_size")
         return size if self.family == "replay" and isinstance(size, int) else None
 
-    @property
+    @functools.cached_property
     def n_rows(self) -> int:
         """How many rows a run learns."""
         return int(self.experiences["n_train"].sum() / max(self.runs["cell"].nunique(), 1))
 
-    @property
+    @functools.cached_property
     def old(self) -> float:
         """Mean score, in the end, on the experiences before the last."""
         return float("nan") if self.R is None or len(self.R) < 2 else float(self.R[-1, :-1].mean())
 
-    @property
+    @functools.cached_property
     def last(self) -> float:
         return float("nan") if self.R is None else float(self.R[-1, -1])
 
-    @property
+    @functools.cached_property
     def learned(self) -> float:
         """Mean score of experiences after the first, when they were new."""
         return float(np.diag(self.R)[1:].mean()) if self.R is not None and len(self.R) > 1 else float("nan")
 
-    @property
+    @functools.cached_property
     def forgotten(self) -> float:
         """How much less the experiences before the last are known in the end than when they were new."""
         return float((np.diag(self.R) - self.R[-1])[:-1].mean()) if self.R is not None else float("nan")
