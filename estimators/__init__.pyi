@@ -68,6 +68,12 @@ from .parameters import between as between
 from .parameters import one_of as one_of
 from .pipeline import IncrementalPipeline as IncrementalPipeline
 from .pipeline import make_incremental_pipeline as make_incremental_pipeline
+from .plasticity.continual_backprop import ContinualBackpropClassifier as ContinualBackpropClassifier
+from .plasticity.continual_backprop import ContinualBackpropRegressor as ContinualBackpropRegressor
+from .plasticity.shrink_perturb import ShrinkPerturbClassifier as ShrinkPerturbClassifier
+from .plasticity.shrink_perturb import ShrinkPerturbRegressor as ShrinkPerturbRegressor
+from .plasticity.upgd import UPGDClassifier as UPGDClassifier
+from .plasticity.upgd import UPGDRegressor as UPGDRegressor
 from .registry import all_estimators as all_estimators
 from .regularization.anchored import AnchoredClassifier as AnchoredClassifier
 from .regularization.anchored import AnchoredRegressor as AnchoredRegressor

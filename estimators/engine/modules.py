@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -28,6 +28,14 @@ class MLP(nn.Module):
         Probability with which a hidden unit is dropped in training.
     batch_norm : bool, default=False
         Whether hidden layers are batch normalised before the ReLU.
+    norm : {"layer"}, default=None
+        "layer": hidden layers are layer normalised before the ReLU (Ba, Kiros & Hinton 2016), row by row, which with
+        weight decay keeps networks able to learn (Lyle et al. 2024).
+
+    Raises
+    ------
+    ValueError
+        If `norm` is anything else, or `batch_norm` is set, too.
 
     Examples
     --------
@@ -43,8 +51,11 @@ class MLP(nn.Module):
         hidden_units: Sequence[int] = (100,),
         dropout: float = 0.0,
         batch_norm: bool = False,
+        norm: str | None = None,
     ) -> None:
         super().__init__()
+        if norm not in (None, "layer") or (norm and batch_norm):
+            raise ValueError(f"norm must be 'layer', without batch_norm, or None, got {norm!r}.")
         self.n_inputs = n_inputs
         layers: list[nn.Module] = []
         width = n_inputs
@@ -52,6 +63,8 @@ class MLP(nn.Module):
             layers.append(nn.Linear(width, units))
             if batch_norm:
                 layers.append(nn.BatchNorm1d(units))
+            if norm == "layer":
+                layers.append(nn.LayerNorm(units))
             layers.append(nn.ReLU())
             if dropout:
                 layers.append(nn.Dropout(dropout))
@@ -148,6 +161,18 @@ def head_of(module: nn.Module) -> nn.Linear:
             "end the module with a linear layer, or call the linear layer that makes its outputs `head`."
         )
     return head
+
+
+def layers_in_order(module: nn.Module) -> Iterator[nn.Module]:
+    """Layers in the order of a forward pass; a module that is no container is its own only layer."""
+    if type(module) is nn.Sequential:
+        for child in module:
+            yield from layers_in_order(child)
+    elif type(module) is MLP:
+        yield from layers_in_order(module.hidden)
+        yield module.head
+    else:
+        yield module
 
 
 def batch_norm_layers(module: nn.Module) -> list[nn.Module]:

@@ -1,4 +1,4 @@
-"""Anchored: a penalty on the distance from the old weights, or from zero."""
+"""Anchored: a penalty on the distance from the old weights, from the initial ones, or from zero."""
 
 from typing import Any
 
@@ -21,14 +21,15 @@ class Anchored(NetworkStrategy):
     """
 
     family = "regularization"
-    source = "L2-SP (Li et al. 2018); Hsu et al. 2018, 'L2'"
+    source = "L2-SP (Li et al. 2018); Hsu et al. 2018, 'L2'; initial: Kumar et al. 2023"
     pure_steps = True
     carries = {"importance_": "anchors", "anchor_": "anchors"}
+    fixed_parameters = ("anchor",)
     parameter_constraints = {
         "penalty": [one_of("l1", "l2", "elasticnet")],
         "strength": [at_least(0)],
         "l1_ratio": [between(0, 1)],
-        "anchor": [one_of("previous", "zero")],
+        "anchor": [one_of("previous", "initial", "zero")],
     }
 
     importance_: torch.Tensor
@@ -59,9 +60,15 @@ class Anchored(NetworkStrategy):
             self._hold_at(self.net_.flatten().clone())
 
     def before_training(self, call: Call) -> None:
-        """Split λ into the absolute and the squared part."""
+        """Split λ into the absolute and the squared part; the anchors that hold from the first experience on."""
         if self.anchor == "zero":
             self._hold_at(torch.zeros_like(self.net_.flatten()))
+        elif self.anchor == "initial":
+            theta = self.net_.flatten()
+            if not hasattr(self, "anchor_"):
+                self._hold_at(theta.clone())
+            else:  # the weights of new outputs are still those that were drawn
+                self._hold_at(torch.where(self.importance_ > 0, self.anchor_, theta))
         rho = {"l1": 1.0, "l2": 0.0}.get(self.penalty, self.l1_ratio)
         call.state.l1, call.state.l2 = self.strength * rho, self.strength * (1 - rho)
 
@@ -86,10 +93,15 @@ class AnchoredClassifier(Anchored, ContinualClassifier):
     r"""Hold the weights near their old values: :math:`L + \lambda R(\theta, \theta^*)`.
 
     R is :math:`\frac12\|\theta-\theta^*\|_2^2`, :math:`\|\theta-\theta^*\|_1`, or their mix
-    :math:`\rho\|\cdot\|_1 + (1-\rho)\frac12\|\cdot\|_2^2`; θ* are the weights after the previous experience, or zero.
+    :math:`\rho\|\cdot\|_1 + (1-\rho)\frac12\|\cdot\|_2^2`; θ* are the weights after the previous experience, those
+    before the first one, or zero.
     The squared part is added to the gradient, before the optimiser; the absolute part is a proximal step of length
     lr·λ·ρ after it, so that weights that did not move are exactly equal to their anchors. Weights of classes that are
-    new in an experience are not held in it.
+    new in an experience are not held in it; with ``anchor="initial"`` they are held at what was drawn for them.
+
+    ``anchor="initial"`` with the squared penalty is L2-Init (Kumar et al. 2023), which holds nothing old, but keeps a
+    network able to learn: units that nothing trains go back to where they began, and are active again. Its
+    :math:`\lambda\|\theta-\theta_0\|^2` has no ½, so that `strength` is twice its λ.
 
     Parameters
     ----------
@@ -100,8 +112,9 @@ class AnchoredClassifier(Anchored, ContinualClassifier):
         λ. Note the ½ in the squared part.
     l1_ratio : float, default=0.5
         ρ, used with ``penalty="elasticnet"``.
-    anchor : {"previous", "zero"}, default="previous"
-        θ*: the weights after the previous experience, or zero (plain weight decay or lasso, from the first experience).
+    anchor : {"previous", "initial", "zero"}, default="previous"
+        θ*: the weights after the previous experience; or, from the first experience on, the weights before it, or zero
+        (plain weight decay or lasso). It cannot change after the first call.
     active_outputs : {"auto", "all", "seen", "task"}, default="auto"
         Outputs that enter the softmax in training, as for :class:`NaiveClassifier`.
     random_state : int, RandomState instance or None, default=None
@@ -109,8 +122,8 @@ class AnchoredClassifier(Anchored, ContinualClassifier):
     Attributes
     ----------
     anchor_, importance_ : torch.Tensor of shape (n_parameters,)
-        θ*, and whether a weight is held at it (1 or 0), from the second experience on; with ``anchor="zero"`` from the
-        first.
+        θ*, and whether a weight is held at it (1 or 0), from the second experience on; with ``anchor="initial"`` or
+        "zero" from the first.
     net_ : ContinualNet
     classes_ : ndarray of shape (n_classes,)
     n_experiences_, n_features_in_ : int
@@ -119,6 +132,7 @@ class AnchoredClassifier(Anchored, ContinualClassifier):
     ----------
     Li, Grandvalet & Davoine, Explicit inductive bias for transfer learning with convolutional networks, 2018.
     Hsu et al., Re-evaluating continual learning scenarios, 2018.
+    Kumar, Marklund & Van Roy, Maintaining plasticity in continual learning via regenerative regularization, 2023.
 
     Examples
     --------
@@ -146,8 +160,8 @@ class AnchoredRegressor(Anchored, ContinualRegressor):
         λ. Note the ½ in the squared part.
     l1_ratio : float, default=0.5
         ρ, used with ``penalty="elasticnet"``.
-    anchor : {"previous", "zero"}, default="previous"
-        θ*: the weights after the previous experience, or zero.
+    anchor : {"previous", "initial", "zero"}, default="previous"
+        θ*: the weights after the previous experience; or, from the first experience on, the weights before it, or zero.
     random_state : int, RandomState instance or None, default=None
 
     Attributes

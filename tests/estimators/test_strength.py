@@ -10,6 +10,7 @@ from helpers.estimators import NEW, OLD, X, Y, distance_from_anchor, learned, ma
 from forgetless.estimators import (
     AGEMClassifier,
     AnchoredClassifier,
+    ContinualBackpropClassifier,
     DERClassifier,
     ERACEClassifier,
     EWCClassifier,
@@ -22,6 +23,7 @@ from forgetless.estimators import (
     RelationDistillationClassifier,
     ReplayClassifier,
     RWalkClassifier,
+    ShrinkPerturbClassifier,
     SIClassifier,
 )
 from forgetless.estimators.engine.memory import POLICIES
@@ -31,6 +33,9 @@ AT_ZERO = {
     "l1": AnchoredClassifier(penalty="l1", strength=0),
     "elastic net": AnchoredClassifier(penalty="elasticnet", strength=0),
     "zero": AnchoredClassifier(anchor="zero", strength=0),
+    "initial": AnchoredClassifier(anchor="initial", strength=0),
+    "shrink and perturb": ShrinkPerturbClassifier(shrink=0, noise_std=0),
+    "continual backprop": ContinualBackpropClassifier(replacement_rate=0),
     "ewc": EWCClassifier(ewc_lambda=0),
     "online ewc": EWCClassifier(ewc_lambda=0, online=True),
     "sampled ewc": EWCClassifier(ewc_lambda=0, fisher="sampled"),

@@ -79,6 +79,8 @@ class Subject:
             "latent_size": 5,
             "n_inner_steps": 2,
             "sequence_length": 2,
+            "replacement_rate": 0.05,
+            "maturity": 3,
         }
         return self.cls(**{name: value for name, value in settings.items() if name in self.parameters} | params)
 
