@@ -7,6 +7,7 @@ from skorch import NeuralNet
 
 from ..base import ContinualClassifier, ContinualRegressor
 from ..engine.call import Call
+from ..engine.randomness import fill_normal
 from ..engine.rows import Rows
 from ..parameters import at_least
 from ..strategy import NetworkStrategy
@@ -42,7 +43,7 @@ class ShrinkPerturb(NetworkStrategy):
     def before_step(self, call: Call, batch: Rows) -> None:
         """Draw ε."""
         if self.noise_std:
-            call.state.noise.copy_(torch.randn(call.state.noise.shape, generator=call.generator))
+            fill_normal(call.state.noise, call.generator)
 
     def after_step(self, call: Call, theta: torch.Tensor, batch: Rows) -> None:
         """θ ← (1 − ηλ) θ + σ ε."""

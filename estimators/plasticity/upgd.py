@@ -7,6 +7,7 @@ from skorch import NeuralNet
 
 from ..base import ContinualClassifier, ContinualRegressor
 from ..engine.call import Call
+from ..engine.randomness import fill_normal
 from ..engine.rows import Rows
 from ..parameters import at_least, between
 from ..strategy import NetworkStrategy
@@ -39,23 +40,23 @@ class UPGD(NetworkStrategy):
         self.random_state = random_state
 
     def before_training(self, call: Call) -> None:
-        """Utilities begin at 0; a place for ξ."""
+        """Utilities begin at 0; places for ξ and s."""
         theta = self.net_.flatten()
         if not hasattr(self, "utility_"):
             self.utility_ = torch.zeros_like(theta)
-        call.state.noise = torch.zeros_like(theta)
+        call.state.noise, call.state.s = torch.zeros_like(theta), torch.zeros_like(theta)
 
     def before_step(self, call: Call, batch: Rows) -> None:
         """Draw ξ."""
         if self.noise_std:
-            call.state.noise.copy_(torch.randn(call.state.noise.shape, generator=call.generator))
+            fill_normal(call.state.noise, call.generator)
 
     def after_backward(self, call: Call, theta: torch.Tensor, gradient: torch.Tensor) -> None:
         """The rule: u ← β u − (1−β) g θ, and g ← 2 (g + ξ) (1 − s)."""
         self.utility_.mul_(self.utility_decay).addcmul_(gradient, theta, value=self.utility_decay - 1)
         largest = self.utility_.amax(-1, keepdim=True).clamp(min=torch.finfo(theta.dtype).tiny)
-        s = torch.sigmoid(self.utility_ / largest)
-        gradient.add_(call.state.noise, alpha=self.noise_std).mul_(2 * (1 - s))
+        s = torch.div(self.utility_, largest, out=call.state.s).sigmoid_()
+        gradient.add_(call.state.noise, alpha=self.noise_std).mul_(s.sub_(1).mul_(-2))
 
 
 class UPGDClassifier(UPGD, ContinualClassifier):
