@@ -48,6 +48,7 @@ from .engine.passes import forward_together as forward_together
 from .engine.penalties import add_quadratic_gradient as add_quadratic_gradient
 from .engine.penalties import combined_mean as combined_mean
 from .engine.penalties import distillation_loss as distillation_loss
+from .engine.penalties import step_implicitly as step_implicitly
 from .engine.per_sample import sum_over_samples as sum_over_samples
 from .engine.rows import Rows as Rows
 from .engine.stacking import partial_fit_together as partial_fit_together

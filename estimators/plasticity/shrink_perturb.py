@@ -47,8 +47,7 @@ class ShrinkPerturb(NetworkStrategy):
 
     def after_step(self, call: Call, theta: torch.Tensor, batch: Rows) -> None:
         """θ ← (1 − ηλ) θ + σ ε."""
-        lr = self.net_.optimizer_.param_groups[0]["lr"]
-        theta.mul_(1 - lr * self.shrink).add_(call.state.noise, alpha=self.noise_std)
+        theta.mul_(1 - self.learning_rate * self.shrink).add_(call.state.noise, alpha=self.noise_std)
 
 
 class ShrinkPerturbClassifier(ShrinkPerturb, ContinualClassifier):

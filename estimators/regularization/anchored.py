@@ -7,7 +7,7 @@ from skorch import NeuralNet
 
 from ..base import ContinualClassifier, ContinualRegressor
 from ..engine.call import Call
-from ..engine.penalties import add_quadratic_gradient
+from ..engine.penalties import add_quadratic_gradient, step_implicitly
 from ..engine.rows import Rows
 from ..parameters import at_least, between, one_of
 from ..strategy import NetworkStrategy
@@ -30,6 +30,7 @@ class Anchored(NetworkStrategy):
         "strength": [at_least(0)],
         "l1_ratio": [between(0, 1)],
         "anchor": [one_of("previous", "initial", "zero")],
+        "penalty_step": [one_of("gradient", "implicit")],
     }
 
     importance_: torch.Tensor
@@ -43,6 +44,7 @@ class Anchored(NetworkStrategy):
         strength: float = 0.1,
         l1_ratio: float = 0.5,
         anchor: str = "previous",
+        penalty_step: str = "gradient",
         active_outputs: str = "auto",
         random_state: Any = None,
     ) -> None:
@@ -51,6 +53,7 @@ class Anchored(NetworkStrategy):
         self.strength = strength
         self.l1_ratio = l1_ratio
         self.anchor = anchor
+        self.penalty_step = penalty_step
         self.active_outputs = active_outputs
         self.random_state = random_state
 
@@ -74,16 +77,22 @@ class Anchored(NetworkStrategy):
 
     def after_backward(self, call: Call, theta: torch.Tensor, gradient: torch.Tensor) -> None:
         """Add the gradient of the squared part."""
-        if hasattr(self, "anchor_"):
+        if hasattr(self, "anchor_") and self.penalty_step == "gradient":
             add_quadratic_gradient(gradient, theta, self.anchor_, self.importance_, call.state.l2)
 
     def after_step(self, call: Call, theta: torch.Tensor, batch: Rows) -> None:
-        """Proximal step of the L1 part: a weight that was not drawn further than lr·λ stays exactly at its anchor."""
-        if call.state.l1 and hasattr(self, "anchor_"):
-            lr = self.net_.optimizer_.param_groups[0]["lr"]
+        """Proximal step of the L1 part: a weight that was not drawn further than lr·λ stays exactly at its anchor.
+
+        Then that of the squared part, unless its gradient has acted; of both together, this is the proximal step.
+        """
+        if not hasattr(self, "anchor_"):
+            return
+        if call.state.l1:
             delta = theta - self.anchor_
-            within = self.importance_ * (lr * call.state.l1)
+            within = self.importance_ * (self.learning_rate * call.state.l1)
             torch.add(self.anchor_, delta.sub_(delta.clamp(-within, within)), out=theta)
+        if self.penalty_step == "implicit":
+            step_implicitly(theta, self.anchor_, self.importance_, call.state.l2, call.rates())
 
     def _hold_at(self, theta: torch.Tensor) -> None:
         self.anchor_, self.importance_ = theta, torch.ones_like(theta)
@@ -95,9 +104,10 @@ class AnchoredClassifier(Anchored, ContinualClassifier):
     R is :math:`\frac12\|\theta-\theta^*\|_2^2`, :math:`\|\theta-\theta^*\|_1`, or their mix
     :math:`\rho\|\cdot\|_1 + (1-\rho)\frac12\|\cdot\|_2^2`; θ* are the weights after the previous experience, those
     before the first one, or zero.
-    The squared part is added to the gradient, before the optimiser; the absolute part is a proximal step of length
-    lr·λ·ρ after it, so that weights that did not move are exactly equal to their anchors. Weights of classes that are
-    new in an experience are not held in it; with ``anchor="initial"`` they are held at what was drawn for them.
+    The gradient of the squared part is added to that of the loss, before the optimiser; the absolute part is a proximal
+    step of length lr·λ·ρ after it, so that weights that did not move are exactly equal to their anchors. Weights of
+    classes that are new in an experience are not held in it; with ``anchor="initial"`` they are held at what was drawn
+    for them.
 
     ``anchor="initial"`` with the squared penalty is L2-Init (Kumar et al. 2023), which holds nothing old, but keeps a
     network able to learn: units that nothing trains go back to where they began, and are active again. Its
@@ -115,6 +125,9 @@ class AnchoredClassifier(Anchored, ContinualClassifier):
     anchor : {"previous", "initial", "zero"}, default="previous"
         θ*: the weights after the previous experience; or, from the first experience on, the weights before it, or zero
         (plain weight decay or lasso). It cannot change after the first call.
+    penalty_step : {"gradient", "implicit"}, default="gradient"
+        How the squared part acts: by its gradient, added to that of the loss, as published; or by an implicit step
+        after the optimiser's, which is stable for any λ, see :func:`step_implicitly`.
     active_outputs : {"auto", "all", "seen", "task"}, default="auto"
         Outputs that enter the softmax in training, as for :class:`NaiveClassifier`.
     random_state : int, RandomState instance or None, default=None
@@ -162,6 +175,9 @@ class AnchoredRegressor(Anchored, ContinualRegressor):
         ρ, used with ``penalty="elasticnet"``.
     anchor : {"previous", "initial", "zero"}, default="previous"
         θ*: the weights after the previous experience; or, from the first experience on, the weights before it, or zero.
+    penalty_step : {"gradient", "implicit"}, default="gradient"
+        How the squared part acts: by its gradient, added to that of the loss, as published; or by an implicit step
+        after the optimiser's, which is stable for any λ, see :func:`step_implicitly`.
     random_state : int, RandomState instance or None, default=None
 
     Attributes
@@ -195,8 +211,15 @@ class AnchoredRegressor(Anchored, ContinualRegressor):
         strength: float = 0.1,
         l1_ratio: float = 0.5,
         anchor: str = "previous",
+        penalty_step: str = "gradient",
         random_state: Any = None,
     ) -> None:
         super().__init__(
-            net, penalty=penalty, strength=strength, l1_ratio=l1_ratio, anchor=anchor, random_state=random_state
+            net,
+            penalty=penalty,
+            strength=strength,
+            l1_ratio=l1_ratio,
+            anchor=anchor,
+            penalty_step=penalty_step,
+            random_state=random_state,
         )
