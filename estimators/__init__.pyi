@@ -1,3 +1,4 @@
+from .analytic.first_session import FirstSessionClassifier as FirstSessionClassifier
 from .analytic.ncm import NCMClassifier as NCMClassifier
 from .analytic.random_projection import (
     RandomProjectionClassifier as RandomProjectionClassifier,

@@ -236,6 +236,23 @@ def require_square(estimator: ContinualEstimator, width: int, n_parts: int = 1) 
     )
 
 
+@torch.no_grad()
+def features_by(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """What a module makes of rows, on the device where it is; on the CPU.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    x : torch.Tensor of shape (n_rows, n_inputs)
+
+    Returns
+    -------
+    torch.Tensor of shape (n_rows, width)
+    """
+    device = next((t.device for t in (*module.parameters(), *module.buffers())), None)
+    return torch.cat([module(rows.float().to(device)).cpu() for rows in torch.split(x, _MODULE_ROWS)])
+
+
 class ClosedForm(ContinualEstimator):
     """Predictions that are linear in features, solved from the moments of the data.
 
@@ -252,7 +269,7 @@ class ClosedForm(ContinualEstimator):
     family = "analytic"
     keeps = "statistics"
     carries = {"moments_": "statistics"}
-    fixed_parameters = ("features",)
+    fixed_parameters: ClassVar[tuple[str, ...]] = ("features",)
     parameter_constraints = {"features": [None, nn.Module]}
     needs_scatter: ClassVar[bool] = True
     product_dtype: ClassVar[torch.dtype | None] = None
@@ -276,10 +293,7 @@ class ClosedForm(ContinualEstimator):
 
     def features_of(self, x: torch.Tensor) -> torch.Tensor:
         """Features of rows."""
-        if self.features_ is not None:
-            device = next((t.device for t in self.fixed_tensors()), None)
-            x = torch.cat([self.features_(rows.float().to(device)).cpu() for rows in torch.split(x, _MODULE_ROWS)])
-        return x
+        return x if self.features_ is None else features_by(self.features_, x)
 
     def parts_of(self, X: NDArray[Any], y: NDArray[Any]) -> Sequence[Which]:
         """For each part whose moments are kept apart, which rows belong to it; parts may be added, at the end."""

@@ -1,7 +1,7 @@
 """SLDA: streaming linear discriminant analysis, in closed form."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -86,7 +86,7 @@ class SLDAClassifier(ClosedForm, ContinualClassifier):
     """
 
     source = "Hayes & Kanan 2020"
-    input_dtype = (np.float64, np.float32)
+    input_dtype: ClassVar[tuple[type, ...]] = (np.float64, np.float32)
     fixed_parameters = ("covariance",)
     parameter_constraints = {
         "shrinkage": [between(0, 1), one_of("oas")],
