@@ -40,6 +40,7 @@ from .engine.modules import ConvNet as ConvNet
 from .engine.modules import Features as Features
 from .engine.modules import features_and_outputs as features_and_outputs
 from .engine.modules import frozen_copy as frozen_copy
+from .engine.muon import MuonAdamW as MuonAdamW
 from .engine.net import ContinualNet as ContinualNet
 from .engine.net import ContinualRegressionNet as ContinualRegressionNet
 from .engine.objective import Objective as Objective

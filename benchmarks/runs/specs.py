@@ -191,7 +191,7 @@ class StrategySpec:
         Parameters for the estimator, nested ones too (``net__lr``).
     net : mapping, default={}
         Settings of the network that strategies with a parameter ``net`` get: ``hidden_units``, ``norm`` ("layer"),
-        ``optimizer`` (the name of a class in ``torch.optim``), ``weight_decay`` (the optimiser's), and parameters of
+        ``optimizer`` (as for :func:`optimizer_class`), ``weight_decay`` (the optimiser's), and parameters of
         :class:`~forgetless.estimators.ContinualNet` (``lr``, ``max_epochs``, ``batch_size``).
     preprocess : sequence of str, default=()
         Import paths of transformers in scikit-learn, or ``"TableEncoder"``; they and the estimator become an
@@ -281,12 +281,12 @@ def _transformer(path: str) -> Any:
 
 
 def optimizer_class(name: str) -> Any:
-    """Find an optimiser of torch by the name of its class.
+    """Find an optimiser by the name of its class.
 
     Parameters
     ----------
     name : str
-        Such as ``"SGD"``.
+        One of ``torch.optim``, such as ``"SGD"``, or ``"MuonAdamW"``.
 
     Returns
     -------
@@ -295,7 +295,7 @@ def optimizer_class(name: str) -> Any:
     Raises
     ------
     ValueError
-        If torch has none of this name.
+        If there is none of this name.
 
     Examples
     --------
@@ -304,14 +304,16 @@ def optimizer_class(name: str) -> Any:
     """
     import torch
 
+    from ...estimators import MuonAdamW
+
     optimizer = torch.optim.Optimizer
     known = {
         key: value
         for key, value in vars(torch.optim).items()
         if isinstance(value, type) and issubclass(value, optimizer) and value is not optimizer
-    }
+    } | {"MuonAdamW": MuonAdamW}
     if name not in known:
-        raise ValueError(f"torch.optim has no optimizer {name!r}{nearest(name, known)}.")
+        raise ValueError(f"There is no optimizer {name!r}{nearest(name, known)}.")
     return known[name]
 
 

@@ -146,7 +146,7 @@ def test_a_strategy_may_have_a_network_of_its_own(write):
     assert own.get_params()["optimizer__weight_decay"] == big.get_params()["optimizer__weight_decay"] == 0.5
     assert own.module__hidden_units == (20, 10) and "module__norm" not in big.get_params()
     wrong = write(text.replace('"SGD"', '"Sgd"'))
-    with pytest.raises(SuiteError, match=r"torch.optim has no optimizer 'Sgd' \(did you mean 'SGD'\?\)"):
+    with pytest.raises(SuiteError, match=r"There is no optimizer 'Sgd' \(did you mean 'SGD'\?\)"):
         load_suite(wrong)
 
 
