@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -161,18 +161,6 @@ def head_of(module: nn.Module) -> nn.Linear:
             "end the module with a linear layer, or call the linear layer that makes its outputs `head`."
         )
     return head
-
-
-def layers_in_order(module: nn.Module) -> Iterator[nn.Module]:
-    """Layers in the order of a forward pass; a module that is no container is its own only layer."""
-    if type(module) is nn.Sequential:
-        for child in module:
-            yield from layers_in_order(child)
-    elif type(module) is MLP:
-        yield from layers_in_order(module.hidden)
-        yield module.head
-    else:
-        yield module
 
 
 def batch_norm_layers(module: nn.Module) -> list[nn.Module]:

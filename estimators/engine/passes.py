@@ -7,7 +7,7 @@ is any differentiable function of the outputs, and several networks of one archi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
@@ -15,7 +15,7 @@ from torch import nn
 from torch.func import vmap
 from torch.nn import functional as F
 
-from .modules import call_with, features_and_outputs, head_of, layers_in_order
+from .modules import MLP, call_with, features_and_outputs, head_of
 
 if TYPE_CHECKING:
     from .net import FastLoop
@@ -314,7 +314,7 @@ def _chain(net: FastLoop) -> list[tuple[nn.Linear, _Elementwise | None]] | None:
     if any(getattr(layer, name) for layer in module.modules() for name in _HOOKS):
         return None
     chain: list[tuple[nn.Linear, _Elementwise | None]] = []
-    for layer in layers_in_order(module):
+    for layer in _leaves(module):
         if type(layer) is nn.Linear:
             chain.append((layer, None))
         elif type(layer) in _ELEMENTWISE and chain and chain[-1][1] is None:
@@ -325,3 +325,15 @@ def _chain(net: FastLoop) -> list[tuple[nn.Linear, _Elementwise | None]] | None:
     is_whole = len({layer for layer, _ in chain}) == len(chain) and owned == set(net.trainable())
     # Where something elementwise follows the head, what it is given is not what the strategy knows as the head's.
     return chain if is_whole and chain[-1][1] is None and chain[-1][0] is head_of(module) else None
+
+
+def _leaves(module: nn.Module) -> Iterator[nn.Module]:
+    """Layers in the order of a forward pass; a module that is no container is its own only layer."""
+    if type(module) is nn.Sequential:
+        for child in module:
+            yield from _leaves(child)
+    elif type(module) is MLP:
+        yield from _leaves(module.hidden)
+        yield module.head
+    else:
+        yield module

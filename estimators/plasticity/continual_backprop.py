@@ -1,6 +1,7 @@
 """Continual backprop: the least useful hidden units are drawn anew, a few at a time."""
 
 import itertools
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import nn
 
 from ..base import ContinualClassifier, ContinualRegressor
 from ..engine.call import Call
-from ..engine.modules import fixed_statistics, head_of, layers_in_order
+from ..engine.modules import fixed_statistics
 from ..engine.rows import Rows
 from ..parameters import Integral, at_least, between
 from ..strategy import NetworkStrategy
@@ -52,12 +53,18 @@ class ContinualBackprop(NetworkStrategy):
 
     def before_training(self, call: Call) -> None:
         """Find the hidden layers; all units begin with utility 0 and age 0."""
-        call.state.layers = _hidden_layers(self.net_.module_)
+        call.state.layers = _hidden_layers(self.net_.module_, call.rows.x[:1])
         if not hasattr(self, "utility_"):
             n_units = sum(layer.out_features for layer, _ in call.state.layers)
             self.utility_ = self.net_.flatten().new_zeros(n_units)
             self.ages_ = np.zeros(n_units, dtype=np.int64)
             self.n_due_ = np.zeros(len(call.state.layers))
+            if not call.state.layers:
+                warnings.warn(
+                    f"{type(self.net_.module_).__name__} has no hidden units between linear layers that are trained, "
+                    "so that continual backprop does nothing but train.",
+                    stacklevel=2,
+                )
 
     def before_step(self, call: Call, batch: Rows) -> None:
         """Note |h|, a mean over the batch, of the weights that its loss is computed with."""
@@ -99,37 +106,40 @@ class ContinualBackprop(NetworkStrategy):
                     value[places] = 0.0
 
 
-def _hidden_layers(module: nn.Module) -> list[tuple[nn.Linear, nn.Linear]]:
+@torch.no_grad()
+def _passed(module: nn.Module, x: torch.Tensor) -> list[tuple[nn.Module, torch.Tensor]]:
+    """Layers in the order in which rows pass through them, with what enters each; those that mix units."""
+    passed: list[tuple[nn.Module, torch.Tensor]] = []
+    mixing = [layer for layer in module.modules() if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd)]
+    hooks = [layer.register_forward_pre_hook(lambda layer, args: passed.append((layer, args[0]))) for layer in mixing]
+    try:
+        with fixed_statistics(module):
+            module(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return passed
+
+
+def _hidden_layers(module: nn.Module, x: torch.Tensor) -> list[tuple[nn.Linear, nn.Linear]]:
     """Of each fully connected layer of hidden units, what makes them and what they enter."""
-    linear = [layer for layer in layers_in_order(module) if isinstance(layer, nn.Linear)]
-    head = head_of(module)
-    if head not in linear:
-        if len(list(module.parameters())) == len(list(head.parameters())):
-            return []
-        raise TypeError(
-            f"Continual backprop must know in which order the layers of {type(module).__name__} follow each other; "
-            "give the net an MLP or a torch.nn.Sequential."
-        )
+    order = [layer for layer, _ in _passed(module, x)]
     return [
         (layer, following)
-        for layer, following in itertools.pairwise(linear)
-        if layer.weight.requires_grad and following.weight.requires_grad
+        for layer, following in itertools.pairwise(order)
+        if isinstance(layer, nn.Linear)
+        and isinstance(following, nn.Linear)
+        and layer.out_features == following.in_features
+        and order.count(layer) == order.count(following) == 1
+        and layer.weight.requires_grad
+        and following.weight.requires_grad
     ]
 
 
-@torch.no_grad()
 def _mean_activity(module: nn.Module, layers: list[tuple[nn.Linear, nn.Linear]], x: torch.Tensor) -> torch.Tensor:
     """Mean of |h| over rows, of each unit in these layers."""
-    entered = {following: i for i, (_, following) in enumerate(layers)}
-    activity: list[torch.Tensor] = []
-    with fixed_statistics(module):
-        for layer in layers_in_order(module):
-            if layer in entered:
-                activity.append(x.abs().mean(0))
-                if len(activity) == len(layers):
-                    break
-            x = layer(x)
-    return torch.cat(activity)
+    entered = dict(_passed(module, x))
+    return torch.cat([entered[following].abs().mean(0) for _, following in layers])
 
 
 class ContinualBackpropClassifier(ContinualBackprop, ContinualClassifier):
@@ -142,7 +152,9 @@ class ContinualBackpropClassifier(ContinualBackprop, ContinualClassifier):
     them are drawn as ``torch.nn.Linear`` draws its first ones, those that leave them are 0, and so are
     the unit's age and utility and the optimiser's state for these weights.
 
-    Hidden units are those of fully connected layers in an :class:`MLP` or a ``torch.nn.Sequential``.
+    Hidden units are those between two ``torch.nn.Linear`` that rows pass one after the other, if the weights of both
+    are trained, such as all of an :class:`MLP`; channels of convolutions are not replaced. Where there are none, a
+    warning says so.
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
 """Methods for plasticity against loops in plain torch that follow the papers term by term."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -221,22 +222,40 @@ def test_new_units_are_drawn_as_a_layer_is():
     assert not (theta(clf)[: 64 * 2000] == first[: 64 * 2000]).any()
 
 
-class Unordered(nn.Module):
-    """Layers that only its forward knows the order of."""
+class Own(nn.Module):
+    """Layers in an order that only its forward knows; one of them twice, one frozen."""
 
     def __init__(self, n_inputs, n_outputs):
         super().__init__()
-        self.first, self.head = nn.Linear(n_inputs, 8), nn.Linear(8, n_outputs)
+        self.head, self.third = nn.Linear(8, n_outputs), nn.Linear(8, 8)
+        self.twice, self.frozen = nn.Linear(8, 8), nn.Linear(8, 8).requires_grad_(False)
+        self.first, self.second = nn.Linear(n_inputs, 8), nn.Linear(8, 8)
 
     def forward(self, x):
-        return self.head(self.first(x).relu())
+        h = self.second(self.first(x).relu()).tanh()
+        h = self.twice(self.twice(h).relu()).relu()
+        return self.head(self.third(self.frozen(h).relu()).relu())
 
 
-def test_continual_backprop_refuses_layers_in_no_known_order():
-    with pytest.raises(TypeError, match="Unordered"):
-        ContinualBackpropClassifier(ContinualNet(Unordered)).fit(X, Y)
-    with pytest.raises(TypeError, match="Unordered"):
-        ContinualBackpropRegressor(ContinualRegressionNet(Unordered)).fit(X, Y / 10)
+def test_hidden_units_are_found_in_modules_of_any_kind():
+    """Units of `first`, which enter `second`, and of `third`, which enter the head; those of no others."""
+    net = ContinualNet(Own, optimizer=torch.optim.SGD, lr=0.0, max_epochs=1, batch_size=-1)
+    clf = ContinualBackpropClassifier(net, replacement_rate=1.0, maturity=0, random_state=0)
+    before = untrained(clf)[1].state_dict()
+    after = clf.fit(X, Y).net_.module_.state_dict()
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed == {"first.weight", "first.bias", "second.weight", "third.weight", "third.bias", "head.weight"}
+    assert not after["second.weight"].any() and not after["head.weight"].any()
+
+
+def test_a_network_without_hidden_units_is_told():
+    with pytest.warns(UserWarning, match="MLP has no hidden units"):
+        clf = ContinualBackpropClassifier(make_net(module__hidden_units=()), random_state=0).fit(X, Y)
+    plain = NaiveClassifier(make_net(module__hidden_units=()), random_state=0).fit(X, Y)
+    for each in (clf, pickle.loads(pickle.dumps(clf))):
+        assert np.array_equal(each.decision_function(X), plain.decision_function(X))
+    with pytest.warns(UserWarning, match="MLP has no hidden units"):
+        ContinualBackpropRegressor(make_net(ContinualRegressionNet, module__hidden_units=())).fit(X, Y / 10)
 
 
 def test_layer_norm_stands_before_each_relu():
