@@ -25,7 +25,7 @@ from pydantic import (
 
 from ...datasets.streams import MOST_EXPERIENCES
 from .protocol import Evaluate, Protocol
-from .specs import MOST_SEEDS, StrategySpec, StreamSpec, load_class, nearest, optimizer_class, short_name
+from .specs import MOST_SEEDS, StrategySpec, StreamSpec, load_class, nearest, short_name
 
 _FOLDER = Path(__file__).parent / "suites"
 
@@ -79,11 +79,6 @@ class TomlTable(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-def _optimizer(name: str) -> str:
-    optimizer_class(name)
-    return name
-
-
 class NetSettings(TomlTable):
     """The network that all strategies with a network share; the defaults are those of the strategies themselves."""
 
@@ -91,7 +86,7 @@ class NetSettings(TomlTable):
     lr: PositiveFloat = 0.01
     max_epochs: PositiveInt = 20
     batch_size: PositiveInt = 32
-    optimizer: Annotated[str, AfterValidator(_optimizer)] | None = None
+    optimizer: str | None = None
     weight_decay: NonNegativeFloat | None = None
     norm: Literal["layer"] | None = None
 

@@ -145,9 +145,9 @@ def test_a_strategy_may_have_a_network_of_its_own(write):
     assert (own.lr, big.lr, own.module__norm) == (0.2, 0.1, "layer")
     assert own.get_params()["optimizer__weight_decay"] == big.get_params()["optimizer__weight_decay"] == 0.5
     assert own.module__hidden_units == (20, 10) and "module__norm" not in big.get_params()
-    wrong = write(text.replace('"SGD"', '"Sgd"'))
-    with pytest.raises(SuiteError, match=r"There is no optimizer 'Sgd' \(did you mean 'SGD'\?\)"):
-        load_suite(wrong)
+    wrong = load_suite(write(text.replace('"SGD"', '"Sgd"'))).strategy_specs()["Own"]
+    with pytest.raises(ValueError, match=r"There is no optimizer 'Sgd' \(did you mean 'SGD'\?\)"):
+        wrong.build()
 
 
 def test_choosing():
