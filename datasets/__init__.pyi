@@ -35,5 +35,6 @@ from .toy import load_breast_cancer as load_breast_cancer
 from .toy import load_digits as load_digits
 from .toy import load_iris as load_iris
 from .toy import load_wine as load_wine
+from .transformed import label_permuted_stream as label_permuted_stream
 from .transformed import permuted_stream as permuted_stream
 from .transformed import rotated_stream as rotated_stream

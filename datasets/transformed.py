@@ -1,4 +1,4 @@
-"""Streams by transformation: all rows in each experience, their inputs permuted or rotated."""
+"""Streams by transformation: the same rows in each experience, their inputs permuted or rotated, or their labels."""
 
 from collections.abc import Sequence
 from numbers import Integral
@@ -7,7 +7,15 @@ from typing import Any
 import numpy as np
 
 from .base import Dataset, Inputs, RandomState, Targets
-from .streams import MOST_EXPERIENCES, DatasetStream, Stream, as_seed, check_test_part
+from .streams import (
+    MOST_EXPERIENCES,
+    DatasetStream,
+    Stream,
+    as_seed,
+    check_is_classification,
+    check_test_part,
+    take,
+)
 
 
 def permuted_stream(
@@ -16,6 +24,7 @@ def permuted_stream(
     random_state: RandomState = None,
     permute_first: bool = False,
     name: str | None = None,
+    n_rows: int | None = None,
 ) -> Stream:
     """Make experiences that have all rows of a data set, each with another permutation of the features.
 
@@ -35,16 +44,18 @@ def permuted_stream(
         Whether the features of the first experience are permuted as well.
     name : str, default=None
         Name of the stream; by default composed of the data set's name and `n_experiences`.
+    n_rows : int, default=None
+        Training rows of each experience, drawn without replacement, for each experience anew; ``None``: all.
 
     Returns
     -------
     Stream
-        Each of its experiences has as many rows as the data set.
+        Each of its experiences has as many rows as the data set, or `n_rows` of its training rows.
 
     Raises
     ------
     ValueError
-        If `n_experiences` is less than 1 or more than 100,000.
+        If `n_experiences` is less than 1 or more than 100,000, or there are less than `n_rows` training rows.
 
     References
     ----------
@@ -64,10 +75,74 @@ def permuted_stream(
 
     check_scalar(n_experiences, "n_experiences", Integral, min_val=1, max_val=MOST_EXPERIENCES)
     _check_transformable(dataset, "permuted_stream")
-    return _PermutedStream(
-        name or f"permuted-{dataset.name}-{n_experiences}",
-        dataset,
+    settings = {"random_state": as_seed(random_state), "permute_first": permute_first}
+    if n_rows is not None:
+        check_scalar(n_rows, "n_rows", Integral, min_val=1, max_val=len(dataset.y_train))
+        settings["n_rows"] = int(n_rows)
+    return _PermutedStream(name or f"permuted-{dataset.name}-{n_experiences}", dataset, int(n_experiences), settings)
+
+
+def label_permuted_stream(
+    dataset: Dataset,
+    n_experiences: int = 10,
+    random_state: RandomState = None,
+    permute_first: bool = False,
+    name: str | None = None,
+) -> Stream:
+    """Make experiences that have all rows of a data set, each with another permutation of the labels.
+
+    The scenario is "domain": the classes stay the same, and so do the inputs, but what they are called changes, so that
+    nothing of the last layer is right any more. Training and test rows of an experience share one permutation. What a
+    network loses there is not only memory: it is measured how well it still learns.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        With classes, and a test part.
+    n_experiences : int, default=10
+        Number of experiences.
+    random_state : int, RandomState instance or None, default=None
+        Draws the permutations, as for :func:`permuted_stream`.
+    permute_first : bool, default=False
+        Whether the labels of the first experience are permuted as well.
+    name : str, default=None
+        Name of the stream; by default composed of the data set's name and `n_experiences`.
+
+    Returns
+    -------
+    Stream
+        Each of its experiences has as many rows as the data set.
+
+    Raises
+    ------
+    ValueError
+        If `n_experiences` is less than 1 or more than 100,000, or the targets are numbers.
+
+    References
+    ----------
+    Kumar, S., Marklund, H., Van Roy, B. (2023). Maintaining plasticity in continual learning via regenerative
+    regularization.
+
+    Examples
+    --------
+    >>> from forgetless.datasets import label_permuted_stream, load_digits
+    >>> first, second = label_permuted_stream(load_digits(), n_experiences=2, random_state=0)
+    >>> bool((first.X_train == second.X_train).all())
+    True
+    >>> first.y_train[:6].tolist(), second.y_train[:6].tolist()
+    ([3, 9, 1, 3, 1, 9], [2, 4, 5, 2, 5, 4])
+    """
+    from sklearn.utils import check_scalar
+
+    check_scalar(n_experiences, "n_experiences", Integral, min_val=1, max_val=MOST_EXPERIENCES)
+    check_test_part(dataset, "label_permuted_stream")
+    check_is_classification(dataset, "label_permuted_stream")
+    return _LabelPermutedStream(
+        name or f"label-permuted-{dataset.name}-{n_experiences}",
+        "domain",
+        dataset.classes,
         int(n_experiences),
+        dataset,
         {"random_state": as_seed(random_state), "permute_first": permute_first},
     )
 
@@ -166,6 +241,27 @@ class _TransformedStream(DatasetStream):
         return self.transform(index, self.dataset.X_test), self.dataset.y_test.copy()
 
 
+class _Permutations:
+    """Permutations by number, drawn as they are asked for; the first is the identity unless it is to be permuted."""
+
+    def __init__(self, length: int, n_permutations: int, settings: dict[str, Any]) -> None:
+        self.length = length
+        self.n_permutations = n_permutations
+        self.settings = settings
+        self._drawn = np.empty((0, length), dtype=np.int64)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        drawn = self._drawn
+        if index >= len(drawn):
+            # All from the first on, twice as many each time: another thread that does the same finds the same.
+            # RandomState, unlike default_rng, promises the same numbers in all versions of NumPy.
+            rng = np.random.RandomState(self.settings["random_state"])
+            n_drawn = min(max(index + 1, 2 * len(drawn)), self.n_permutations)
+            drawn = self._drawn = np.stack([rng.permutation(self.length) for _ in range(n_drawn)])
+        stays = index == 0 and not self.settings["permute_first"]
+        return np.arange(self.length) if stays else drawn[index]
+
+
 class _PermutedStream(_TransformedStream):
     """The stream of :func:`permuted_stream`."""
 
@@ -173,23 +269,39 @@ class _PermutedStream(_TransformedStream):
 
     def __init__(self, name: str, dataset: Dataset, n_experiences: int, settings: dict[str, Any]) -> None:
         super().__init__(name, dataset, n_experiences, settings)
-        self._drawn = np.empty((0, self.n_features), dtype=np.int64)
-
-    def permutation(self, index: int) -> np.ndarray:
-        """Return the order of the features in an experience."""
-        drawn = self._drawn
-        if index >= len(drawn):
-            # All from the first on, twice as many each time: another thread that does the same finds the same.
-            # RandomState, unlike default_rng, promises the same numbers in all versions of NumPy.
-            rng = np.random.RandomState(self.settings["random_state"])
-            n_drawn = min(max(index + 1, 2 * len(drawn)), self.n_experiences)
-            drawn = self._drawn = np.stack([rng.permutation(self.n_features) for _ in range(n_drawn)])
-        stays = index == 0 and not self.settings["permute_first"]
-        return np.arange(self.n_features) if stays else drawn[index]
+        self.permutations = _Permutations(self.n_features, n_experiences, settings)
 
     def transform(self, index: int, X: np.ndarray) -> np.ndarray:
         # take, not X[:, permutation], which returns the transpose of a C-order array
-        return X.take(self.permutation(index), axis=1)
+        return X.take(self.permutations[index], axis=1)
+
+    def make_train_set(self, index: int) -> tuple[Inputs, Targets]:
+        if "n_rows" not in self.settings:
+            return super().make_train_set(index)
+        rng = np.random.RandomState([self.settings["random_state"], index])
+        rows = rng.permutation(len(self.dataset.y_train))[: self.settings["n_rows"]]
+        X, y = take(self.dataset.X_train, self.dataset.y_train, rows)
+        return self.transform(index, X), y
+
+
+class _LabelPermutedStream(DatasetStream):
+    """The stream of :func:`label_permuted_stream`."""
+
+    builder = "label_permuted_stream"
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.permutations = _Permutations(len(self.classes), self.n_experiences, self.settings)
+
+    def labels(self, index: int, y: Targets) -> Targets:
+        """Return what the rows are called in an experience."""
+        return self.classes[self.permutations[index]][np.searchsorted(self.classes, y)]
+
+    def make_train_set(self, index: int) -> tuple[Inputs, Targets]:
+        return self.dataset.X_train.copy(), self.labels(index, self.dataset.y_train)
+
+    def make_test_set(self, index: int) -> tuple[Inputs, Targets]:
+        return self.dataset.X_test.copy(), self.labels(index, self.dataset.y_test)
 
 
 class _RotatedStream(_TransformedStream):

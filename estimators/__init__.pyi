@@ -1,3 +1,4 @@
+from .analytic.first_session import FirstSessionClassifier as FirstSessionClassifier
 from .analytic.ncm import NCMClassifier as NCMClassifier
 from .analytic.random_projection import (
     RandomProjectionClassifier as RandomProjectionClassifier,
@@ -39,6 +40,7 @@ from .engine.modules import ConvNet as ConvNet
 from .engine.modules import Features as Features
 from .engine.modules import features_and_outputs as features_and_outputs
 from .engine.modules import frozen_copy as frozen_copy
+from .engine.muon import MuonAdamW as MuonAdamW
 from .engine.net import ContinualNet as ContinualNet
 from .engine.net import ContinualRegressionNet as ContinualRegressionNet
 from .engine.objective import Objective as Objective
@@ -48,6 +50,7 @@ from .engine.passes import forward_together as forward_together
 from .engine.penalties import add_quadratic_gradient as add_quadratic_gradient
 from .engine.penalties import combined_mean as combined_mean
 from .engine.penalties import distillation_loss as distillation_loss
+from .engine.penalties import step_implicitly as step_implicitly
 from .engine.per_sample import sum_over_samples as sum_over_samples
 from .engine.rows import Rows as Rows
 from .engine.stacking import partial_fit_together as partial_fit_together
@@ -68,6 +71,12 @@ from .parameters import between as between
 from .parameters import one_of as one_of
 from .pipeline import IncrementalPipeline as IncrementalPipeline
 from .pipeline import make_incremental_pipeline as make_incremental_pipeline
+from .plasticity.continual_backprop import ContinualBackpropClassifier as ContinualBackpropClassifier
+from .plasticity.continual_backprop import ContinualBackpropRegressor as ContinualBackpropRegressor
+from .plasticity.shrink_perturb import ShrinkPerturbClassifier as ShrinkPerturbClassifier
+from .plasticity.shrink_perturb import ShrinkPerturbRegressor as ShrinkPerturbRegressor
+from .plasticity.upgd import UPGDClassifier as UPGDClassifier
+from .plasticity.upgd import UPGDRegressor as UPGDRegressor
 from .registry import all_estimators as all_estimators
 from .regularization.anchored import AnchoredClassifier as AnchoredClassifier
 from .regularization.anchored import AnchoredRegressor as AnchoredRegressor

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 # A folder for each family of methods; the name is the one that `strategy_info` gives.
-FAMILIES = ("baselines", "regularization", "replay", "distillation", "isolation", "analytic", "meta")
+FAMILIES = ("baselines", "regularization", "replay", "distillation", "isolation", "plasticity", "analytic", "meta")
 
 
 @cache

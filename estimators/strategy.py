@@ -237,6 +237,11 @@ class NetworkStrategy(ContinualEstimator):
 
     # --- what methods ask ----------------------------------------------------------------------------------------
 
+    @property
+    def learning_rate(self) -> Any:
+        """The optimiser's rate as it is now."""
+        return self.net_.optimizer_.param_groups[0]["lr"]
+
     def on_device(self, array: NDArray[Any]) -> torch.Tensor:
         """An array as a tensor on the network's device."""
         return torch.as_tensor(array).to(self.net_.device)

@@ -208,7 +208,16 @@ def test_families_do_not_import_each_other(path):
 
 
 def test_families_are_the_folders():
-    assert FAMILIES == {"analytic", "baselines", "distillation", "isolation", "meta", "regularization", "replay"}
+    assert FAMILIES == {
+        "analytic",
+        "baselines",
+        "distillation",
+        "isolation",
+        "meta",
+        "plasticity",
+        "regularization",
+        "replay",
+    }
 
 
 # --- imports of tests --------------------------------------------------------------------------------------------

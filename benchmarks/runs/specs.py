@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ENTRY_POINTS = "forgetless.strategies"
 
-BUILDERS = ("split", "blurry", "permuted", "rotated", "chunked", "column", "drift")
+BUILDERS = ("split", "blurry", "permuted", "label_permuted", "rotated", "chunked", "column", "drift")
 """What ``..._stream`` functions build from one data set."""
 
 ALTERATIONS = {"label_noise": "with_label_noise", "imbalance": "with_imbalance", "label_delay": "with_label_delay"}
@@ -190,7 +190,8 @@ class StrategySpec:
     params : mapping, default={}
         Parameters for the estimator, nested ones too (``net__lr``).
     net : mapping, default={}
-        Settings of the network that strategies with a parameter ``net`` get: ``hidden_units`` and parameters of
+        Settings of the network that strategies with a parameter ``net`` get: ``hidden_units``, ``norm`` ("layer"),
+        ``optimizer`` (as for :func:`optimizer_class`), ``weight_decay`` (the optimiser's), and parameters of
         :class:`~forgetless.estimators.ContinualNet` (``lr``, ``max_epochs``, ``batch_size``).
     preprocess : sequence of str, default=()
         Import paths of transformers in scikit-learn, or ``"TableEncoder"``; they and the estimator become an
@@ -279,14 +280,60 @@ def _transformer(path: str) -> Any:
     return _made(path, cls)
 
 
+def optimizer_class(name: str) -> Any:
+    """Find an optimiser by the name of its class.
+
+    Parameters
+    ----------
+    name : str
+        One of ``torch.optim``, such as ``"SGD"``, or ``"MuonAdamW"``.
+
+    Returns
+    -------
+    class
+
+    Raises
+    ------
+    ValueError
+        If there is none of this name.
+
+    Examples
+    --------
+    >>> optimizer_class("SGD")
+    <class 'torch.optim.sgd.SGD'>
+    """
+    import torch
+
+    from ...estimators import MuonAdamW
+
+    optimizer = torch.optim.Optimizer
+    known = {
+        key: value
+        for key, value in vars(torch.optim).items()
+        if isinstance(value, type) and issubclass(value, optimizer) and value is not optimizer
+    } | {"MuonAdamW": MuonAdamW}
+    if name not in known:
+        raise ValueError(f"There is no optimizer {name!r}{nearest(name, known)}.")
+    return known[name]
+
+
+_NET_PARAMETERS = {
+    "hidden_units": "module__hidden_units",
+    "norm": "module__norm",
+    "weight_decay": "optimizer__weight_decay",
+}
+
+
 def _build_net(settings: Mapping[str, Any], estimator: Any) -> Any:
     from sklearn.base import is_regressor
 
     from ...estimators import MLP, ContinualNet, ContinualRegressionNet
 
-    own = dict(settings)
-    if "hidden_units" in own:
-        own["module__hidden_units"] = tuple(own.pop("hidden_units"))
+    own = {_NET_PARAMETERS.get(name, name): value for name, value in settings.items()}
+    if "module__hidden_units" in own:
+        own["module__hidden_units"] = tuple(own["module__hidden_units"])
+    if "optimizer" in own:
+        own["optimizer"] = optimizer_class(own["optimizer"])
     return (ContinualRegressionNet if is_regressor(estimator) else ContinualNet)(MLP, **own)
 
 
@@ -298,7 +345,7 @@ class StreamSpec:
     ----------
     dataset : str
         A name for :func:`~forgetless.datasets.load_dataset`.
-    builder : {"split", "blurry", "permuted", "rotated", "chunked", "column", "drift"}
+    builder : {"split", "blurry", "permuted", "label_permuted", "rotated", "chunked", "column", "drift"}
     params : mapping, default={}
         Parameters of the builder, ``split_stream`` for "split". ``random_state`` is the run's seed unless it is given
         here. Beside them ``label_noise`` (a share), ``imbalance`` (a ratio) and ``label_delay`` (experiences) alter the

@@ -16,6 +16,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
     ValidationError,
@@ -85,18 +86,23 @@ class NetSettings(TomlTable):
     lr: PositiveFloat = 0.01
     max_epochs: PositiveInt = 20
     batch_size: PositiveInt = 32
+    optimizer: str | None = None
+    weight_decay: NonNegativeFloat | None = None
+    norm: Literal["layer"] | None = None
 
 
 class Strategy(TomlTable):
     """A row of the leaderboard: what :class:`~forgetless.benchmarks.StrategySpec` takes, and a name.
 
-    `tune` has values to try for parameters; what is chosen is chosen on rows held out of the training rows of the first
-    experiences, so that no row decides and is reported.
+    `net` has settings of its own in place of the suite's, such as another optimiser. `tune` has values to try for
+    parameters; what is chosen is chosen on rows held out of the training rows of the first experiences, so that no row
+    decides and is reported.
     """
 
     estimator: str
     name: Name
     params: dict[str, Any] = {}
+    net: NetSettings = NetSettings()
     preprocess: list[str] = []
     tune: dict[str, list[Any]] = {}
 
@@ -142,6 +148,15 @@ class PermutedStream(_StreamTable):
     """A stream of :func:`~forgetless.datasets.permuted_stream`."""
 
     builder: Literal["permuted"]
+    n_experiences: Experiences = 5
+    permute_first: bool = False
+    n_rows: PositiveInt | None = None
+
+
+class LabelPermutedStream(_StreamTable):
+    """A stream of :func:`~forgetless.datasets.label_permuted_stream`."""
+
+    builder: Literal["label_permuted"]
     n_experiences: Experiences = 5
     permute_first: bool = False
 
@@ -191,6 +206,7 @@ _STREAMS: dict[str, type[TomlTable]] = {
     "split": SplitStream,
     "blurry": BlurryStream,
     "permuted": PermutedStream,
+    "label_permuted": LabelPermutedStream,
     "rotated": RotatedStream,
     "chunked": ChunkedStream,
     "column": ColumnStream,
@@ -213,7 +229,14 @@ def _complete_stream(value: Any) -> Any:
 
 _AnyStrategy = Annotated[Strategy, BeforeValidator(_complete_strategy)]
 _AnyStream = Annotated[
-    SplitStream | BlurryStream | PermutedStream | RotatedStream | ChunkedStream | ColumnStream | DriftStream,
+    SplitStream
+    | BlurryStream
+    | PermutedStream
+    | LabelPermutedStream
+    | RotatedStream
+    | ChunkedStream
+    | ColumnStream
+    | DriftStream,
     Field(discriminator="builder"),
     BeforeValidator(_complete_stream),
 ]
@@ -293,13 +316,13 @@ class Suite(TomlTable):
         ValueError
             If there is no such strategy.
         """
-        net = self.net.model_dump()
+        net = self.net.model_dump(exclude_none=True)
         budget = {"n_experiences": self.tune.experiences, "n_candidates": self.tune.candidates}
         ours = {
             strategy.name: StrategySpec(
                 strategy.estimator,
                 strategy.params,
-                net,
+                net | strategy.net.model_dump(exclude_unset=True, exclude_none=True),
                 tuple(strategy.preprocess or self.preprocess),
                 tune=strategy.tune,
                 budget=budget if strategy.tune else {},
@@ -370,7 +393,7 @@ def suite_names() -> list[str]:
     Examples
     --------
     >>> suite_names()
-    ['domains', 'drift', 'long', 'mnist', 'quick']
+    ['domains', 'drift', 'long', 'mnist', 'plasticity', 'quick']
     """
     return sorted(path.stem for path in _FOLDER.glob("*.toml"))
 

@@ -218,20 +218,39 @@ def symmetric(upper: NDArray[np.float64]) -> NDArray[np.float64]:
     return upper + np.triu(upper, 1).T
 
 
-def require_square(estimator: ContinualEstimator, width: int) -> None:
+def require_square(estimator: ContinualEstimator, width: int, n_parts: int = 1) -> None:
     """Raise MemoryError if there is no room for the scatter of so many features and for solving with it.
 
     Parameters
     ----------
     estimator : ContinualEstimator
     width : int
+    n_parts : int, default=1
+        How many scatters are to come.
     """
     require_memory(
-        _SQUARES * 8 * width**2,
+        (_SQUARES + n_parts - 1) * 8 * width**2,
         f"{type(estimator).__name__} keeps products of {width:,} features with each other, which",
         "give fewer features, for example by sklearn.random_projection.SparseRandomProjection, a smaller n_features "
         "where the estimator has it, or use NCMClassifier, which keeps means only",
     )
+
+
+@torch.no_grad()
+def features_by(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """What a module makes of rows, on the device where it is; on the CPU.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    x : torch.Tensor of shape (n_rows, n_inputs)
+
+    Returns
+    -------
+    torch.Tensor of shape (n_rows, width)
+    """
+    device = next((t.device for t in (*module.parameters(), *module.buffers())), None)
+    return torch.cat([module(rows.float().to(device)).cpu() for rows in torch.split(x, _MODULE_ROWS)])
 
 
 class ClosedForm(ContinualEstimator):
@@ -250,13 +269,14 @@ class ClosedForm(ContinualEstimator):
     family = "analytic"
     keeps = "statistics"
     carries = {"moments_": "statistics"}
-    fixed_parameters = ("features",)
+    fixed_parameters: ClassVar[tuple[str, ...]] = ("features",)
     parameter_constraints = {"features": [None, nn.Module]}
     needs_scatter: ClassVar[bool] = True
     product_dtype: ClassVar[torch.dtype | None] = None
 
     features: nn.Module | None
     features_: nn.Module | None
+    width_: int
     moments_: tuple[Moments, ...]
     solved_: dict[str, Any]
 
@@ -273,14 +293,18 @@ class ClosedForm(ContinualEstimator):
 
     def features_of(self, x: torch.Tensor) -> torch.Tensor:
         """Features of rows."""
-        if self.features_ is not None:
-            device = next((t.device for t in self.fixed_tensors()), None)
-            x = torch.cat([self.features_(rows.float().to(device)).cpu() for rows in torch.split(x, _MODULE_ROWS)])
-        return x
+        return x if self.features_ is None else features_by(self.features_, x)
 
-    def parts_of(self, X: NDArray[Any]) -> Sequence[Which]:
-        """For each part whose moments are kept apart, which rows belong to it."""
+    def parts_of(self, X: NDArray[Any], y: NDArray[Any]) -> Sequence[Which]:
+        """For each part whose moments are kept apart, which rows belong to it; parts may be added, at the end."""
         return [slice(None)]
+
+    def parts_of_other(self, other: Self, groups: NDArray[np.int64]) -> Sequence[int]:
+        """For each part of another model, which it is here; raises ValueError where the two keep different parts.
+
+        `groups` says the same of groups.
+        """
+        return range(len(other.moments_))
 
     def solve(self) -> dict[str, Any]:
         """What follows from the moments: a dict with ``weights`` (width, n_outputs), ``bias`` (n_outputs,), and
@@ -313,10 +337,9 @@ class ClosedForm(ContinualEstimator):
         """Add the rows to the moments."""
         if not hasattr(self, "moments_"):
             self.prepare_features(call)
-            width = self.rows_and_groups(_tensor(call.X[:1]), _tensor(call.y[:1]))[0].shape[1]
-            if self.needs_scatter:
-                require_square(self, width)
-            self.moments_ = tuple(Moments.of_nothing(width, scatter=self.needs_scatter) for _ in self.parts_of(call.X))
+            self.width_ = self.rows_and_groups(_tensor(call.X[:1]), _tensor(call.y[:1]))[0].shape[1]
+            self.moments_ = ()
+        self._make_parts(len(self.parts_of(call.X[:1], call.y[:1])))
         before = self.moments_
         self._change(call.X, call.y, 1)
         if max(call.X.max(), -call.X.min()) > _EXTREME:
@@ -325,10 +348,18 @@ class ClosedForm(ContinualEstimator):
                 noise = np.square(np.finfo(call.X.dtype).eps * np.abs(old.means)).T @ old.counts
                 _refuse_drowning(old.squares(), new.squares(), 100 * noise)
 
+    def _make_parts(self, n_parts: int) -> None:
+        """Add parts without rows until there are so many."""
+        n_more = n_parts - len(self.moments_)
+        if n_more and self.needs_scatter:
+            require_square(self, self.width_, n_more)
+        nothing = (Moments.of_nothing(self.width_, scatter=self.needs_scatter) for _ in range(n_more))
+        self.moments_ = (*self.moments_, *nothing)
+
     def _change(self, X: NDArray[Any], y: NDArray[Any], sign: int) -> None:
         """Add rows to the moments, or take them away."""
         changed = []
-        for moments, rows in zip(self.moments_, self.parts_of(X), strict=True):
+        for moments, rows in zip(self.moments_, self.parts_of(X, y), strict=True):
             width = moments.means.shape[1]
             row_bytes = width * (8 if self.product_dtype is torch.float64 else 4)
             # Few rows stay in the processor's caches; enough outweigh what is done once a chunk, with width² numbers.
@@ -409,15 +440,15 @@ class ClosedForm(ContinualEstimator):
                 "The features differ; give both the same `features` module and, where they are drawn at random, the "
                 "same `n_features` and the same integer `random_state`."
             )
-        if len(self.moments_) != len(other.moments_):
-            raise ValueError("One of the two chooses its ridge and the other does not; give both a number, or neither.")
         with self.transaction():
             outputs = self.join(other)
             groups = np.zeros(1, dtype=np.int64) if outputs is None else outputs
-            self.moments_ = tuple(
-                mine.merged(theirs, groups, self.n_groups())
-                for mine, theirs in zip(self.moments_, other.moments_, strict=True)
-            )
+            places = self.parts_of_other(other, groups)
+            self._make_parts(max(len(self.moments_), *(place + 1 for place in places)))
+            merged = [moments.grown(self.n_groups()) for moments in self.moments_]
+            for place, theirs in zip(places, other.moments_, strict=True):
+                merged[place] = merged[place].merged(theirs, groups, self.n_groups())
+            self.moments_ = tuple(merged)
             self.n_experiences_ += other.n_experiences_
             self.solved_ = {}
         return self
@@ -430,13 +461,17 @@ class ClosedForm(ContinualEstimator):
             self.solved_.update(self.solve())
         return self.solved_
 
-    def output_scores(self, X: NDArray[Any]) -> NDArray[np.float64]:
+    def scores_of(self, features: torch.Tensor) -> torch.Tensor:
         """Features, less their centre, times weights, plus bias."""
         solution = self.solution()
         weights, bias, centre = (torch.from_numpy(solution[name]) for name in ("weights", "bias", "centre"))
+        return (features - centre) @ weights + bias
+
+    def output_scores(self, X: NDArray[Any]) -> NDArray[np.float64]:
+        """What :meth:`scores_of` says of the rows' features."""
         filled = _tensor(np.pad(X, ((0, max(0, _LEAST_ROWS - len(X))), (0, 0))))
-        n_rows = max(_LEAST_ROWS, CHUNK_BYTES // (8 * len(weights)))
-        scores = [(self.features_of(x).double() - centre) @ weights + bias for x in torch.split(filled, n_rows)]
+        n_rows = max(_LEAST_ROWS, CHUNK_BYTES // (8 * len(self.solution()["centre"])))
+        scores = [self.scores_of(self.features_of(x).double()) for x in torch.split(filled, n_rows)]
         return torch.cat(scores)[: len(X)].numpy()
 
     def predictions(self, X: NDArray[Any]) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """RandomProjection: fixed random features and ridge regression on them, in closed form."""
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -29,16 +29,18 @@ Equations: TypeAlias = tuple[float, Floats, Floats, Floats, Floats, float]
 
 
 class RandomProjection(ClosedForm):
-    """Predictions ȳ + (φ(x) − φ̄) W with W = (G + λI)⁻¹ C; φ(x) = max(0, [x, 1] R), R drawn once.
+    """Predictions ȳ + (φ(x) − φ̄) W with W = (G + λI)⁻¹ C; φ(x) = max(0, [x, 1] R) or cos([x, 1] R), R drawn once.
 
     G = Σ (φ−φ̄)(φ−φ̄)ᵀ and C = Σ (φ−φ̄)(y−ȳ)ᵀ are running sums over all rows.
     """
 
     source = "RanPAC: McDonnell et al. 2023; RanDumb: Prabhu et al. 2024"
     input_dtype = (np.float64, np.float32)
-    fixed_parameters = ("n_features",)
+    fixed_parameters = ("n_features", "activation", "gamma")
     parameter_constraints = {
         "n_features": [at_least(1, Integral)],
+        "activation": [one_of("relu", "fourier")],
+        "gamma": [None, above(0)],
         "ridge": [above(0), one_of("auto")],
         "random_state": ["random_state"],
     }
@@ -49,11 +51,15 @@ class RandomProjection(ClosedForm):
         self,
         n_features: int = 1000,
         *,
+        activation: str = "relu",
+        gamma: float | None = None,
         ridge: float | str = "auto",
         features: nn.Module | None = None,
         random_state: Any = None,
     ) -> None:
         self.n_features = n_features
+        self.activation = activation
+        self.gamma = gamma
         self.ridge = ridge
         self.features = features
         self.random_state = random_state
@@ -70,6 +76,11 @@ class RandomProjection(ClosedForm):
         rng = np.random.default_rng([call.entropy[0], *b"projection"])
         n_inputs = self.n_features_in_ if self.features is None else head_of(self.features).in_features
         self.projection_ = torch.from_numpy(rng.standard_normal((n_inputs + 1, self.n_features), dtype=np.float32))
+        if self.activation == "fourier":  # frequencies of the Gaussian kernel, and phases
+            gamma = 1 / n_inputs if self.gamma is None else self.gamma
+            phases = np.random.default_rng([call.entropy[0], *b"phases"]).uniform(0, 2 * np.pi, self.n_features)
+            self.projection_[:-1] *= np.sqrt(2 * gamma)
+            self.projection_[-1] = torch.from_numpy(phases)
         # Odd multipliers: a row's bits times these decide whether it is held out.
         self.hash_ = rng.integers(2**31, size=self.n_features_in_, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
         self.holds_out_ = self.ridge == "auto"
@@ -79,12 +90,13 @@ class RandomProjection(ClosedForm):
         return [*super().fixed_tensors(), self.projection_]
 
     def features_of(self, x: torch.Tensor) -> torch.Tensor:
-        """max(0, [x, 1] R)."""
+        """max(0, [x, 1] R), or cos([x, 1] R)."""
         x = super().features_of(x)
         R = self.projection_.to(x.dtype)
-        return torch.addmm(R[-1], x, R[:-1]).relu_()
+        projected = torch.addmm(R[-1], x, R[:-1])
+        return projected.cos_() if self.activation == "fourier" else projected.relu_()
 
-    def parts_of(self, X: NDArray[Any]) -> Sequence[Which]:
+    def parts_of(self, X: NDArray[Any], y: NDArray[Any]) -> Sequence[Which]:
         """Rows to learn from, and rows held out: by the row's content, so whatever the order and the chunks."""
         if not self.holds_out_:
             return [slice(None)]
@@ -93,6 +105,12 @@ class RandomProjection(ClosedForm):
         bits = (rounded + np.float32(0)).view(np.uint32) + rest.view(np.uint32)
         held_out = bits @ self.hash_ < 2**32 // _HOLD_OUT
         return [~held_out, held_out]
+
+    def parts_of_other(self, other: Self, groups: NDArray[np.int64]) -> Sequence[int]:
+        """The same; one that holds rows out does not mix with one that does not."""
+        if self.holds_out_ != other.holds_out_:
+            raise ValueError("One of the two chooses its ridge and the other does not; give both a number, or neither.")
+        return super().parts_of_other(other, groups)
 
     def equations(self, moments: Moments) -> Equations:
         """Of the rows behind the moments: number, means of features and targets, G, C, and Σ‖y−ȳ‖²."""
@@ -173,6 +191,11 @@ class RandomProjectionClassifier(RandomProjection, ContinualClassifier):
     single precision, of centred rows, and sums in double. ``predict_proba`` is the softmax of the scores; its order is
     meaningful, its values are not calibrated.
 
+    ``activation="fourier"`` takes :math:`\phi(x) = \cos([x, 1] R)` instead, with frequencies from
+    :math:`N(0, 2\gamma)` and phases from :math:`[0, 2\pi)` in R: :math:`\frac{2}{n}\phi(x)^\top\phi(x')` tends to the
+    Gaussian kernel :math:`\exp(-\gamma\|x-x'\|^2)` as the number n of features grows, so that predictions tend to
+    those of kernel ridge regression (RanDumb has such features).
+
     Inputs should have the order of magnitude of 1, so that the 1 beside them has some weight. Features of float64 (and
     integers) are computed in double precision, those of float32 in single.
 
@@ -180,6 +203,10 @@ class RandomProjectionClassifier(RandomProjection, ContinualClassifier):
     ----------
     n_features : int, default=1000
         Number of random features. Memory grows with its square, by 8 bytes each (16 with ``ridge="auto"``).
+    activation : {"relu", "fourier"}, default="relu"
+        What becomes of projected rows.
+    gamma : float, default=None
+        γ, with ``activation="fourier"``; None: 1 / number of inputs (of the module's features, if there is one).
     ridge : float or "auto", default="auto"
         λ. "auto": each time predictions are asked for and something was learned, of 10, 1, 0.1, … times the mean
         eigenvalue of G, down to what single precision allows, the largest after which the squared error on held-out
@@ -204,7 +231,8 @@ class RandomProjectionClassifier(RandomProjection, ContinualClassifier):
     References
     ----------
     McDonnell et al., RanPAC: random projections and pre-trained models for continual learning, 2023. Prabhu et al.,
-    Random representations outperform online continually learned representations, 2024.
+    Random representations outperform online continually learned representations, 2024. Rahimi & Recht, Random features
+    for large-scale kernel machines, 2007.
 
     Examples
     --------
@@ -230,12 +258,17 @@ class RandomProjectionRegressor(RandomProjection, ContinualRegressor):
 
     As :class:`RandomProjectionClassifier`, with targets in the place of one-hot classes: predictions are
     :math:`\bar y + (\phi(x) - \bar\phi)^\top W`, those of scikit-learn's ``Ridge(alpha=λ)`` with intercept on the
-    features :math:`\phi(x) = \max(0, [x, 1] R)`, whatever the order and the chunking of the data.
+    features :math:`\phi(x) = \max(0, [x, 1] R)`, or :math:`\cos([x, 1] R)`, whatever the order and the chunking of the
+    data.
 
     Parameters
     ----------
     n_features : int, default=1000
         Number of random features.
+    activation : {"relu", "fourier"}, default="relu"
+        What becomes of projected rows.
+    gamma : float, default=None
+        γ, with ``activation="fourier"``; None: 1 / number of inputs (of the module's features, if there is one).
     ridge : float or "auto", default="auto"
         λ; "auto": chosen by the squared error on held-out rows.
     features : torch.nn.Module, default=None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -45,6 +45,9 @@ class Call:
         Number of epochs of the loop.
     step : int
         Steps that the optimiser has made in this call.
+    rates : callable
+        ``rates()`` is how far a step of the optimiser moves a weight whose gradient stays 1: one number, or one for
+        each weight; there is one where the loop has begun.
     state : types.SimpleNamespace
         A method's own, from ``before_training`` on.
     """
@@ -62,6 +65,7 @@ class Call:
     batch_index: int = 0
     n_epochs: int = 0
     step: int = 0
+    rates: Callable[[], Any] = field(init=False)
     state: SimpleNamespace = field(default_factory=SimpleNamespace)
     # How rows other than the batch are passed for a gradient of their own; see NetworkStrategy.gradient_on.
     other_passes: Any = None

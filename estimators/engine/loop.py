@@ -6,6 +6,7 @@ import copy
 import dis
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
@@ -416,6 +417,7 @@ class Step:
         self.gradient = torch.empty_like(self.theta)
         self.passes = passes_of(net, self.gradient, call.rows.x)
         self.steps = stepper([net.optimizer_], [self.params], self.theta)
+        call.rates = partial(self.steps.rates, only=0) if self.steps.is_flat else self.steps.rates
         self.prepares, self.follows = not is_idle(learner, "before_step"), not is_idle(learner, "after_step")
         self.changes = not is_idle(learner, "after_backward")
         self.move: Callable[[Rows], tuple[torch.Tensor, torch.Tensor | None]]

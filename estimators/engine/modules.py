@@ -28,6 +28,14 @@ class MLP(nn.Module):
         Probability with which a hidden unit is dropped in training.
     batch_norm : bool, default=False
         Whether hidden layers are batch normalised before the ReLU.
+    norm : {"layer"}, default=None
+        "layer": hidden layers are layer normalised before the ReLU (Ba, Kiros & Hinton 2016), row by row, which with
+        weight decay keeps networks able to learn (Lyle et al. 2024).
+
+    Raises
+    ------
+    ValueError
+        If `norm` is anything else, or `batch_norm` is set, too.
 
     Examples
     --------
@@ -43,8 +51,11 @@ class MLP(nn.Module):
         hidden_units: Sequence[int] = (100,),
         dropout: float = 0.0,
         batch_norm: bool = False,
+        norm: str | None = None,
     ) -> None:
         super().__init__()
+        if norm not in (None, "layer") or (norm and batch_norm):
+            raise ValueError(f"norm must be 'layer', without batch_norm, or None, got {norm!r}.")
         self.n_inputs = n_inputs
         layers: list[nn.Module] = []
         width = n_inputs
@@ -52,6 +63,8 @@ class MLP(nn.Module):
             layers.append(nn.Linear(width, units))
             if batch_norm:
                 layers.append(nn.BatchNorm1d(units))
+            if norm == "layer":
+                layers.append(nn.LayerNorm(units))
             layers.append(nn.ReLU())
             if dropout:
                 layers.append(nn.Dropout(dropout))

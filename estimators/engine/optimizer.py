@@ -124,6 +124,10 @@ class OwnSteps:
 
         return self.optimizer.step(closure)  # type: ignore[arg-type, return-value]
 
+    def rates(self) -> Any:
+        """How far a step moves a weight whose gradient stays 1; what the optimiser makes of its rate is not known."""
+        return self.optimizer.param_groups[0]["lr"]
+
     def finish(self) -> None:
         """Leave no gradients behind."""
         for p in self.params:
@@ -174,6 +178,13 @@ class FlatSteps:
         if len(self.theta) > 1:
             for state in itertools.chain.from_iterable(self.states):
                 state.update({key: value.clone() for key, value in state.items() if torch.is_tensor(value)})
+
+    def rates(self, only: int | None = None) -> Any:
+        """How far a step of all optimisers, or `only` of one, moves a weight whose gradient stays 1.
+
+        One number, or a tensor of the shape of their weights.
+        """
+        raise NotImplementedError
 
     def settings(self) -> Hashable:
         """What a step depends on that is not in vectors."""
@@ -233,6 +244,14 @@ class _FlatAdam(FlatSteps):
             maximize=False,
         )
 
+    def rates(self, only: int | None = None) -> torch.Tensor:
+        """η / (√v̂ + ε)."""
+        group = self.group
+        n_steps = self.n_steps[:, None] if only is None else self.n_steps[only]
+        squares = torch.stack(self.of_each[2]) if only is None else self.of_each[2][only]
+        deviation = (squares / (1 - group["betas"][1] ** n_steps)).sqrt_()
+        return torch.reciprocal(deviation.add_(group["eps"])).mul_(group["lr"])
+
     def finish(self) -> None:
         """Bring the optimisers' own states up to date, counts included."""
         for states, n in zip(self.states, self.counts, strict=True):
@@ -250,6 +269,11 @@ class _FlatSGD(FlatSteps):
         super().__init__(optimizers, params, theta)
         self.is_first_step = [states[0].get("momentum_buffer") is None for states in self.states]
         self._lay_out(self.theta, *([self._matrix("momentum_buffer")] if self.group["momentum"] else []))
+
+    def rates(self, only: int | None = None) -> float:
+        """η (1 − d) / (1 − μ), with dampening d and momentum μ; η without momentum."""
+        momentum, lr = self.group["momentum"], float(self.group["lr"])
+        return lr * (1 - self.group["dampening"]) / (1 - momentum) if 0 < momentum < 1 else lr
 
     def _are_alike(self) -> bool:
         return True  # seeds of a stack have made the same number of calls

@@ -22,6 +22,45 @@ def add_quadratic_gradient(
         gradient.addcmul_(importance, theta - anchor, value=strength)
 
 
+def step_implicitly(
+    theta: torch.Tensor, anchor: torch.Tensor, importance: torch.Tensor, strength: float, rates: float | torch.Tensor
+) -> None:
+    r"""Move weights to their anchors by an implicit step of a quadratic penalty, in place; stable for any strength.
+
+    A step of length η along the gradient of :math:`\frac12 \kappa \sum_i \Omega_i (\theta_i - \theta^*_i)^2`, taken at
+    the weights as they are, multiplies the distance from the anchor by :math:`1 - \eta\kappa\Omega_i`: it overshoots
+    where :math:`\eta\kappa\Omega_i > 1` and grows without bound beyond 2. Adam, whose steps have a length of about η
+    whatever the gradient is, oscillates. Taken at the weights as they will be, :math:`\theta_i = \tilde\theta_i -
+    \eta\kappa\Omega_i (\theta_i - \theta^*_i)`, where :math:`\tilde\theta` are the weights after the optimiser's step
+    down the loss alone, the step is solved by
+
+    .. math:: \theta_i = \theta^*_i + \frac{\tilde\theta_i - \theta^*_i}{1 + \eta\kappa\Omega_i},
+
+    the proximal step, :math:`\arg\min_\theta \frac12 \kappa \sum_i \Omega_i (\theta_i - \theta^*_i)^2 + \sum_i
+    \frac{1}{2\eta_i} (\theta_i - \tilde\theta_i)^2`. With plain SGD and small :math:`\eta\kappa\Omega_i` both steps
+    are the same to first order.
+
+    Parameters
+    ----------
+    theta, anchor, importance : torch.Tensor of shape (..., n_parameters)
+        θ̃, which becomes θ; θ*, Ω.
+    strength : float
+        κ: a method's λ where its paper has the ½, else 2 λ. With 0 nothing is done.
+    rates : float or torch.Tensor of shape (..., n_parameters)
+        η, ``call.rates()``. Where an optimiser has a rate for each weight, as Adam has η / (√v̂ + ε), the step has it,
+        too, so that loss and penalty are weighed as in their sum.
+
+    References
+    ----------
+    Parikh & Boyd, Proximal algorithms, 2014.
+    """
+    if strength:
+        # Finite, so that no importance is no pull, and the share below is 1 where the penalty is all that counts.
+        most = torch.finfo(theta.dtype).max / 2
+        stiffness = (importance * rates).mul_(min(strength, most)).clamp_(max=most)
+        torch.lerp(theta, anchor, stiffness.div_(stiffness + 1), out=theta)
+
+
 def combined_mean(before: torch.Tensor | None, n_before: int, mean: torch.Tensor, n_rows: int) -> torch.Tensor:
     """The mean over `n_before` rows, whose mean is `before`, and `n_rows` rows, whose mean is `mean`."""
     return (before * n_before + mean * n_rows) / (n_before + n_rows) if n_before and before is not None else mean

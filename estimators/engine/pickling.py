@@ -45,5 +45,7 @@ def unpacked(
 ) -> torch.Tensor:
     """The tensor of an array of bytes, on its device, or on the CPU where there is none such."""
     there = not device.startswith("cuda") or torch.cuda.is_available()
-    tensor = torch.from_numpy(array.copy()).view(dtype).reshape(shape)
+    # An array without elements has strides that torch cannot view as another type.
+    flat = torch.from_numpy(array.copy()).view(dtype) if array.size else torch.empty(0, dtype=dtype)
+    tensor = flat.reshape(shape)
     return tensor.to(device if there else "cpu").requires_grad_(requires_grad)

@@ -46,6 +46,21 @@ def may_draw(net: FastLoop) -> bool:
     )
 
 
+def fill_normal(place: torch.Tensor, generator: torch.Generator) -> None:
+    """Fill a tensor with draws from the standard normal distribution, the same on each device.
+
+    Parameters
+    ----------
+    place : torch.Tensor
+    generator : torch.Generator
+        On the CPU.
+    """
+    if place.is_cpu:
+        place.normal_(generator=generator)
+    else:
+        place.copy_(torch.randn(place.shape, generator=generator))
+
+
 class OwnDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Within this context, what this thread draws without naming a generator comes from generators with this seed.
 

@@ -13,6 +13,7 @@ import copy
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -170,6 +171,10 @@ class _Stack:
         self.stacked_call.calls = calls
         self.stacked_call.objective = calls[0].objective.stacked()
         self.stacked_call.state = SimpleNamespace(**vars(calls[0].state))
+        if self.steps is not None:
+            self.stacked_call.rates = self.steps.rates
+            for k, call in enumerate(calls):
+                call.rates = partial(self.steps.rates, only=k)
         self.memory: MemoryStack | None = None
         if isinstance(getattr(estimators[0], "memory_", None), ReplayMemory):
             self.memory = self.stacked.memory_ = MemoryStack([e.memory_ for e in estimators])

@@ -1,4 +1,4 @@
-"""Anchored: a penalty on the distance from the old weights, or from zero."""
+"""Anchored: a penalty on the distance from the old weights, from the initial ones, or from zero."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from skorch import NeuralNet
 
 from ..base import ContinualClassifier, ContinualRegressor
 from ..engine.call import Call
-from ..engine.penalties import add_quadratic_gradient
+from ..engine.penalties import add_quadratic_gradient, step_implicitly
 from ..engine.rows import Rows
 from ..parameters import at_least, between, one_of
 from ..strategy import NetworkStrategy
@@ -21,14 +21,16 @@ class Anchored(NetworkStrategy):
     """
 
     family = "regularization"
-    source = "L2-SP (Li et al. 2018); Hsu et al. 2018, 'L2'"
+    source = "L2-SP (Li et al. 2018); Hsu et al. 2018, 'L2'; initial: Kumar et al. 2023"
     pure_steps = True
     carries = {"importance_": "anchors", "anchor_": "anchors"}
+    fixed_parameters = ("anchor",)
     parameter_constraints = {
         "penalty": [one_of("l1", "l2", "elasticnet")],
         "strength": [at_least(0)],
         "l1_ratio": [between(0, 1)],
-        "anchor": [one_of("previous", "zero")],
+        "anchor": [one_of("previous", "initial", "zero")],
+        "penalty_step": [one_of("gradient", "implicit")],
     }
 
     importance_: torch.Tensor
@@ -42,6 +44,7 @@ class Anchored(NetworkStrategy):
         strength: float = 0.1,
         l1_ratio: float = 0.5,
         anchor: str = "previous",
+        penalty_step: str = "gradient",
         active_outputs: str = "auto",
         random_state: Any = None,
     ) -> None:
@@ -50,6 +53,7 @@ class Anchored(NetworkStrategy):
         self.strength = strength
         self.l1_ratio = l1_ratio
         self.anchor = anchor
+        self.penalty_step = penalty_step
         self.active_outputs = active_outputs
         self.random_state = random_state
 
@@ -59,24 +63,36 @@ class Anchored(NetworkStrategy):
             self._hold_at(self.net_.flatten().clone())
 
     def before_training(self, call: Call) -> None:
-        """Split λ into the absolute and the squared part."""
+        """Split λ into the absolute and the squared part; the anchors that hold from the first experience on."""
         if self.anchor == "zero":
             self._hold_at(torch.zeros_like(self.net_.flatten()))
+        elif self.anchor == "initial":
+            theta = self.net_.flatten()
+            if not hasattr(self, "anchor_"):
+                self._hold_at(theta.clone())
+            else:  # the weights of new outputs are still those that were drawn
+                self._hold_at(torch.where(self.importance_ > 0, self.anchor_, theta))
         rho = {"l1": 1.0, "l2": 0.0}.get(self.penalty, self.l1_ratio)
         call.state.l1, call.state.l2 = self.strength * rho, self.strength * (1 - rho)
 
     def after_backward(self, call: Call, theta: torch.Tensor, gradient: torch.Tensor) -> None:
         """Add the gradient of the squared part."""
-        if hasattr(self, "anchor_"):
+        if hasattr(self, "anchor_") and self.penalty_step == "gradient":
             add_quadratic_gradient(gradient, theta, self.anchor_, self.importance_, call.state.l2)
 
     def after_step(self, call: Call, theta: torch.Tensor, batch: Rows) -> None:
-        """Proximal step of the L1 part: a weight that was not drawn further than lr·λ stays exactly at its anchor."""
-        if call.state.l1 and hasattr(self, "anchor_"):
-            lr = self.net_.optimizer_.param_groups[0]["lr"]
+        """Proximal step of the L1 part: a weight that was not drawn further than lr·λ stays exactly at its anchor.
+
+        Then that of the squared part, unless its gradient has acted; of both together, this is the proximal step.
+        """
+        if not hasattr(self, "anchor_"):
+            return
+        if call.state.l1:
             delta = theta - self.anchor_
-            within = self.importance_ * (lr * call.state.l1)
+            within = self.importance_ * (self.learning_rate * call.state.l1)
             torch.add(self.anchor_, delta.sub_(delta.clamp(-within, within)), out=theta)
+        if self.penalty_step == "implicit":
+            step_implicitly(theta, self.anchor_, self.importance_, call.state.l2, call.rates())
 
     def _hold_at(self, theta: torch.Tensor) -> None:
         self.anchor_, self.importance_ = theta, torch.ones_like(theta)
@@ -86,10 +102,16 @@ class AnchoredClassifier(Anchored, ContinualClassifier):
     r"""Hold the weights near their old values: :math:`L + \lambda R(\theta, \theta^*)`.
 
     R is :math:`\frac12\|\theta-\theta^*\|_2^2`, :math:`\|\theta-\theta^*\|_1`, or their mix
-    :math:`\rho\|\cdot\|_1 + (1-\rho)\frac12\|\cdot\|_2^2`; θ* are the weights after the previous experience, or zero.
-    The squared part is added to the gradient, before the optimiser; the absolute part is a proximal step of length
-    lr·λ·ρ after it, so that weights that did not move are exactly equal to their anchors. Weights of classes that are
-    new in an experience are not held in it.
+    :math:`\rho\|\cdot\|_1 + (1-\rho)\frac12\|\cdot\|_2^2`; θ* are the weights after the previous experience, those
+    before the first one, or zero.
+    The gradient of the squared part is added to that of the loss, before the optimiser; the absolute part is a proximal
+    step of length lr·λ·ρ after it, so that weights that did not move are exactly equal to their anchors. Weights of
+    classes that are new in an experience are not held in it; with ``anchor="initial"`` they are held at what was drawn
+    for them.
+
+    ``anchor="initial"`` with the squared penalty is L2-Init (Kumar et al. 2023), which holds nothing old, but keeps a
+    network able to learn: units that nothing trains go back to where they began, and are active again. Its
+    :math:`\lambda\|\theta-\theta_0\|^2` has no ½, so that `strength` is twice its λ.
 
     Parameters
     ----------
@@ -100,8 +122,12 @@ class AnchoredClassifier(Anchored, ContinualClassifier):
         λ. Note the ½ in the squared part.
     l1_ratio : float, default=0.5
         ρ, used with ``penalty="elasticnet"``.
-    anchor : {"previous", "zero"}, default="previous"
-        θ*: the weights after the previous experience, or zero (plain weight decay or lasso, from the first experience).
+    anchor : {"previous", "initial", "zero"}, default="previous"
+        θ*: the weights after the previous experience; or, from the first experience on, the weights before it, or zero
+        (plain weight decay or lasso). It cannot change after the first call.
+    penalty_step : {"gradient", "implicit"}, default="gradient"
+        How the squared part acts: by its gradient, added to that of the loss, as published; or by an implicit step
+        after the optimiser's, which is stable for any λ, see :func:`step_implicitly`.
     active_outputs : {"auto", "all", "seen", "task"}, default="auto"
         Outputs that enter the softmax in training, as for :class:`NaiveClassifier`.
     random_state : int, RandomState instance or None, default=None
@@ -109,8 +135,8 @@ class AnchoredClassifier(Anchored, ContinualClassifier):
     Attributes
     ----------
     anchor_, importance_ : torch.Tensor of shape (n_parameters,)
-        θ*, and whether a weight is held at it (1 or 0), from the second experience on; with ``anchor="zero"`` from the
-        first.
+        θ*, and whether a weight is held at it (1 or 0), from the second experience on; with ``anchor="initial"`` or
+        "zero" from the first.
     net_ : ContinualNet
     classes_ : ndarray of shape (n_classes,)
     n_experiences_, n_features_in_ : int
@@ -119,6 +145,7 @@ class AnchoredClassifier(Anchored, ContinualClassifier):
     ----------
     Li, Grandvalet & Davoine, Explicit inductive bias for transfer learning with convolutional networks, 2018.
     Hsu et al., Re-evaluating continual learning scenarios, 2018.
+    Kumar, Marklund & Van Roy, Maintaining plasticity in continual learning via regenerative regularization, 2023.
 
     Examples
     --------
@@ -146,8 +173,11 @@ class AnchoredRegressor(Anchored, ContinualRegressor):
         λ. Note the ½ in the squared part.
     l1_ratio : float, default=0.5
         ρ, used with ``penalty="elasticnet"``.
-    anchor : {"previous", "zero"}, default="previous"
-        θ*: the weights after the previous experience, or zero.
+    anchor : {"previous", "initial", "zero"}, default="previous"
+        θ*: the weights after the previous experience; or, from the first experience on, the weights before it, or zero.
+    penalty_step : {"gradient", "implicit"}, default="gradient"
+        How the squared part acts: by its gradient, added to that of the loss, as published; or by an implicit step
+        after the optimiser's, which is stable for any λ, see :func:`step_implicitly`.
     random_state : int, RandomState instance or None, default=None
 
     Attributes
@@ -181,8 +211,15 @@ class AnchoredRegressor(Anchored, ContinualRegressor):
         strength: float = 0.1,
         l1_ratio: float = 0.5,
         anchor: str = "previous",
+        penalty_step: str = "gradient",
         random_state: Any = None,
     ) -> None:
         super().__init__(
-            net, penalty=penalty, strength=strength, l1_ratio=l1_ratio, anchor=anchor, random_state=random_state
+            net,
+            penalty=penalty,
+            strength=strength,
+            l1_ratio=l1_ratio,
+            anchor=anchor,
+            penalty_step=penalty_step,
+            random_state=random_state,
         )

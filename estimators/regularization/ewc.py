@@ -7,8 +7,9 @@ from skorch import NeuralNet
 
 from ..base import ContinualClassifier, ContinualRegressor
 from ..engine.call import Call
-from ..engine.penalties import add_quadratic_gradient, combined_mean
+from ..engine.penalties import add_quadratic_gradient, combined_mean, step_implicitly
 from ..engine.per_sample import sum_over_samples
+from ..engine.rows import Rows
 from ..parameters import Integral, at_least, between, one_of
 from ..strategy import NetworkStrategy
 
@@ -24,9 +25,10 @@ class EWC(NetworkStrategy):
     source = "Kirkpatrick et al. 2017; online: Schwarz et al. 2018"
     pure_steps = True
     carries = {"importance_": "anchors", "anchor_": "anchors", "fisher_": "anchors"}
-    later_parameters = ("ewc_lambda", "fisher", "n_fisher_samples", "online", "gamma")
+    later_parameters = ("ewc_lambda", "penalty_step", "fisher", "n_fisher_samples", "online", "gamma")
     parameter_constraints = {
         "ewc_lambda": [at_least(0)],
+        "penalty_step": [one_of("gradient", "implicit")],
         "fisher": [one_of("exact", "sampled", "empirical")],
         "n_fisher_samples": [None, at_least(1, Integral)],
         "online": ["boolean"],
@@ -47,6 +49,7 @@ class EWC(NetworkStrategy):
         n_fisher_samples: int | None = None,
         online: bool = False,
         gamma: float = 1.0,
+        penalty_step: str = "gradient",
         active_outputs: str = "auto",
         random_state: Any = None,
     ) -> None:
@@ -56,6 +59,7 @@ class EWC(NetworkStrategy):
         self.n_fisher_samples = n_fisher_samples
         self.online = online
         self.gamma = gamma
+        self.penalty_step = penalty_step
         self.active_outputs = active_outputs
         self.random_state = random_state
 
@@ -73,8 +77,13 @@ class EWC(NetworkStrategy):
 
     def after_backward(self, call: Call, theta: torch.Tensor, gradient: torch.Tensor) -> None:
         """Add the gradient of the penalty."""
-        if hasattr(self, "importance_"):
+        if hasattr(self, "importance_") and self.penalty_step == "gradient":
             add_quadratic_gradient(gradient, theta, self.anchor_, self.importance_, self.ewc_lambda)
+
+    def after_step(self, call: Call, theta: torch.Tensor, batch: Rows) -> None:
+        """The penalty's own step, if it has one."""
+        if hasattr(self, "importance_") and self.penalty_step == "implicit":
+            step_implicitly(theta, self.anchor_, self.importance_, self.ewc_lambda, call.rates())
 
     def after_training(self, call: Call) -> None:
         """The Fisher of the running experience is a mean over the rows of all its calls."""
@@ -129,6 +138,9 @@ class EWCClassifier(EWC, ContinualClassifier):
         One running Fisher, :math:`\tilde F \leftarrow \gamma \tilde F + F_k`, anchored at the latest weights.
     gamma : float, default=1.0
         Decay of the running Fisher, used with ``online=True``.
+    penalty_step : {"gradient", "implicit"}, default="gradient"
+        How the penalty acts: by its gradient, added to that of the loss, as published; or by an implicit step after the
+        optimiser's, which is stable for any λ, see :func:`step_implicitly`.
     active_outputs : {"auto", "all", "seen", "task"}, default="auto"
         Outputs that enter the softmax in training, as for :class:`NaiveClassifier`.
     random_state : int, RandomState instance or None, default=None
@@ -185,6 +197,8 @@ class EWCRegressor(EWC, ContinualRegressor):
         One running Fisher, :math:`\tilde F \leftarrow \gamma \tilde F + F_k`, anchored at the latest weights.
     gamma : float, default=1.0
         Decay of the running Fisher, used with ``online=True``.
+    penalty_step : {"gradient", "implicit"}, default="gradient"
+        How the penalty acts: by its gradient, or by an implicit step that is stable for any λ.
     random_state : int, RandomState instance or None, default=None
 
     Attributes
@@ -222,6 +236,7 @@ class EWCRegressor(EWC, ContinualRegressor):
         n_fisher_samples: int | None = None,
         online: bool = False,
         gamma: float = 1.0,
+        penalty_step: str = "gradient",
         random_state: Any = None,
     ) -> None:
         super().__init__(
@@ -231,5 +246,6 @@ class EWCRegressor(EWC, ContinualRegressor):
             n_fisher_samples=n_fisher_samples,
             online=online,
             gamma=gamma,
+            penalty_step=penalty_step,
             random_state=random_state,
         )

@@ -7,9 +7,10 @@ from skorch import NeuralNet
 
 from ..base import ContinualClassifier, ContinualRegressor
 from ..engine.call import Call
-from ..engine.penalties import add_quadratic_gradient, combined_mean
+from ..engine.penalties import add_quadratic_gradient, combined_mean, step_implicitly
 from ..engine.per_sample import sum_over_samples
-from ..parameters import at_least
+from ..engine.rows import Rows
+from ..parameters import at_least, one_of
 from ..strategy import NetworkStrategy
 
 
@@ -20,8 +21,11 @@ class MAS(NetworkStrategy):
     source = "Aljundi et al. 2018"
     pure_steps = True
     carries = {"importance_": "anchors", "anchor_": "anchors", "sensitivity_": "anchors"}
-    later_parameters = ("mas_lambda",)
-    parameter_constraints = {"mas_lambda": [at_least(0)]}
+    later_parameters = (
+        "mas_lambda",
+        "penalty_step",
+    )
+    parameter_constraints = {"mas_lambda": [at_least(0)], "penalty_step": [one_of("gradient", "implicit")]}
 
     importance_: torch.Tensor
     anchor_: torch.Tensor
@@ -33,11 +37,13 @@ class MAS(NetworkStrategy):
         net: NeuralNet | None = None,
         *,
         mas_lambda: float = 1.0,
+        penalty_step: str = "gradient",
         active_outputs: str = "auto",
         random_state: Any = None,
     ) -> None:
         self.net = net
         self.mas_lambda = mas_lambda
+        self.penalty_step = penalty_step
         self.active_outputs = active_outputs
         self.random_state = random_state
 
@@ -49,8 +55,13 @@ class MAS(NetworkStrategy):
 
     def after_backward(self, call: Call, theta: torch.Tensor, gradient: torch.Tensor) -> None:
         """Add the gradient of the penalty, whose formula has no ½."""
-        if hasattr(self, "importance_"):
+        if hasattr(self, "importance_") and self.penalty_step == "gradient":
             add_quadratic_gradient(gradient, theta, self.anchor_, self.importance_, 2 * self.mas_lambda)
+
+    def after_step(self, call: Call, theta: torch.Tensor, batch: Rows) -> None:
+        """The penalty's own step, if it has one."""
+        if hasattr(self, "importance_") and self.penalty_step == "implicit":
+            step_implicitly(theta, self.anchor_, self.importance_, 2 * self.mas_lambda, call.rates())
 
     def after_training(self, call: Call) -> None:
         """The sensitivity of the running experience is a mean over the rows of all its calls."""
@@ -81,6 +92,9 @@ class MASClassifier(MAS, ContinualClassifier):
     mas_lambda : float, default=1.0
         λ, without the ½, with the mean over samples and the sum over experiences of the formula above. The importance
         grows with the square of the logits, so a good λ is smaller for longer training.
+    penalty_step : {"gradient", "implicit"}, default="gradient"
+        How the penalty acts: by its gradient, added to that of the loss, as published; or by an implicit step after the
+        optimiser's, which is stable for any λ, see :func:`step_implicitly`.
     active_outputs : {"auto", "all", "seen", "task"}, default="auto"
         Outputs that enter the softmax in training, as for :class:`NaiveClassifier`.
     random_state : int, RandomState instance or None, default=None
@@ -124,6 +138,8 @@ class MASRegressor(MAS, ContinualRegressor):
         Unfitted prototype, as for :class:`NaiveRegressor`.
     mas_lambda : float, default=1.0
         λ, without the ½, with the mean over samples and the sum over experiences of the formula above.
+    penalty_step : {"gradient", "implicit"}, default="gradient"
+        How the penalty acts: by its gradient, or by an implicit step that is stable for any λ.
     random_state : int, RandomState instance or None, default=None
 
     Attributes
@@ -151,5 +167,12 @@ class MASRegressor(MAS, ContinualRegressor):
     True
     """
 
-    def __init__(self, net: NeuralNet | None = None, *, mas_lambda: float = 1.0, random_state: Any = None) -> None:
-        super().__init__(net, mas_lambda=mas_lambda, random_state=random_state)
+    def __init__(
+        self,
+        net: NeuralNet | None = None,
+        *,
+        mas_lambda: float = 1.0,
+        penalty_step: str = "gradient",
+        random_state: Any = None,
+    ) -> None:
+        super().__init__(net, mas_lambda=mas_lambda, penalty_step=penalty_step, random_state=random_state)

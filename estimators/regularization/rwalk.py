@@ -6,10 +6,10 @@ import torch
 from skorch import NeuralNet
 
 from ..engine.call import Call
-from ..engine.penalties import add_quadratic_gradient
+from ..engine.penalties import add_quadratic_gradient, step_implicitly
 from ..engine.per_sample import sum_over_samples
 from ..engine.rows import Rows
-from ..parameters import Integral, above, at_least, between
+from ..parameters import Integral, above, at_least, between, one_of
 from ..strategy import NetworkClassifier
 from .path import note_gradient, note_step, start_path
 
@@ -46,6 +46,9 @@ class RWalkClassifier(NetworkClassifier):
         Δt, in steps.
     damping : float, default=1e-3
         ε.
+    penalty_step : {"gradient", "implicit"}, default="gradient"
+        How the penalty acts: by its gradient, added to that of the loss, as published; or by an implicit step after the
+        optimiser's, which is stable for any λ, see :func:`step_implicitly`.
     active_outputs : {"auto", "all", "seen", "task"}, default="auto"
         Outputs that enter the softmax in training, as for :class:`NaiveClassifier`.
     random_state : int, RandomState instance or None, default=None
@@ -78,9 +81,10 @@ class RWalkClassifier(NetworkClassifier):
     family = "regularization"
     source = "Chaudhry et al. 2018"
     carries = dict.fromkeys(("importance_", "anchor_", "fisher_", "path_score_", "score_"), "anchors")
-    later_parameters = ("rwalk_lambda", "fisher_decay", "update_after", "damping")
+    later_parameters = ("rwalk_lambda", "penalty_step", "fisher_decay", "update_after", "damping")
     parameter_constraints = {
         "rwalk_lambda": [at_least(0)],
+        "penalty_step": [one_of("gradient", "implicit")],
         "fisher_decay": [between(0, 1, closed="right")],
         "update_after": [at_least(1, Integral)],
         "damping": [above(0)],
@@ -100,6 +104,7 @@ class RWalkClassifier(NetworkClassifier):
         fisher_decay: float = 0.9,
         update_after: int = 10,
         damping: float = 1e-3,
+        penalty_step: str = "gradient",
         active_outputs: str = "auto",
         random_state: Any = None,
     ) -> None:
@@ -108,6 +113,7 @@ class RWalkClassifier(NetworkClassifier):
         self.fisher_decay = fisher_decay
         self.update_after = update_after
         self.damping = damping
+        self.penalty_step = penalty_step
 
     def consolidate(self) -> None:
         """Average the path scores, and bring Fisher and scores to [0, 1]; the weights as they are become the anchor."""
@@ -135,11 +141,13 @@ class RWalkClassifier(NetworkClassifier):
     def after_backward(self, call: Call, theta: torch.Tensor, gradient: torch.Tensor) -> None:
         """Note the plain gradient, then add that of the penalty, whose formula has no ½."""
         note_gradient(call.state, theta, gradient)
-        if hasattr(self, "importance_"):
+        if hasattr(self, "importance_") and self.penalty_step == "gradient":
             add_quadratic_gradient(gradient, theta, self.anchor_, self.importance_, 2 * self.rwalk_lambda)
 
     def after_step(self, call: Call, theta: torch.Tensor, batch: Rows) -> None:
-        """The path goes on; every Δt steps a segment closes."""
+        """The penalty's own step, if it has one; the path goes on; every Δt steps a segment closes."""
+        if hasattr(self, "importance_") and self.penalty_step == "implicit":
+            step_implicitly(theta, self.anchor_, self.importance_, 2 * self.rwalk_lambda, call.rates())
         note_step(call.state, theta)
         if call.step % self.update_after == 0:
             self._close_segment(call, theta)

@@ -7,9 +7,9 @@ from skorch import NeuralNet
 
 from ..base import ContinualClassifier, ContinualRegressor
 from ..engine.call import Call
-from ..engine.penalties import add_quadratic_gradient
+from ..engine.penalties import add_quadratic_gradient, step_implicitly
 from ..engine.rows import Rows
-from ..parameters import above, at_least
+from ..parameters import above, at_least, one_of
 from ..strategy import NetworkStrategy
 from .path import note_gradient, note_step, start_path
 
@@ -21,8 +21,12 @@ class SI(NetworkStrategy):
     source = "Zenke et al. 2017"
     pure_steps = True
     carries = {"importance_": "anchors", "anchor_": "anchors", "omega_": "anchors", "delta_": "anchors"}
-    later_parameters = ("si_lambda", "damping")
-    parameter_constraints = {"si_lambda": [at_least(0)], "damping": [above(0)]}
+    later_parameters = ("si_lambda", "penalty_step", "damping")
+    parameter_constraints = {
+        "si_lambda": [at_least(0)],
+        "penalty_step": [one_of("gradient", "implicit")],
+        "damping": [above(0)],
+    }
 
     importance_: torch.Tensor
     anchor_: torch.Tensor
@@ -35,12 +39,14 @@ class SI(NetworkStrategy):
         *,
         si_lambda: float = 1.0,
         damping: float = 0.1,
+        penalty_step: str = "gradient",
         active_outputs: str = "auto",
         random_state: Any = None,
     ) -> None:
         self.net = net
         self.si_lambda = si_lambda
         self.damping = damping
+        self.penalty_step = penalty_step
         self.active_outputs = active_outputs
         self.random_state = random_state
 
@@ -57,11 +63,13 @@ class SI(NetworkStrategy):
     def after_backward(self, call: Call, theta: torch.Tensor, gradient: torch.Tensor) -> None:
         """Note the plain gradient, then add that of the penalty, whose formula has no ½."""
         note_gradient(call.state, theta, gradient)
-        if hasattr(self, "importance_"):
+        if hasattr(self, "importance_") and self.penalty_step == "gradient":
             add_quadratic_gradient(gradient, theta, self.anchor_, self.importance_, 2 * self.si_lambda)
 
     def after_step(self, call: Call, theta: torch.Tensor, batch: Rows) -> None:
-        """The path goes on."""
+        """The penalty's own step, if it has one; the path goes on."""
+        if hasattr(self, "importance_") and self.penalty_step == "implicit":
+            step_implicitly(theta, self.anchor_, self.importance_, 2 * self.si_lambda, call.rates())
         note_step(call.state, theta)
 
     def after_training(self, call: Call) -> None:
@@ -89,6 +97,9 @@ class SIClassifier(SI, ContinualClassifier):
         λ, the paper's c. Without the ½; Ω is a sum over experiences.
     damping : float, default=0.1
         ξ: a parameter that hardly moved does not get a boundless importance. In units of squared weights.
+    penalty_step : {"gradient", "implicit"}, default="gradient"
+        How the penalty acts: by its gradient, added to that of the loss, as published; or by an implicit step after the
+        optimiser's, which is stable for any λ, see :func:`step_implicitly`.
     active_outputs : {"auto", "all", "seen", "task"}, default="auto"
         Outputs that enter the softmax in training, as for :class:`NaiveClassifier`.
     random_state : int, RandomState instance or None, default=None
@@ -133,6 +144,8 @@ class SIRegressor(SI, ContinualRegressor):
         λ, the paper's c. Without the ½; Ω is a sum over experiences.
     damping : float, default=0.1
         ξ, in units of squared weights.
+    penalty_step : {"gradient", "implicit"}, default="gradient"
+        How the penalty acts: by its gradient, or by an implicit step that is stable for any λ.
     random_state : int, RandomState instance or None, default=None
 
     Attributes
@@ -166,6 +179,9 @@ class SIRegressor(SI, ContinualRegressor):
         *,
         si_lambda: float = 1.0,
         damping: float = 0.1,
+        penalty_step: str = "gradient",
         random_state: Any = None,
     ) -> None:
-        super().__init__(net, si_lambda=si_lambda, damping=damping, random_state=random_state)
+        super().__init__(
+            net, si_lambda=si_lambda, damping=damping, penalty_step=penalty_step, random_state=random_state
+        )

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from forgetless import datasets
 from forgetless.benchmarks import Store, StrategySpec, StreamSpec, SuiteError, load_suite, run_benchmark, suite_names
@@ -134,6 +135,21 @@ def test_what_cannot_be_tuned_is_refused_before_anything_runs(write, tune, words
         suite.strategy_specs()["Tuned"].build()
 
 
+def test_a_strategy_may_have_a_network_of_its_own(write):
+    text = GOOD.replace(
+        '"NaiveClassifier",', '{ name = "Own", estimator = "Naive", net = { optimizer = "SGD", norm = "layer" } },'
+    )
+    suite = load_suite(write(text.replace("[net]", "[net]\nweight_decay = 0.5\nlr = 0.2")))
+    own, big = (suite.strategy_specs()[name].build().net for name in ("Own", "Big"))
+    assert (own.optimizer, big.optimizer) == (torch.optim.SGD, torch.optim.Adam)
+    assert (own.lr, big.lr, own.module__norm) == (0.2, 0.1, "layer")
+    assert own.get_params()["optimizer__weight_decay"] == big.get_params()["optimizer__weight_decay"] == 0.5
+    assert own.module__hidden_units == (20, 10) and "module__norm" not in big.get_params()
+    wrong = load_suite(write(text.replace('"SGD"', '"Sgd"'))).strategy_specs()["Own"]
+    with pytest.raises(ValueError, match=r"There is no optimizer 'Sgd' \(did you mean 'SGD'\?\)"):
+        wrong.build()
+
+
 def test_choosing():
     suite = load_suite("quick")
     assert list(suite.strategy_specs(["ewc", "SLDAClassifier"])) == ["EWC", "SLDA"]
@@ -207,13 +223,13 @@ def test_choosing_a_stream_that_does_not_exist():
             "params = { buffer_size = 500, net__lr = 0.1 }",
             "buffer_size = 500",
             "the key 'buffer_size' in number 2 of strategies is unknown "
-            "(known: estimator, name, params, preprocess, tune).",
+            "(known: estimator, name, net, params, preprocess, tune).",
         ),
         (
             '"permuted"',
             '"spilt"',
             "'builder' in number 2 of streams is wrong: input should be 'split' or 'blurry' or 'permuted' or "
-            "'rotated' or 'chunked' or 'column' or 'drift', not 'spilt'.",
+            "'label_permuted' or 'rotated' or 'chunked' or 'column' or 'drift', not 'spilt'.",
         ),
         ('"Big"', '"Naive"', "'strategies' is wrong: two have the name 'Naive'; give each its own name."),
         (

@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 from helpers.streams import assert_same_experience, make_dataset, make_streams
 
-from forgetless.datasets import Dataset, Stream, load_digits, load_iris, permuted_stream, split_stream
+from forgetless.datasets import (
+    Dataset,
+    Stream,
+    label_permuted_stream,
+    load_digits,
+    load_iris,
+    permuted_stream,
+    split_stream,
+)
 
 
 @pytest.fixture(scope="module")
@@ -19,14 +27,14 @@ def digits():
 
 
 def permutations(stream):
-    return [stream.permutation(index) for index in range(len(stream))]
+    return [stream.permutations[index] for index in range(len(stream))]
 
 
 def parts(dataset, part):
     return getattr(dataset, f"X_{part}"), getattr(dataset, f"y_{part}")
 
 
-@pytest.mark.parametrize("which", range(4), ids=["class", "task", "domain", "permuted"])
+@pytest.mark.parametrize("which", range(5), ids=["class", "task", "domain", "permuted", "label-permuted"])
 class TestEveryStream:
     @pytest.fixture
     def stream(self, which):
@@ -107,6 +115,7 @@ class TestEveryStream:
             lambda seed: split_stream(dataset, 3, "task", random_state=seed),
             lambda seed: split_stream(dataset, 3, "domain", random_state=seed),
             lambda seed: permuted_stream(dataset, 3, random_state=seed),
+            lambda seed: label_permuted_stream(dataset, 3, random_state=seed),
         ]
         build = builders[which]
         for a, b in zip(build(3), build(3), strict=True):
@@ -294,6 +303,20 @@ class TestPermuted:
         with pytest.raises(ValueError, match="seed"):
             permuted_stream(digits, random_state="one")
 
+    def test_some_rows_are_drawn_for_each_experience_anew(self):
+        rows = np.arange(40, dtype=np.float32)
+        dataset = Dataset("rows", np.column_stack([rows, -rows]), rows.astype(int) % 4, [[0, 0]], [0])
+        stream = permuted_stream(dataset, 3, random_state=0, n_rows=15)
+        drawn = [np.abs(experience.X_train[:, 0]).astype(int) for experience in stream]
+        for own, experience in zip(drawn, stream, strict=True):
+            assert len(set(own)) == 15
+            np.testing.assert_array_equal(experience.y_train, own % 4)
+            assert len(experience.X_test) == 1
+        assert len({tuple(own) for own in drawn}) == 3
+        assert stream.definition["n_rows"] == 15 and "n_rows" not in permuted_stream(dataset).definition
+        with pytest.raises(ValueError, match="n_rows == 41"):
+            permuted_stream(dataset, n_rows=41)
+
     def test_many_permutations_cost_the_memory_of_one(self):
         X = np.zeros((2000, 200), np.float32)
         stream = permuted_stream(Dataset("wide", X, np.arange(2000) % 2, X[:10], [0, 1] * 5), 50, random_state=0)
@@ -306,6 +329,39 @@ class TestPermuted:
             tracemalloc.stop()
         # The loop's variable still holds one experience while the next is made: two, and never fifty.
         assert X.nbytes < peak < 2.5 * X.nbytes
+
+
+class TestLabelPermuted:
+    def test_labels_change_and_inputs_stay(self):
+        dataset = Dataset("words", np.eye(4), ["a", "b", "c", "b"], np.eye(4)[:3], ["c", "a", "b"])
+        stream = label_permuted_stream(dataset, 6, random_state=0, permute_first=True)
+        names = set()
+        for experience, permutation in zip(stream, permutations(stream), strict=True):
+            called = dict(zip("abc", np.array(["a", "b", "c"])[permutation], strict=True))
+            names.add(tuple(called.values()))
+            np.testing.assert_array_equal(experience.X_train, dataset.X_train)
+            np.testing.assert_array_equal(experience.X_test, dataset.X_test)
+            assert experience.y_train.tolist() == [called[label] for label in "abcb"]
+            assert experience.y_test.tolist() == [called[label] for label in "cab"]
+            assert experience.classes.tolist() == ["a", "b", "c"]
+        assert len(names) > 2 and stream.scenario == "domain"
+
+    def test_first_experience_and_name(self, digits):
+        stream = label_permuted_stream(digits, 2, random_state=0)
+        np.testing.assert_array_equal(stream[0].y_train, digits.y_train)
+        assert (stream[1].y_train != digits.y_train).any()
+        assert stream.name == "label-permuted-digits-2"
+
+    def test_definition_rebuilds_the_stream(self, digits):
+        stream = label_permuted_stream(digits, 3)
+        definition = json.loads(json.dumps(stream.definition))
+        again = label_permuted_stream(digits, definition["n_experiences"], random_state=definition["random_state"])
+        for a, b in zip(again, stream, strict=True):
+            assert_same_experience(a, b)
+
+    def test_numbers_are_refused(self):
+        with pytest.raises(ValueError, match="label_permuted_stream needs classes"):
+            label_permuted_stream(Dataset("numbers", [[0.0], [1.0]], [0.5, 1.5], [[0.0]], [0.5]))
 
 
 def test_a_notebook_shows_what_a_stream_is_as_text_without_computing_it(digits, monkeypatch):

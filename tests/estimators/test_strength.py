@@ -10,6 +10,7 @@ from helpers.estimators import NEW, OLD, X, Y, distance_from_anchor, learned, ma
 from forgetless.estimators import (
     AGEMClassifier,
     AnchoredClassifier,
+    ContinualBackpropClassifier,
     DERClassifier,
     ERACEClassifier,
     EWCClassifier,
@@ -22,6 +23,7 @@ from forgetless.estimators import (
     RelationDistillationClassifier,
     ReplayClassifier,
     RWalkClassifier,
+    ShrinkPerturbClassifier,
     SIClassifier,
 )
 from forgetless.estimators.engine.memory import POLICIES
@@ -31,6 +33,9 @@ AT_ZERO = {
     "l1": AnchoredClassifier(penalty="l1", strength=0),
     "elastic net": AnchoredClassifier(penalty="elasticnet", strength=0),
     "zero": AnchoredClassifier(anchor="zero", strength=0),
+    "initial": AnchoredClassifier(anchor="initial", strength=0),
+    "shrink and perturb": ShrinkPerturbClassifier(shrink=0, noise_std=0),
+    "continual backprop": ContinualBackpropClassifier(replacement_rate=0),
     "ewc": EWCClassifier(ewc_lambda=0),
     "online ewc": EWCClassifier(ewc_lambda=0, online=True),
     "sampled ewc": EWCClassifier(ewc_lambda=0, fisher="sampled"),
@@ -60,6 +65,15 @@ STRENGTHS = {
     "si": (SIClassifier(), "si_lambda"),
     "mas": (MASClassifier(), "mas_lambda"),
     "rwalk": (RWalkClassifier(), "rwalk_lambda"),
+}
+# Those whose penalty is quadratic, and may be a step of its own.
+IMPLICIT = {
+    name: (copy.deepcopy(clf).set_params(penalty_step="implicit"), parameter)
+    for name, (clf, parameter) in STRENGTHS.items()
+    if name != "l1"
+}
+AT_ZERO |= {
+    f"implicit {name}": copy.deepcopy(clf).set_params(**{parameter: 0}) for name, (clf, parameter) in IMPLICIT.items()
 }
 WITH_IMPORTANCE = [name for name in STRENGTHS if name != "elastic net"]
 
@@ -108,6 +122,52 @@ def test_distance_from_the_anchor_falls_with_strength(name):
         distances.append(float(distance_from_anchor(trial).norm()))
     assert distances == sorted(distances, reverse=True), distances
     assert distances[-1] < distances[0] / 2
+
+
+def moved_in_a_second_call(clf, **params):
+    """How far a second call moves what is held, as the penalty measures it: the root of Σ Ω (θ−θ*)²."""
+    clf = copy.deepcopy(clf).set_params(**params).partial_fit(X[500:], Y[500:])
+    distance = theta(clf) - clf.anchor_
+    return float((clf.importance_ * distance.square()).sum().sqrt())
+
+
+@pytest.mark.parametrize("name", IMPLICIT)
+def test_implicit_steps_hold_at_any_strength(name):
+    """With the default network; weights of no importance are free, and move further as the others are held."""
+    clf, parameter = IMPLICIT[name]
+    begun = copy.deepcopy(clf).set_params(random_state=0).partial_fit(X[:500], Y[:500])
+    distances = [moved_in_a_second_call(begun, **{parameter: 10.0**power}) for power in range(-2, 13)]
+    assert distances == sorted(distances, reverse=True), distances
+    assert distances[-1] < 1e-5 * distances[0]
+
+
+def sgd(**params):
+    return make_net(optimizer=torch.optim.SGD, lr=0.1, max_epochs=2, **params)
+
+
+@pytest.mark.parametrize("name", [name for name in IMPLICIT if name != "elastic net"])
+def test_where_gradients_of_a_stiff_penalty_diverge_implicit_steps_hold(name):
+    clf, parameter = IMPLICIT[name]
+    begun = copy.deepcopy(clf).set_params(net=sgd(), random_state=0).partial_fit(X[:500], Y[:500])
+    begun.set_params(**{parameter: 1e6})
+    assert moved_in_a_second_call(begun) < 1e-3
+    with pytest.raises(FloatingPointError, match="strength of the penalty"):
+        moved_in_a_second_call(begun, penalty_step="gradient")
+
+
+@pytest.mark.parametrize("net", [make_net(), sgd(optimizer__momentum=0.9)], ids=["adam", "momentum"])
+@pytest.mark.parametrize("name", [name for name in IMPLICIT if name not in ("mas", "si")])
+def test_implicit_steps_of_a_soft_penalty_hold_as_its_gradient_does(name, net):
+    """One strength holds as much in both forms, also where the optimiser's steps are not as long as its rate."""
+    clf, parameter = IMPLICIT[name]
+    begun = copy.deepcopy(clf).set_params(net=net, random_state=0).partial_fit(X[:500], Y[:500])
+    strength = 3.0 if name.endswith("ewc") else 0.1
+    free = moved_in_a_second_call(begun, **{parameter: 0.0})
+    implicit, gradient = (
+        moved_in_a_second_call(begun, **{parameter: strength, "penalty_step": step})
+        for step in ("implicit", "gradient")
+    )
+    assert implicit == pytest.approx(gradient, rel=0.15) and implicit < 0.98 * free, (free, implicit, gradient)
 
 
 @pytest.mark.parametrize("name", WITH_IMPORTANCE)

@@ -19,7 +19,9 @@ from forgetless.estimators import (
     MASClassifier,
     NaiveClassifier,
     ReplayClassifier,
+    ShrinkPerturbClassifier,
     SIClassifier,
+    UPGDClassifier,
 )
 
 DIGITS = load_digits()
@@ -32,8 +34,11 @@ STACKABLE = {
     "l2": AnchoredClassifier(strength=0.1),
     "l1": AnchoredClassifier(penalty="l1", strength=0.1),
     "ewc": EWCClassifier(ewc_lambda=100.0),
+    "implicit ewc": EWCClassifier(ewc_lambda=100.0, penalty_step="implicit"),
     "si": SIClassifier(),
     "mas": MASClassifier(),
+    "shrink and perturb": ShrinkPerturbClassifier(),
+    "upgd": UPGDClassifier(),
     "replay": ReplayClassifier(buffer_size=60),
     "balanced replay": ReplayClassifier(buffer_size=60, policy="class_balanced", replay_weight="balanced"),
     "interfered replay": ReplayClassifier(buffer_size=60, retrieval="mir"),

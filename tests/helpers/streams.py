@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from forgetless.datasets import Dataset, permuted_stream, split_stream
+from forgetless.datasets import Dataset, label_permuted_stream, permuted_stream, split_stream
 
 
 def make_dataset(n_classes=6, rows=8, labels=None):
@@ -14,12 +14,13 @@ def make_dataset(n_classes=6, rows=8, labels=None):
 
 
 def make_streams(dataset):
-    """Return a stream of every kind: class-, task- and domain-incremental, permuted."""
+    """Return a stream of every kind: class-, task- and domain-incremental, permuted features and labels."""
     return [
         split_stream(dataset, 3, "class", random_state=1),
         split_stream(dataset, 3, "task", random_state=1),
         split_stream(dataset, 3, "domain", random_state=1),
         permuted_stream(dataset, 3, random_state=1),
+        label_permuted_stream(dataset, 3, random_state=1),
     ]
 
 

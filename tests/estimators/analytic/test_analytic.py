@@ -4,15 +4,18 @@ import copy
 
 import numpy as np
 import pytest
+import scipy.stats
+import sklearn.covariance
 import torch
 from helpers.estimators import DIGITS, X, Y
 from sklearn.datasets import load_diabetes
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge
+from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.neighbors import NearestCentroid
 from sklearn.preprocessing import StandardScaler
 
-from forgetless.datasets import load_mnist
+from forgetless.datasets import load_mnist, load_wine
 from forgetless.estimators import (
     MLP,
     ContinualNet,
@@ -29,8 +32,11 @@ CLASSIFIERS = {
     "ncm": NCMClassifier(),
     "slda": SLDAClassifier(),
     "shrunken slda": SLDAClassifier(shrinkage=0.1),
+    "oas slda": SLDAClassifier(shrinkage="oas"),
+    "slda of each class": SLDAClassifier(shrinkage="oas", covariance="per_class"),
     "random projection": RandomProjectionClassifier(300, ridge=10.0, random_state=0),
     "random projection, auto": RandomProjectionClassifier(300, random_state=0),
+    "fourier": RandomProjectionClassifier(300, activation="fourier", random_state=0),
 }
 REGRESSORS = {
     "regressor": RandomProjectionRegressor(300, ridge=10.0, random_state=0),
@@ -119,6 +125,76 @@ def test_slda_is_linear_discriminant_analysis(shrinkage, dtype):
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
+def test_oas_is_that_of_scikit_learn():
+    X = DIGITS.X_train.astype(np.float64)
+    clf = learned("oas slda", np.arange(len(X)), n_chunks=7)
+    means = np.stack([X[Y == c].mean(axis=0) for c in range(10)])
+    covariance, shrinkage = sklearn.covariance.oas(X - means[Y], assume_centered=True)
+    assert clf.shrinkage_ == pytest.approx(shrinkage, rel=1e-6)
+    inverse = np.linalg.inv(covariance)
+    scores = DIGITS.X_test @ inverse @ means.T - 0.5 * np.einsum("ci,ij,cj->c", means, inverse, means)
+    scores += np.log(np.bincount(Y) / len(Y))
+    ours = differences(clf.decision_function(DIGITS.X_test))
+    np.testing.assert_allclose(ours, differences(scores), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shrinkage", [0.0, 0.3, "oas"])
+def test_covariances_of_classes_give_the_posterior_of_their_normal_distributions(shrinkage):
+    wine = load_wine()
+    X, y, X_test = wine.X_train.astype(np.float64), wine.y_train, wine.X_test.astype(np.float64)
+    clf = SLDAClassifier(shrinkage, covariance="per_class")
+    for rows in np.array_split(np.random.default_rng(0).permutation(len(X)), 5):
+        clf.partial_fit(X[rows], y[rows])
+    densities, shrinkages = [], []
+    for c in range(3):
+        own = X[y == c]
+        covariance = np.cov(own.T, bias=True)
+        shrinkages.append(sklearn.covariance.oas(own)[1] if shrinkage == "oas" else shrinkage)
+        target = np.eye(13) * covariance.trace() / 13
+        covariance = (1 - shrinkages[-1]) * covariance + shrinkages[-1] * target
+        normal = scipy.stats.multivariate_normal(own.mean(axis=0), covariance)
+        densities.append(normal.logpdf(X_test) + np.log(np.mean(y == c)))
+    ours = differences(clf.decision_function(X_test))
+    np.testing.assert_allclose(ours, differences(np.stack(densities, axis=1)), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(clf.shrinkage_, shrinkages, rtol=1e-9)
+    for c in range(3):
+        np.testing.assert_allclose(clf.covariance_[c], np.cov(X[y == c].T, bias=True), rtol=1e-9, atol=1e-9)
+
+
+def test_a_class_of_one_row_has_the_covariance_of_all():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(200, 3)), np.repeat([0, 1], 100)
+    X[y == 1] += [4, 0, 0]
+    clf = SLDAClassifier(covariance="per_class").partial_fit(X, y).partial_fit([[0.0, 9.0, 0.0]], [2])
+    assert clf.predict([[0.1, 9.2, 0.1], [0.0, 0.0, 0.0], [4.0, 0.0, 0.0]]).tolist() == [2, 0, 1]
+    with pytest.raises(ValueError, match="covariance for each class"):
+        clf.merge(SLDAClassifier().fit(X, y))
+
+
+@pytest.mark.parametrize("covariance", ["shared", "per_class"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_columns_that_are_sums_of_others_change_nothing(covariance, dtype):
+    """Collinear columns, which no covariance of rounded numbers shows as such, cost no accuracy."""
+    sums = X[:, 1:21] + X[:, 21:41]
+    test_sums = DIGITS.X_test[:, 1:21] + DIGITS.X_test[:, 21:41]
+    shrinkage = 0.0 if covariance == "shared" else 0.01
+    plain = SLDAClassifier(shrinkage, covariance=covariance).fit(X, Y).score(DIGITS.X_test, DIGITS.y_test)
+    clf = SLDAClassifier(shrinkage, covariance=covariance).fit(np.hstack([X, sums]).astype(dtype), Y)
+    assert abs(clf.score(np.hstack([DIGITS.X_test, test_sums]).astype(dtype), DIGITS.y_test) - plain) < 0.01
+
+
+def test_fourier_features_have_the_gaussian_kernel():
+    rows, gamma = X[:50].astype(np.float64), 0.05
+    clf = RandomProjectionClassifier(4_000, activation="fourier", gamma=gamma, ridge=1.0, random_state=0)
+    clf.prepare_features(clf.open_call(rows, Y[:50]))
+    features = clf.features_of(torch.from_numpy(rows)).numpy()
+    kernel = rbf_kernel(rows, gamma=gamma)
+    assert np.abs(2 / 4_000 * features @ features.T - kernel).max() < 5 * 4_000**-0.5
+    auto = RandomProjectionClassifier(10, activation="fourier", random_state=0).fit(X, Y)
+    given = RandomProjectionClassifier(10, activation="fourier", gamma=1 / 64, random_state=0).fit(X, Y)
+    assert torch.equal(auto.projection_, given.projection_)
+
+
 @pytest.mark.parametrize("shrinkage", [0.0, 0.2])
 @pytest.mark.parametrize("n_chunks", [1, 3, 40])
 @pytest.mark.parametrize("order", ["drawn", "sorted by class"])
@@ -153,12 +229,14 @@ def test_slda_stands_collinear_columns():
 def features(model, rows):
     """The random features, computed in double precision from R alone."""
     R = model.projection_.numpy().astype(np.float64)
-    return np.maximum(0, np.column_stack([rows.astype(np.float64), np.ones(len(rows))]) @ R)
+    projected = np.column_stack([rows.astype(np.float64), np.ones(len(rows))]) @ R
+    return np.cos(projected) if model.activation == "fourier" else np.maximum(0, projected)
 
 
 @pytest.mark.parametrize("ridge", [0.5, 100.0, "auto"])
-def test_random_projection_is_ridge_on_its_features(ridge):
-    clf = RandomProjectionClassifier(200, ridge=ridge, random_state=3)
+@pytest.mark.parametrize("activation", ["relu", "fourier"])
+def test_random_projection_is_ridge_on_its_features(ridge, activation):
+    clf = RandomProjectionClassifier(200, ridge=ridge, activation=activation, random_state=3)
     for rows in np.array_split(np.argsort(Y, kind="stable"), 6):  # classes come late
         clf.partial_fit(X[rows], Y[rows])
     theirs = Ridge(alpha=clf.ridge_).fit(features(clf, X), np.eye(10)[Y])
@@ -184,7 +262,7 @@ def test_ridge_is_chosen_by_the_error_on_held_out_rows(name):
     model = learned(name, rows, n_chunks=4)
     seen, noisy = features(model, X[rows]), target(name, Y[rows])
     y = noisy if name in REGRESSORS else np.eye(10)[Y[rows]]
-    _, held_out = model.parts_of(X[rows])
+    _, held_out = model.parts_of(X[rows], Y[rows])
     assert 0.1 < held_out.mean() < 0.3
     centred = seen[~held_out] - seen[~held_out].mean(axis=0)
     unit = np.square(centred).sum() / centred.shape[1]

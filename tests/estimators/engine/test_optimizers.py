@@ -10,7 +10,14 @@ import torch
 from torch import nn
 
 from forgetless.datasets import load_digits
-from forgetless.estimators import MLP, ContinualNet, FrozenClassifier, NaiveClassifier, PackNetClassifier
+from forgetless.estimators import (
+    MLP,
+    ContinualNet,
+    FrozenClassifier,
+    MuonAdamW,
+    NaiveClassifier,
+    PackNetClassifier,
+)
 
 DIGITS = load_digits()
 X, Y = DIGITS.X_train[:300], DIGITS.y_train[:300]
@@ -43,14 +50,16 @@ ALL = sorted(
     for name, kind in vars(torch.optim).items()
     if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and kind is not torch.optim.Optimizer
 )
-NAMES = [name for name in ALL if name != "SparseAdam"]
+NAMES = [*(name for name in ALL if name != "SparseAdam"), "MuonAdamW"]
 
 
 def small(name, cls=NaiveClassifier, **others):
     params = {"lr": 0.01, "module": MLP, "max_epochs": 4, **SETTINGS.get(name, {}), **others}
     if params["module"] is MLP:
         params["module__hidden_units"] = (12,)
-    return cls(ContinualNet(params.pop("module"), optimizer=getattr(torch.optim, name), **params), random_state=0)
+    return cls(
+        ContinualNet(params.pop("module"), optimizer=getattr(torch.optim, name, MuonAdamW), **params), random_state=0
+    )
 
 
 def part(first, last):
@@ -136,3 +145,30 @@ def test_it_works_where_layers_are_frozen_and_heads_are_exchanged(name, cls):
 def test_sparse_adam_is_refused():
     with pytest.raises(ValueError, match=r"torch\.optim\.Adam"):
         small("SparseAdam").fit(X, Y)
+
+
+def test_muon_moves_matrices_and_adamw_the_rest():
+    """As torch's two, each with the parameters of its own."""
+    net = ContinualNet(MLP, module__hidden_units=(12,), optimizer=MuonAdamW, lr=0.01, max_epochs=5, batch_size=-1)
+    net.set_params(optimizer__weight_decay=0.1, optimizer__momentum=0.8, optimizer__betas=(0.8, 0.9))
+    clf = NaiveClassifier(net, random_state=0)
+    module = copy.deepcopy(clf).initialize(X, Y).net_.module_
+    muon = torch.optim.Muon(
+        [p for p in module.parameters() if p.ndim == 2],
+        lr=0.01,
+        weight_decay=0.1,
+        momentum=0.8,
+        adjust_lr_fn="match_rms_adamw",
+    )
+    biases = [p for p in module.parameters() if p.ndim == 1]
+    adamw = torch.optim.AdamW(biases, lr=0.01, weight_decay=0.1, betas=(0.8, 0.9))
+    for _ in range(5):
+        module.zero_grad()
+        nn.functional.cross_entropy(module(torch.as_tensor(X)), torch.as_tensor(Y)).backward()
+        muon.step()
+        adamw.step()
+    # Muon computes in bfloat16, where sums in another order differ in the third digit.
+    ours, theirs = (
+        torch.cat([p.detach().reshape(-1) for p in m.parameters()]) for m in (clf.fit(X, Y).net_.module_, module)
+    )
+    torch.testing.assert_close(ours, theirs, rtol=1e-2, atol=1e-3)

@@ -7,7 +7,7 @@ import torch
 from helpers.estimators import DIGITS, distance_from_anchor, make_net, theta
 from torch.nn import functional as F
 
-from forgetless.estimators import AnchoredClassifier, NaiveClassifier
+from forgetless.estimators import AnchoredClassifier, NaiveClassifier, step_implicitly
 
 
 @pytest.mark.parametrize("penalty", ["l1", "l2", "elasticnet"])
@@ -54,6 +54,47 @@ def test_l2_step_equals_the_gradient_of_the_penalised_loss():
         grads = torch.autograd.grad(loss, params)
         params = [(p - 0.1 * g).detach().requires_grad_() for p, g in zip(params, grads, strict=True)]
     torch.testing.assert_close(theta(clf), torch.cat([p.detach().reshape(-1) for p in params]))
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam, torch.optim.RMSprop])
+@pytest.mark.parametrize(("penalty", "l1", "l2"), [("l2", 0.0, 0.7), ("elasticnet", 0.35, 0.35)])
+def test_implicit_steps_minimise_penalty_and_squared_distance_from_the_optimisers_step(optimizer, penalty, l1, l2):
+    """Three steps of torch's own optimiser down the plain loss, each followed by the minimiser in closed form."""
+    X, y = DIGITS.X_train[:64], DIGITS.y_train[:64]
+    net = make_net(optimizer=optimizer, lr=0.05, max_epochs=3, batch_size=-1, reset_optimizer=True)
+    clf = AnchoredClassifier(net, penalty=penalty, strength=0.7, penalty_step="implicit", random_state=0)
+    clf.partial_fit(X, y)
+    module, anchor = copy.deepcopy(clf.net_.module_), theta(clf).clone()
+    clf.partial_fit(X, y)
+    params = list(module.parameters())
+    for p in params:
+        p.data = p.data.clone()  # they were views of one vector
+    optimizer_ = optimizer(params, lr=0.05)
+    for _ in range(3):
+        optimizer_.zero_grad()
+        F.cross_entropy(module(torch.as_tensor(X)), torch.as_tensor(y)).backward()
+        optimizer_.step()
+        start = 0
+        for p in params:
+            center = anchor[start : start + p.numel()].view_as(p)
+            start += p.numel()
+            rate = 0.05
+            if optimizer is torch.optim.Adam:
+                state = optimizer_.state[p]
+                rate = 0.05 / ((state["exp_avg_sq"] / (1 - 0.999 ** float(state["step"]))).sqrt() + 1e-8)
+            moved = p.data - center
+            moved = moved.sign() * (moved.abs() - 0.05 * l1).clamp(min=0)
+            p.data.copy_(center + moved / (1 + rate * l2))
+    torch.testing.assert_close(theta(clf), torch.cat([p.detach().reshape(-1) for p in params]))
+
+
+def test_an_implicit_step_is_finite_at_any_strength():
+    start, anchor, importance = torch.tensor([3.0, 3.0, 3.0]), torch.ones(3), torch.tensor([0.0, 1e-30, 1e30])
+    for strength in (0.0, 1.0, 1e30, 1e300):
+        t = start.clone()
+        step_implicitly(t, anchor, importance, strength, 0.5)
+        assert t.tolist() == [3.0, 3.0 if strength < 1e30 else t[1], 3.0 if not strength else 1.0]
+    assert t.tolist() == [3.0, 1.0, 1.0]
 
 
 def test_anchor_zero_shrinks_weights_from_the_first_experience():

@@ -1,0 +1,1 @@
+"""Plasticity: keep a network able to learn, however long the stream."""
