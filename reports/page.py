@@ -1,11 +1,9 @@
 """The report as one self-contained HTML page, which loads no script, style, font or image."""
 
 import base64
-import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +15,7 @@ from markupsafe import Markup
 
 from . import figures, formats, plots
 from .diagnosis import diagnose
+from .files import replace_file
 from .findings import answer, findings, notable, regularization_in_class_streams
 from .metrics import METRICS, Array
 from .recommendation import recommend
@@ -30,6 +29,7 @@ from .tables import (
     reference_roles,
     run_scores,
     summarize,
+    unchanging,
 )
 
 # What the curve of a stream shows, by what the protocol evaluates.
@@ -102,28 +102,9 @@ def write_html(
     ...     (Path(folder) / "report.html").read_text(encoding="utf-8")[:15]
     '<!DOCTYPE html>'
     """
-    _write(Path(path), _render(results, title, given=answer, assumptions=assumptions, code=code, command=command))
-
-
-def _write(path: Path, text: str) -> None:
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"The folder {path.parent} does not exist; create it or choose another path.")
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's 0600 would keep a report from colleagues
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with unchanging():
+        page = _render(results, title, given=answer, assumptions=assumptions, code=code, command=command)
+    replace_file(path, lambda new: new.write_text(page, encoding="utf-8", newline="\n"))
 
 
 def _finalize(value: object) -> object:

@@ -1,9 +1,11 @@
 """Tables from stored results: metrics of each cell, their means over seeds, the leaderboard."""
 
+import contextlib
 import json
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from statistics import fmean
@@ -319,8 +321,33 @@ def _possible(values: Array, bounds: tuple[float, float]) -> Array:
     return np.where((values >= max(low, -highest)) & (values <= min(high, highest)), values, np.nan)
 
 
+_kept: ContextVar[dict[int, tuple[ResultTables, dict[str, _Cell]]] | None] = ContextVar("_kept", default=None)
+
+
+@contextlib.contextmanager
+def unchanging() -> Iterator[None]:
+    """Read each results once within this block: the caller sees to it that nothing in them changes meanwhile."""
+    before = _kept.set({})
+    try:
+        yield
+    finally:
+        _kept.reset(before)
+
+
 def _cells(results: ResultTables) -> dict[str, _Cell]:
     """Return the finished cells by key."""
+    kept = _kept.get()
+    if kept is None:
+        return _read_cells(results)
+    if id(results) not in kept:
+        kept[id(results)] = (
+            results,
+            _read_cells(results),
+        )  # with the results, whose number is theirs as long as they live
+    return kept[id(results)][1]
+
+
+def _read_cells(results: ResultTables) -> dict[str, _Cell]:
     finished = results.runs[results.runs["status"] == "ok"]
     of_stream = protocols(results)
     protocol_of = {str(run.cell): protocol(str(run.protocol)) for run in finished.itertuples(index=False)}
