@@ -173,6 +173,7 @@ class Store:
         self.name = os.fsdecode(path_or_url)
         self.read_only = read_only
         self.secrets: list[str] = []
+        self._connections: list[Any] = []
         self._version = SCHEMA_VERSION
         scheme = self.name.partition("://")[0]
         try:
@@ -187,6 +188,7 @@ class Store:
                 f"No database can be reached by a URL like {scheme}://...: it has parts that cannot be understood; "
                 "write special characters in names and passwords as %XX."
             ) from None
+        sa.event.listen(self._engine, "connect", lambda connection, _: self._connections.append(connection))
         try:
             with self._transaction() as connection:
                 self._prepare(connection)
@@ -366,8 +368,21 @@ class Store:
         return text.rstrip(".")
 
     def close(self) -> None:
-        """Close the connection to the database."""
+        """Close the connections to the database."""
+        for connection in self._connections:  # the pool closes those alone that came back to it
+            with contextlib.suppress(Exception):
+                connection.close()
+        self._connections.clear()
         self._engine.dispose()
+
+    def release(self) -> None:
+        """Undo what an interrupt left open, wherever it came: for a lock of one's own one would wait in vain."""
+        in_memory = self._engine.dialect.name == "sqlite" and self._engine.url.database in (None, ":memory:")
+        if not in_memory:
+            self.close()  # the next transaction opens a new one
+        for connection in self._connections:  # but what is in memory would go with it
+            with contextlib.suppress(sqlite3.ProgrammingError):  # another thread's
+                connection.rollback()
 
     def __enter__(self) -> Store:
         return self

@@ -356,6 +356,7 @@ def run_cells(
                 bar.set_postfix(failed=n_failed, refresh=False)
                 bar.update()
     except KeyboardInterrupt:
+        store.release()
         raise Interrupted(f"Stopped. {_kept(store, cells)}") from None
     return store.results([cell.key for cell in cells])
 

@@ -1,13 +1,16 @@
 """The store: all or nothing, equal to what was measured, and polite to files that are not its own."""
 
+import contextlib
 import json
 import math
 import multiprocessing
 import os
 import sqlite3
+import threading
 
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 from helpers.store import assert_same, facts
 from sklearn.naive_bayes import GaussianNB
 
@@ -243,3 +246,47 @@ def test_several_processes_write_at_once(tmp_path):
     assert len(results.runs) == 40
     assert (results.scores.groupby("cell").size() == 2).all()
     assert isinstance(results.runs, pd.DataFrame)
+
+
+def test_release_frees_the_lock_of_a_transaction_that_nobody_can_end(tmp_path):
+    path, inside, go_on = tmp_path / "results.db", threading.Event(), threading.Event()
+    errors = []
+
+    def stop(connection, *_):
+        if threading.current_thread() is writer:
+            inside.set()
+            go_on.wait(60)
+
+    def write():
+        try:
+            store.write(facts("c1"))
+        except StoreError as error:
+            errors.append(error)
+
+    with Store(path) as store:
+        store.write(facts("c0"))
+        writer = threading.Thread(target=write)
+        sa.event.listen(sa.Engine, "commit", stop)  # all is written, and held
+        try:
+            writer.start()
+            assert inside.wait(60)
+            with contextlib.closing(sqlite3.connect(path, timeout=0)) as other:
+                with pytest.raises(sqlite3.OperationalError, match="locked"):
+                    other.execute("BEGIN IMMEDIATE")
+                store.release()
+                other.execute("BEGIN IMMEDIATE")
+        finally:
+            go_on.set()
+            writer.join()
+            sa.event.remove(sa.Engine, "commit", stop)
+        assert len(errors) == 1
+        store.write(facts("c2"))
+        assert [each.run["cell"] for each in store.cells()] == ["c0", "c2"]
+
+
+def test_what_is_in_memory_survives_an_interrupt():
+    with Store(":memory:") as store:
+        store.write(facts("c0"))
+        store.release()
+        store.write(facts("c1"))
+        assert {each.run["cell"] for each in store.cells()} == {"c0", "c1"}
