@@ -498,6 +498,20 @@ class Store:
         self._report(damaged)
         return found
 
+    def seconds(self) -> dict[tuple[str, str], float]:
+        """Read how long cells took, for those that are to come.
+
+        Returns
+        -------
+        dict of (str, str) to float
+            Mean seconds of the finished cells, by strategy and stream.
+        """
+        named = (_runs.c.strategy, _runs.c.stream)
+        query = sa.select(*named, sa.func.avg(_runs.c.seconds)).where(_runs.c.status == "ok").group_by(*named)
+        with self._transaction() as connection:
+            found = [tuple(row) for row in connection.execute(query)]
+        return {(strategy, stream): seconds for strategy, stream, seconds in found if isinstance(seconds, float)}
+
     def results(self, cells: Iterable[str] | None = None) -> Results:
         """Read results.
 

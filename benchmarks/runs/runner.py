@@ -347,7 +347,7 @@ def run_cells(
     n_failed = 0
     bar = tqdm(total=len(cells), initial=len(done), unit="cell", dynamic_ncols=True, disable=not progress)
     try:
-        with bar, stop_on_ctrl_c() as asked, finished(waiting, n_jobs, time_limit) as found:
+        with bar, stop_on_ctrl_c() as asked, finished(waiting, n_jobs, time_limit, store.seconds()) as found:
             for facts in found:
                 if asked.is_set():  # perhaps this cell learned less than it should
                     raise Interrupted

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from .cell import Cell, Interrupted, failed, run_stacked
 from .measuring import TimeLimit
 
 Job = list[Cell]  # one cell, or several that are trained as one stack
+Kind = tuple[str, str]  # strategy and stream
 
 GRACE = 10  # seconds for a cell whose time is over, before its process is killed
 
@@ -58,8 +59,12 @@ def stop_on_ctrl_c() -> Iterator[threading.Event]:
 
 
 @contextlib.contextmanager
-def finished(cells: Sequence[Cell], n_jobs: int, time_limit: float) -> Iterator[Iterator[Facts]]:
+def finished(
+    cells: Sequence[Cell], n_jobs: int, time_limit: float, seconds: Mapping[Kind, float]
+) -> Iterator[Iterator[Facts]]:
     """Give facts of cells as these finish; on the way out, stop what still runs.
+
+    Cells that take long begin first, so that in the end no core waits for a last long one.
 
     Where a worker process dies, the cells that ran then have another try, one after the other. One that dies again has
     failed.
@@ -71,6 +76,8 @@ def finished(cells: Sequence[Cell], n_jobs: int, time_limit: float) -> Iterator[
         As in joblib; whose backend is used.
     time_limit : float
         Seconds that a cell may take.
+    seconds : mapping of (str, str) to float
+        What is known of how long a strategy takes on a stream.
 
     Yields
     ------
@@ -78,7 +85,7 @@ def finished(cells: Sequence[Cell], n_jobs: int, time_limit: float) -> Iterator[
         In the order in which cells finish.
     """
     with tempfile.TemporaryDirectory(prefix="forgetless-") as folder:
-        found = _survived(_jobs(cells), n_jobs, time_limit, Path(folder))
+        found = _survived(_jobs(cells), n_jobs, time_limit, Path(folder), dict(seconds))
         with contextlib.closing(found):
             yield found
 
@@ -91,12 +98,33 @@ def _jobs(cells: Sequence[Cell]) -> dict[str, Job]:
     return {str(number): job for number, job in enumerate(jobs.values())}
 
 
-def _survived(jobs: dict[str, Job], n_jobs: int, time_limit: float, journal: Path) -> Generator[Facts]:
+def _kind(cell: Cell) -> Kind:
+    """What cells that take about as long have in common."""
+    return cell.strategy, cell.stream
+
+
+def _longest_first(jobs: Mapping[str, Job], seconds: Mapping[Kind, float]) -> Iterator[tuple[str, Job]]:
+    """Order jobs while they run: first one of each kind that is not known yet, then the longest, as far as is known."""
+    waiting: dict[Kind, list[str]] = {}
+    for name, job in reversed(jobs.items()):
+        waiting.setdefault(_kind(job[0]), []).append(name)
+    for kind in reversed([kind for kind in waiting if kind not in seconds]):
+        name = waiting[kind].pop()
+        yield name, jobs[name]
+    while kinds := [kind for kind, names in waiting.items() if names]:
+        # What was begun and is not finished yet may be the longest of all.
+        name = waiting[max(kinds, key=lambda kind: seconds.get(kind, math.inf))].pop()
+        yield name, jobs[name]
+
+
+def _survived(
+    jobs: dict[str, Job], n_jobs: int, time_limit: float, journal: Path, seconds: dict[Kind, float]
+) -> Generator[Facts]:
     """Run jobs, and begin again with what is left after the death of a worker."""
     while jobs:
         try:
-            for name, facts in _parallel(jobs, n_jobs, time_limit, journal):
-                del jobs[name]
+            for name, facts in _parallel(_longest_first(dict(jobs), seconds), n_jobs, time_limit, journal):
+                seconds[_kind(jobs.pop(name)[0])] = sum(each.run["seconds"] for each in facts)
                 yield from facts
         except BrokenProcessPool:
             began = {entry.name: entry.stat().st_mtime for entry in journal.iterdir()}
@@ -112,7 +140,7 @@ def _alone(cell: Cell, time_limit: float, journal: Path) -> Facts:
     """Run a cell while no other one can be the reason why the worker dies."""
     try:
         # Were it told that it is one job for one worker, joblib would run it in this process.
-        [(_, [facts])] = _parallel({"alone": [cell]}, 2, time_limit, journal)
+        [(_, [facts])] = _parallel([("alone", [cell])], 2, time_limit, journal)
     except BrokenProcessPool:
         (journal / "alone").unlink(missing_ok=True)
         return failed(
@@ -127,11 +155,11 @@ def _longest(job: Job, time_limit: float) -> float:
 
 
 def _parallel(
-    jobs: Mapping[str, Job], n_jobs: int, time_limit: float, journal: Path
+    jobs: Iterable[tuple[str, Job]], n_jobs: int, time_limit: float, journal: Path
 ) -> Iterator[tuple[str, list[Facts]]]:
     # A batch would hold finished cells back until its last one, and a kill would lose them.
     parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
-    answers = parallel(delayed(_run)(name, job, time_limit, journal, os.getpid()) for name, job in list(jobs.items()))
+    answers = parallel(delayed(_run)(name, job, time_limit, journal, os.getpid()) for name, job in jobs)
     try:
         yield from answers
     finally:

@@ -109,3 +109,15 @@ def test_what_a_script_defines_runs_in_workers(tmp_path):
     script.write_text(SCRIPT)
     done = subprocess.run([sys.executable, script], env=environment(), capture_output=True, text=True, check=False)
     assert done.stdout == "<Results: 2 cells (0 failed), 2 strategies, 1 streams, 1 seeds> [None, None]\n", done.stderr
+
+
+def test_cells_that_take_long_begin_first(tmp_path):
+    began = tmp_path / "began"
+    strategies = {name: guests.Sleeps(seconds, path=str(began)) for name, seconds in (("short", 0.0), ("long", 0.2))}
+    for seeds, expected in (
+        (range(3), ["0.0 0", "0.2 0", "0.2 1", "0.2 2", "0.0 1", "0.0 2"]),  # one of each, then the longest
+        (range(5), ["0.2 3", "0.2 4", "0.0 3", "0.0 4"]),  # of which the store knows
+    ):
+        began.write_text("")
+        run(strategies, [iris()], seeds=seeds, store=tmp_path / "a.db")
+        assert began.read_text().splitlines() == expected

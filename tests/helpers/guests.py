@@ -165,3 +165,20 @@ class TakesSignalsForItsOwn(GaussianNB):
         except KeyboardInterrupt:
             return self
         return super().partial_fit(X, y, classes)
+
+
+class Sleeps(GaussianNB):
+    """Takes a while, and tells when it began."""
+
+    def __init__(self, seconds=0.0, random_state=None, path=None):
+        super().__init__()
+        self.seconds = seconds
+        self.random_state = random_state
+        self.path = path
+
+    def partial_fit(self, X, y, classes=None):
+        if not hasattr(self, "classes_"):
+            with open(self.path, "a") as file:
+                file.write(f"{self.seconds} {self.random_state}\n")
+            time.sleep(self.seconds)
+        return super().partial_fit(X, y, classes)
