@@ -106,7 +106,7 @@ def _kind(cell: Cell) -> Kind:
 def _longest_first(jobs: Mapping[str, Job], seconds: Mapping[Kind, float]) -> Iterator[tuple[str, Job]]:
     """Order jobs while they run: first one of each kind that is not known yet, then the longest, as far as is known."""
     waiting: dict[Kind, list[str]] = {}
-    for name, job in reversed(jobs.items()):
+    for name, job in reversed(list(jobs.items())):
         waiting.setdefault(_kind(job[0]), []).append(name)
     for kind in reversed([kind for kind in waiting if kind not in seconds]):
         name = waiting[kind].pop()
