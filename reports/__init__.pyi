@@ -25,6 +25,7 @@ from .sheets import html_tables as html_tables
 from .sheets import to_html as to_html
 from .sheets import to_latex as to_latex
 from .sheets import to_markdown as to_markdown
+from .site import write_site as write_site
 from .statistics import Gaps as Gaps
 from .statistics import Overall as Overall
 from .statistics import Units as Units

@@ -175,10 +175,6 @@ class Links:
     anchors: dict[str, str] = field(default_factory=dict)
     runs: dict[str, str] = field(default_factory=dict)
 
-    def __bool__(self) -> bool:
-        """Whether there are other pages."""
-        return bool(self.anchors or self.root)
-
     def stream(self, name: object) -> str:
         """Return the address of a stream's page, or an empty text."""
         return self._to(self.streams.get(str(name), ""))

@@ -38,7 +38,7 @@ const fit = new ResizeObserver((boxes) => {
 });
 for (const box of document.querySelectorAll(".scroll:has(> .board)")) fit.observe(box);
 // Search and filters hold for all sortable tables: each of them has a row per strategy.
-const filters = document.querySelector(".filters");
+const filters = document.querySelector(".filters:has(#family)");
 if (filters) {
   const strategies = [...document.querySelectorAll("tr[data-family]")];
   const rows = document.querySelectorAll("table.sortable tr[data-series]");
