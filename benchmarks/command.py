@@ -283,6 +283,22 @@ def report(
 
 
 @app.command()
+def site(
+    store: StoreArgument,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The folder; a site that is there is replaced.")
+    ] = Path("site"),
+) -> None:
+    """Write a folder of pages about everything in a store: open it as a file, or put it on any static host."""
+    with _exit_on(BAD_INPUT, ValueError, OSError):
+        from ..reports import write_site
+
+        results, name = _stored(store)
+        write_site(results, output, f"forgetless: {Path(name).name}", command=_command(sys.argv[1:]))
+        print(f"The site is in {output}; it begins with {output / 'index.html'}.")
+
+
+@app.command()
 def leaderboard(
     store: StoreArgument,
     format: Annotated[

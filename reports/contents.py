@@ -87,6 +87,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.tests["missing"] = pd.isna
     environment.filters |= {
         "percent": formats.percent,
         "score": formats.score,
@@ -219,7 +220,8 @@ def render(template: str, links: Links | None = None, **shown: Any) -> str:
         "".join((_TEMPLATES / f"{name}.{kind}").read_text(encoding="utf-8") for name in ("page", *others))
         for kind in ("css", "js")
     )
-    return _environment().get_template(template).render(
+    page = _environment().get_template(template)
+    return page.render(
         style=Markup(style),
         script=Markup(script),
         # The policy allows this script alone, even if some text on the page were not escaped.

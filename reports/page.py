@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from .contents import contents, render
 from .files import replace_file
@@ -47,6 +46,7 @@ def write_html(
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
     >>> from forgetless.reports import example_results
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_html(example_results(), Path(folder) / "report.html")

@@ -33,11 +33,11 @@ _SHARED = ("params", "protocol", "stream_definition", "versions")
 def write_site(
     results: ResultTables, folder: str | os.PathLike[str], title: str = "Benchmark results", *, command: str = ""
 ) -> None:
-    """Write a folder of pages: an overview, one page per stream and per strategy, two strategies side by side, a search.
+    """Write a folder of pages: an overview, one page per stream and strategy, two strategies side by side, a search.
 
-    Each number of a strategy leads to the record of its runs: seeds, parameters, versions, cost. The pages load nothing,
-    so that they work from a file, offline, and from any host of static files. The same results give the same bytes.
-    The folder is replaced only when all pages are complete.
+    Each number of a strategy leads to the record of its runs: seeds, parameters, versions, cost. The pages load
+    nothing, so that they work from a file, offline, and from any host of static files. The same results give the same
+    bytes. The folder is replaced only when all pages are complete.
 
     Parameters
     ----------
@@ -123,55 +123,71 @@ def _links(runs: pd.DataFrame) -> Links:
     )
 
 
+Shown = dict[str, Any]
+
+
 def _pages(results: ResultTables, title: str, command: str) -> Iterator[tuple[str, str]]:
-    """Render all pages, by their names."""
-    top, runs = _links(results.runs), results.runs
-    below = replace(top, root="../")
-    shown = contents(results)
-    streams, looks = shown["streams"], shown["looks"]
-    everywhere = {"site_title": title, "strategies": shown["strategies"], "looks": looks, "streams": streams}
-
-    def page(template: str, links: Links, titled: str, **more: Any) -> str:
-        return render(template, links, **everywhere | more | {"title": titled})
-
-    yield "index.html", render(
-        "site_index.html",
-        top,
-        **shown,
-        **{"title": title, "site_title": title, "given": (), "code": "", "assumptions": (), "command": command},
-    )
+    """Render all pages, with their names."""
+    links, shown = _links(results.runs), contents(results)
+    given = {"given": (), "code": "", "assumptions": (), "command": command}
+    yield "index.html", render("site_index.html", links, **shown, title=title, **given)
+    everywhere = {name: shown[name] for name in ("looks", "strategies", "streams")} | {"site_title": title}
     names = [line["strategy"] for line in shown["overview"]]
-    about = {line["strategy"]: line for line in shown["overview"]}
-    data = Markup(_script_data(_comparison(results, shown, top)))
-    yield "compare.html", page("site_compare.html", top, "Compare two", names=names, fewest=FEWEST_UNITS, compared=data)
-    words = _words(runs)
-    yield "search.html", page("site_search.html", top, "Search", names=names, words=words)
-    for stream in streams:
-        mine = {
-            key: [each for each in shown[key] if _of(each, "stream") == stream["name"]]
-            for key in ("failed", "diagnoses")
-        }
-        yield below.streams[stream["name"]], page("site_stream.html", below, stream["name"], stream=stream, **mine)
-    records = cell_metrics(results)
-    for name in names:
-        mine = {
-            "diagnoses": [each for each in shown["diagnoses"] if each.strategy == name],
-            "line": about[name],
-            "item": shown["strategies"][name],
-            "id": _id(below, name),
-            "rows": [
-                (stream, row) for stream, row in zip(streams, about[name]["cells"], strict=True) if row is not None
-            ],
-        }
-        kept = runs["strategy"].astype(str) == name
-        of_name = runs[kept].reset_index(drop=True).join(records[kept.to_numpy()].reset_index(drop=True)[list(METRICS)])
-        yield below.strategies[name], page(
-            "site_strategy.html", below, name, name=name, **mine, **_records(of_name, streams)
+    compared = {
+        "names": names,
+        "fewest": FEWEST_UNITS,
+        "compared": Markup(_as_data(_comparison(results, shown, links))),
+    }
+    yield "compare.html", render("site_compare.html", links, **everywhere, title="Compare two", **compared)
+    words = {"names": names, "words": _words(results.runs)}
+    yield "search.html", render("site_search.html", links, **everywhere, title="Search", **words)
+    below = replace(links, root="../")
+    for name, mine in _of_streams(shown):
+        yield links.streams[name], render("site_stream.html", below, **everywhere, title=name, **mine)
+    for name, mine in _of_strategies(results, shown):
+        mine["id"] = _id(links, name)
+        yield links.strategies[name], render("site_strategy.html", below, **everywhere, title=name, **mine)
+
+
+def _of_streams(shown: Shown) -> Iterator[tuple[str, Shown]]:
+    for stream in shown["streams"]:
+        name = stream["name"]
+        yield (
+            name,
+            {
+                "stream": stream,
+                "failed": [run for run in shown["failed"] if str(run["stream"]) == name],
+                "diagnoses": [each for each in shown["diagnoses"] if each.stream == name],
+            },
         )
 
 
-def _of(item: Any, name: str) -> str:
-    return str(item[name] if isinstance(item, dict) else getattr(item, name))
+def _of_strategies(results: ResultTables, shown: Shown) -> Iterator[tuple[str, Shown]]:
+    streams = shown["streams"]
+    strips = {stream["name"]: _strip(stream["rows"]) for stream in streams}
+    runs = results.runs.reset_index(drop=True).join(cell_metrics(results)[list(METRICS)])
+    of_strategy = {str(name): rows for name, rows in runs.groupby("strategy", sort=False)}
+    for line in shown["overview"]:
+        name = str(line["strategy"])
+        yield (
+            name,
+            {
+                "name": name,
+                "line": line,
+                "item": shown["strategies"][name],
+                "strips": strips,
+                "rows": [(stream, row) for stream, row in zip(streams, line["cells"], strict=True) if row is not None],
+                "diagnoses": [each for each in shown["diagnoses"] if each.strategy == name],
+                **_records(of_strategy[name], streams),
+            },
+        )
+
+
+def _strip(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Place the scores of a stream between 0, the lowest, and 100."""
+    known = {str(row["strategy"]): float(row["score"]) for row in rows if not pd.isna(row["score"])}
+    low, high = min(known.values(), default=0.0), max(known.values(), default=0.0)
+    return {name: round(100 * (score - low) / (high - low), 1) if high > low else 50.0 for name, score in known.items()}
 
 
 def _records(runs: pd.DataFrame, streams: list[dict[str, Any]]) -> dict[str, Any]:
@@ -214,7 +230,7 @@ def _words(runs: pd.DataFrame) -> dict[str, dict[str, str]]:
 # --- two strategies side by side -----------------------------------------------------------------------------------
 
 
-def _script_data(value: object) -> str:
+def _as_data(value: object) -> str:
     """Write a value as JSON that no text in it can end."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
@@ -235,6 +251,7 @@ def _comparison(results: ResultTables, shown: dict[str, Any], links: Links) -> d
                 "name": formats.plain(name),
                 "id": _id(links, name),
                 "page": links.strategies[name],
+                "role": line["role"],
                 "about": _about(line, shown["strategies"][name]),
             }
             for name, line in zip(names, lines, strict=True)
@@ -259,7 +276,9 @@ def _id(links: Links, name: str) -> str:
 
 def _about(line: dict[str, Any], item: dict[str, Any]) -> list[str]:
     gap = formats.DASH
-    if not math.isnan(line["gap"]):
+    if line["role"] == "lower bound" and line["gap"] == 0:
+        gap = "0"
+    elif not math.isnan(line["gap"]):
         gap = formats.percent(line["gap"])
         if not math.isnan(line["gap_low"]):
             gap += f" [{formats.percent(line['gap_low'])}, {formats.percent(line['gap_high'])}]"
@@ -305,8 +324,11 @@ def _pair(mean: float, low: float, high: float, n: int, scorer: str) -> Pair:
 
 def _pairs(scores: pd.DataFrame, names: list[str], scorer: str) -> list[Pair]:
     """Compare each pair on one stream, by the seeds with which both of them finished."""
-    done = scores[~scores["failed"].astype(bool)].set_index(["seed", "strategy"])
-    values, noise = (done[column].unstack().reindex(columns=names) for column in ("score", "variance"))
+    done = scores[~scores["failed"].astype(bool)]
+    values, noise = (
+        done.pivot_table(index="seed", columns="strategy", values=column).reindex(columns=names)
+        for column in ("score", "variance")
+    )
     table, shared = values.to_numpy(dtype=np.float64), noise.to_numpy(dtype=np.float64)
     low, high = score_bounds(scorer)
     pairs: list[Pair] = []

@@ -23,7 +23,7 @@ if (find) {
   find.closest(".filters").hidden = false;
   search();
 }
-// Two strategies side by side; which ones stands in the address.
+// Two strategies side by side, without a choice the one ahead and plain training; which ones stands in the address.
 const choices = ["first", "second"].map((id) => document.getElementById(id));
 if (choices[0]) {
   const { strategies, streams, all, fewest } = JSON.parse(document.getElementById("compared").textContent);
@@ -46,15 +46,29 @@ if (choices[0]) {
   };
   const interval = ([, , mean, low, high]) => (low ? `${mean} [${low}, ${high}]` : mean);
   const sentence = ([one, other], whole) => {
-    if (one === other) return "Choose two strategies.";
-    if (!whole) return "There is nothing to compare over all streams; see each.";
+    if (one === other) return ["Choose two strategies.", ""];
+    if (!whole) return ["There is nothing to compare over all streams; see each.", ""];
     const [units, sign, , , , ...p] = whole;
-    const unit = units === 1 ? all.unit.slice(0, -1) : all.unit;
-    const size = `${one.name} − ${other.name} is ${interval(whole)} ${all.what}, over ${units} ${unit}`;
-    if (units < fewest) return `No verdict: so few ${all.unit} show nothing. ${size}.`;
-    const holm = `${size} (${p}, with Holm's correction for all pairs of strategies).`;
-    if (!sign) return `No difference is shown. ${holm}`;
-    return `${(sign > 0 ? one : other).name} is shown to be higher. ${holm}`;
+    const few = units === 1 ? `1 ${all.unit.slice(0, -1)} decides` : `${units} ${all.unit} decide`;
+    const size = `${one.name} − ${other.name}: ${interval(whole)} ${all.what}, paired over ${units} ${all.unit}`;
+    if (units < fewest) return [`No verdict: ${few} nothing.`, `${size}.`];
+    const holm = `${size}; ${p} with Holm's correction for all pairs of strategies.`;
+    return [sign ? `${(sign > 0 ? one : other).name} is shown to be higher.` : "No difference is shown.", holm];
+  };
+  const number = (text) => Number(text.replace("−", "-"));
+  const kinds = [...each.tBodies[0].rows].map((row) => row.cells[1].textContent);
+  const largest = (kind, a, b) => {
+    const found = streams.filter((_, k) => kinds[k] === kind).map(({ pairs }) => pair(pairs, a, b) ?? []);
+    return Math.max(...found.flatMap((each) => each.slice(2).map((text) => Math.abs(number(text)))), 0) || 1;
+  };
+  const draw = (box, found, scale) => {
+    box.hidden = !found;
+    if (!found) return;
+    const [mean, low = mean, high = mean] = found.slice(2).map((text) => 50 + (50 * number(text)) / scale);
+    const [line, point] = box.children;
+    line.style.setProperty("left", `${low}%`);
+    line.style.setProperty("width", `${high - low}%`);
+    point.style.setProperty("left", `${mean}%`);
   };
   const show = () => {
     const [a, b] = choices.map((choice) => choice.selectedIndex);
@@ -72,14 +86,16 @@ if (choices[0]) {
       });
       const found = pair(pairs, a, b);
       row.cells[4].textContent = found ? interval(found) : "–";
-      row.cells[5].textContent = found ? found[0] : "–";
+      row.cells[6].textContent = found ? found[0] : "–";
       let says = "nothing to compare";
       if (a === b) says = "the same strategy";
       else if (found && found[0] < fewest) says = "too few seeds to tell";
       else if (found) says = found[1] ? `${two[found[1] > 0 ? 0 : 1].name} is higher` : "may be chance";
-      row.cells[6].textContent = says;
+      row.cells[7].textContent = says;
+      draw(row.cells[5].firstChild, found, largest(row.cells[1].textContent, a, b));
     });
-    document.getElementById("verdict").textContent = sentence(two, pair(all?.pairs, a, b));
+    const said = sentence(two, pair(all?.pairs, a, b));
+    ["verdict", "because"].forEach((id, k) => (document.getElementById(id).textContent = said[k]));
     history.replaceState(null, "", `#a=${two[0].id}&b=${two[1].id}`);
   };
   choices.forEach((choice) => choice.addEventListener("change", show));
@@ -90,9 +106,10 @@ if (choices[0]) {
   const read = () => {
     const asked = new URLSearchParams(location.hash.slice(1));
     const at = ["a", "b"].map((key) => strategies.findIndex(({ id }) => id === asked.get(key)));
-    const first = Math.max(at[0], 0);
+    const first = at[0] >= 0 ? at[0] : Math.max(strategies.findIndex(({ role }) => role === ""), 0);
+    const plain = strategies.findIndex(({ role }, k) => role === "lower bound" && k !== first);
     choices[0].selectedIndex = first;
-    choices[1].selectedIndex = at[1] >= 0 ? at[1] : first === 0 ? 1 : 0;
+    choices[1].selectedIndex = at[1] >= 0 ? at[1] : plain >= 0 ? plain : first === 0 ? 1 : 0;
     show();
   };
   window.addEventListener("hashchange", read);
