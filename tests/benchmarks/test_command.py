@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -171,6 +172,13 @@ def test_run_report_leaderboard(folder, here):
     (folder / "report.html").unlink()
     assert here("report", "results.db", "-o", "other.html")[0] == 0
     assert (folder / "other.html").exists()
+    code, said, _ = here("site", "results.db", "-o", "pages")
+    assert (code, said) == (0, f"The site is in pages; it begins with {Path('pages', 'index.html')}.\n")
+    assert "forgetless: results.db</h1>" in (folder / "pages" / "index.html").read_text()
+    shutil.rmtree(folder / "pages")
+    code, _, errors = here("site", "results.db", "-o", ".")
+    assert code == 2 and "has files that are not of a site" in errors
+    assert (folder / "results.db").exists()
     assert sorted(os.listdir(folder)) == ["other.html", "results.db", "slow_strategy.py", "small.toml"]
 
     _, text, _ = here("leaderboard", "results.db", "--format", "csv")

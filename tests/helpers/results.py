@@ -142,3 +142,34 @@ def made(strategies, scores, seconds):
         scores=tested.assign(trained_on=blocks, n_tested=math.nan),
         evaluations=tested.assign(experience=blocks + 1, n_rows=0, n_tested=9)[: len(tested) * ahead],
     )
+
+
+def incomplete():
+    """Results that lack something, each with a name."""
+    full = make_results(streams=("digits", "wine"), failed=[("EWC", 0)])
+    empty = SimpleNamespace(**{name: frame[:0] for name, frame in vars(full).items()})
+    yield "empty", empty
+    yield "columns only", SimpleNamespace(**{name: pd.DataFrame(columns=f.columns) for name, f in vars(full).items()})
+    yield "runs only", SimpleNamespace(**vars(empty) | {"runs": full.runs})
+    rng = np.random.default_rng(1)
+    keep = SimpleNamespace(**{name: f[rng.random(len(f)) < 0.6] for name, f in vars(full).items()})
+    yield "random rows", keep
+    yield (
+        "first experience only",
+        SimpleNamespace(
+            runs=full.runs,
+            experiences=full.experiences.query("experience == 0"),
+            scores=full.scores.query("trained_on <= 0"),
+            evaluations=full.evaluations,
+        ),
+    )
+    unknown = make_results()
+    unknown.runs = unknown.runs.assign(
+        n_experiences=math.nan, keeps=None, versions="not json", machine=None, error=None
+    )
+    yield "unknown facts", unknown
+    strange = make_results()
+    strange.runs["protocol"] = "not json"
+    yield "unknown protocol", strange
+    yield "everything failed", make_results(failed=[(s, k) for s in ("Joint", "EWC", "DER++") for k in range(3)])
+    yield "one experience", make_results(n=1)

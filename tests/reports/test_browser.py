@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers.results import make_results, rename
 
-from forgetless.reports import write_html
+from forgetless.reports import write_html, write_site
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install forgetless[browser]")
 axe_playwright = pytest.importorskip(
@@ -60,13 +60,14 @@ def visit(browser, address):
     """Opens the page; at the end nothing may have been complained of or asked for."""
     contexts, complaints = [], []
 
-    def opened(width=1400, scheme="light", address=address):
+    def opened(width=1400, scheme="light", address=address, within=None):
+        within = within or address
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: request.url == address or complaints.append(request.url))
+        page.on("request", lambda request: request.url.startswith(within) or complaints.append(request.url))
         page.on("dialog", lambda dialog: complaints.append(dialog.message))
         page.goto(address)
         return page
@@ -88,6 +89,10 @@ def test_axe_finds_nothing(visit, scheme, width, unfolded):
     assert [(each["id"], len(each["nodes"]), each["nodes"][0]["html"][:200]) for each in found] == []
 
 
+# Boxes that scroll, and that whoever has no mouse does not get into.
+TRAPPED = """[...document.querySelectorAll('body *')].filter(each =>
+/auto|scroll/.test(getComputedStyle(each).overflowX) && each.scrollWidth > each.clientWidth + 1 &&
+!(each.tabIndex === 0 && each.getAttribute('aria-label'))).map(each => each.outerHTML.slice(0, 100))"""
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>\"'\u202e{{ 7*7 }}"
 ODD = {
     "one of each": make_results(["EWC"], seeds=[0], n=1),
@@ -119,13 +124,7 @@ def test_only_boxes_scroll_sideways(visit, width):
     page = visit(width)
     page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
     assert page.evaluate("document.documentElement.scrollWidth") == width
-    # Whoever has no mouse gets into every box that scrolls.
-    trapped = page.evaluate(
-        """[...document.querySelectorAll('body *')].filter(each =>
-        /auto|scroll/.test(getComputedStyle(each).overflowX) && each.scrollWidth > each.clientWidth + 1 &&
-        !(each.tabIndex === 0 && each.getAttribute('aria-label'))).map(each => each.outerHTML.slice(0, 100))"""
-    )
-    assert trapped == []
+    assert page.evaluate(TRAPPED) == []
 
 
 def names(page, table="#leaderboard table.sortable"):
@@ -250,3 +249,130 @@ def test_few_pages_are_printed_with_letters_large_enough_to_read(visit):
         }).sort((a, b) => a[0] - b[0])[0]"""
     )
     assert points[0] >= 5.5, points
+
+
+# --- the site ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sites") / "site"
+    write_site(suite(), folder, title="A suite")
+    return folder
+
+
+PAGES = {
+    "index": "index.html",
+    "compare": "compare.html",
+    "search": "search.html",
+    "stream": "streams/a-stream-*.html",
+    "strategy": "strategies/ewc-*.html",
+}
+
+
+def path_of(folder, name):
+    (path,) = folder.glob(PAGES[name])
+    return path.as_uri()
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_nothing_on_the_site(visit, folder, name, scheme, width):
+    page = visit(width, scheme, path_of(folder, name))
+    page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    found = axe_playwright.Axe().run(page).response["violations"]
+    assert [(each["id"], len(each["nodes"]), each["nodes"][0]["html"][:200]) for each in found] == []
+    assert page.evaluate(TRAPPED) == []
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_results_have_a_site_like_others(visit, tmp_path, name):
+    write_site(ODD[name], tmp_path / "site", title=name)
+    for path in sorted((tmp_path / "site").rglob("*.html")):
+        page = visit(400, address=path.as_uri())
+        page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+        assert page.evaluate("document.documentElement.scrollWidth") == 400
+        found = axe_playwright.Axe().run(page).response["violations"]
+        assert [(path.name, each["id"], each["nodes"][0]["html"][:200]) for each in found] == []
+
+
+def test_a_number_leads_to_its_runs_by_keyboard(visit, folder):
+    page = visit(address=path_of(folder, "index"), within=folder.as_uri())
+    link = page.locator("#leaderboard tr[data-series='1'] td.per-stream a").nth(1)
+    said = link.inner_text()
+    link.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/strategies/ewc-*")
+    box = page.locator(":target")
+    assert box.evaluate("each => each.open")
+    assert box.locator("summary").inner_text() == "permuted: 3 runs, 1 failed"
+    scores = [float(text) for text in box.locator("tbody tr td:nth-child(2).n").all_inner_texts()]
+    assert len(scores) == 2 and f"{np.mean(scores):.1f}" == said
+    page.locator(":target").get_by_role("link", name="P1").first.click()
+    assert page.locator(":target").inner_text() == "P1"
+
+
+def test_search_by_keyboard_leads_to_a_page(visit, folder):
+    page = visit(address=path_of(folder, "search"), within=folder.as_uri())
+    reach(page, "Search")  # the page that this is
+    reach(page, "Search")
+    page.keyboard.type("STRATEGY 1 regularization")
+    assert page.locator("#hits").inner_text() == "2 of 36 pages"
+    assert page.locator(".pages li:visible a").all_inner_texts() == ["Strategy 10", "Strategy 17"]
+    reach(page, "Strategy 17")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/strategies/strategy-17-*")
+    assert page.locator("h1").inner_text() == "Strategy 17"
+
+
+def test_two_are_compared_by_keyboard(visit, folder):
+    page = visit(address=path_of(folder, "compare"), within=folder.as_uri())
+    assert [page.locator(f"#{each}").input_value() for each in ("first", "second")] == ["EWC", "Naive"]
+    page.locator("#second").focus()
+    page.keyboard.type("der")
+    assert page.locator("#verdict").inner_text() == "No verdict: 3 seeds decide nothing."
+
+    def row():
+        return page.locator("#each tbody tr").first.locator("th, td").all_inner_texts()
+
+    before, because = row(), page.locator("#because").inner_text()
+    assert because.startswith("EWC − DER++: ")
+    reach(page, "Swap")
+    page.keyboard.press("Enter")
+    after = row()
+    assert after[2:4] == before[3:1:-1]
+    assert after[4] != before[4]
+
+    def number(text):
+        return [float(each) for each in re.findall(r"[+-][\d.]+", text.replace("−", "-"))]
+
+    mean, low, high = number(before[4])
+    assert number(after[4]) == [-mean, -high, -low]
+    assert page.locator("#because").inner_text().startswith("DER++ − EWC: ")
+    # The address says which ones, and a strategy's page leads here.
+    page.reload()
+    assert row() == after
+    page.goto(path_of(folder, "strategy"))
+    page.get_by_role("link", name="Compare with another strategy").click()
+    page.wait_for_url("**/compare.html#a=ewc-*")
+    assert page.locator("#first").input_value() == "EWC"
+
+
+def test_every_pair_stands_where_it_is_looked_for(visit, tmp_path):
+    """The later ones of the strategies too: differences are those of the means, as all seeds finished."""
+    write_site(make_results([f"s{k}" for k in range(5)], seeds=range(6)), tmp_path / "site")
+    page = visit(address=(tmp_path / "site" / "compare.html").as_uri())
+    for first in range(5):
+        for second in range(5):
+            page.locator("#first").select_option(index=first)
+            page.locator("#second").select_option(index=second)
+            cells = page.locator("#each tbody tr").first.locator("td").all_inner_texts()
+            means = [float(re.match(r"[\d.]+", text)[0]) for text in cells[1:3]]
+            if first == second:
+                assert cells[3] == "–"
+            else:
+                difference = float(cells[3].partition(" ")[0].replace("−", "-"))
+                assert difference == pytest.approx(means[0] - means[1], abs=0.11)
+                assert cells[5] == "6"

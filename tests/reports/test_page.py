@@ -10,15 +10,14 @@ import subprocess
 import sys
 import tomllib
 import warnings
-from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
-from helpers.results import cell, made, make_results, rename, together
+from helpers.pages import check_markup
+from helpers.results import cell, incomplete, made, make_results, rename, together
 
 from forgetless.reports import (
     METRICS,
@@ -39,55 +38,6 @@ def html(results, tmp_path, **options):
     path = tmp_path / "report.html"
     write_html(results, path, **options)
     return path.read_text(encoding="utf-8")
-
-
-class Markup(HTMLParser):
-    VOID = frozenset({"meta", "br", "link", "img", "input", "hr"})
-
-    def __init__(self):
-        super().__init__(convert_charrefs=True)
-        self.open, self.tags, self.ids, self.attributes, self.text = [], [], [], [], []
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += [(tag, name, value or "") for name, value in attributes]
-        self.ids += [value for name, value in attributes if name == "id"]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.handle_starttag(tag, attributes)
-        self.open.pop()
-
-    def handle_endtag(self, tag):
-        assert self.open, f"</{tag}> closes nothing"
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text.append(data)
-
-
-def check_markup(page):
-    """Everything closes in order, ids are unique, references lead somewhere, nothing is loaded."""
-    markup = Markup()
-    markup.feed(page)
-    markup.close()
-    assert markup.open == []
-    assert len(markup.ids) == len(set(markup.ids))
-    assert markup.tags.count("script") == 1
-    assert not {"link", "img", "iframe", "object", "embed", "image", "base", "form"} & set(markup.tags)
-    for tag, name, value in markup.attributes:
-        assert name not in {"src", "srcset", "data", "action", "poster", "background"}
-        assert not name.startswith("on"), (tag, name)
-        if name in {"href", "xlink:href"}:
-            assert value[0] == "#"
-            assert value[1:] in markup.ids
-        for reference in re.findall(r"url\(([^)]*)\)", value):
-            assert reference[0] == "#"
-            assert reference[1:] in markup.ids
-    without_namespaces = re.sub(r'xmlns(:\w+)?="[^"]*"', "", page)
-    assert not re.search(r"https?:|@import|url\((?!#)", without_namespaces, flags=re.IGNORECASE)
-    return markup
 
 
 def test_the_page_stands_alone_and_shows_everything(tmp_path):
@@ -304,36 +254,6 @@ def test_low_class_incremental_accuracies_are_explained_only_where_they_occur(tm
     assert "1/T = 33.3 %" in html(make_results(), tmp_path)
     assert heading not in html(make_results(scenario="task"), tmp_path)
     assert heading not in html(make_results(strategies=["Joint", "DER++"]), tmp_path)
-
-
-def incomplete():
-    full = make_results(streams=("digits", "wine"), failed=[("EWC", 0)])
-    empty = SimpleNamespace(**{name: frame[:0] for name, frame in vars(full).items()})
-    yield "empty", empty
-    yield "columns only", SimpleNamespace(**{name: pd.DataFrame(columns=f.columns) for name, f in vars(full).items()})
-    yield "runs only", SimpleNamespace(**vars(empty) | {"runs": full.runs})
-    rng = np.random.default_rng(1)
-    keep = SimpleNamespace(**{name: f[rng.random(len(f)) < 0.6] for name, f in vars(full).items()})
-    yield "random rows", keep
-    yield (
-        "first experience only",
-        SimpleNamespace(
-            runs=full.runs,
-            experiences=full.experiences.query("experience == 0"),
-            scores=full.scores.query("trained_on <= 0"),
-            evaluations=full.evaluations,
-        ),
-    )
-    unknown = make_results()
-    unknown.runs = unknown.runs.assign(
-        n_experiences=math.nan, keeps=None, versions="not json", machine=None, error=None
-    )
-    yield "unknown facts", unknown
-    strange = make_results()
-    strange.runs["protocol"] = "not json"
-    yield "unknown protocol", strange
-    yield "everything failed", make_results(failed=[(s, k) for s in ("Joint", "EWC", "DER++") for k in range(3)])
-    yield "one experience", make_results(n=1)
 
 
 @pytest.mark.parametrize("results", [pytest.param(results, id=name) for name, results in incomplete()])
