@@ -118,6 +118,8 @@ def check_folder(path: str | os.PathLike[str]) -> None:
     path = Path(path).resolve()
     if not path.parent.is_dir():
         raise FileNotFoundError(f"The folder {path.parent} does not exist; create it or choose another path.")
+    if path in (here := Path.cwd(), *here.parents):
+        raise ValueError(f"This runs in {here}, which would be replaced: choose another folder, or run it elsewhere.")
     if path.exists() and not path.is_dir():
         raise ValueError(f"{path} is a file; choose another name for the folder.")
     if path.exists():

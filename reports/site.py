@@ -138,15 +138,18 @@ def _pages(results: ResultTables, title: str, command: str) -> Iterator[tuple[st
         "fewest": FEWEST_UNITS,
         "compared": Markup(_as_data(_comparison(results, shown, links))),
     }
-    yield "compare.html", render("site_compare.html", links, **everywhere, title="Compare two", **compared)
+    yield "compare.html", render("site_compare.html", links, **everywhere, title=f"Compare two · {title}", **compared)
     words = {"names": names, "words": _words(results.runs)}
-    yield "search.html", render("site_search.html", links, **everywhere, title="Search", **words)
+    yield "search.html", render("site_search.html", links, **everywhere, title=f"Search · {title}", **words)
     below = replace(links, root="../")
     for name, mine in _of_streams(shown):
-        yield links.streams[name], render("site_stream.html", below, **everywhere, title=name, **mine)
+        yield links.streams[name], render("site_stream.html", below, **everywhere, title=f"{name} · {title}", **mine)
     for name, mine in _of_strategies(results, shown):
         mine["id"] = _id(links, name)
-        yield links.strategies[name], render("site_strategy.html", below, **everywhere, title=name, **mine)
+        yield (
+            links.strategies[name],
+            render("site_strategy.html", below, **everywhere, title=f"{name} · {title}", **mine),
+        )
 
 
 def _of_streams(shown: Shown) -> Iterator[tuple[str, Shown]]:

@@ -34,7 +34,8 @@ if (choices[0]) {
     a.textContent = text;
     return a;
   };
-  const flip = (text) => (text[0] === "+" ? "−" : "+") + text.slice(1);
+  const number = (text) => Number(text.replace("−", "-"));
+  const flip = (text) => (number(text) ? (text[0] === "+" ? "−" : "+") + text.slice(1) : text);
   // A pair is stored once: [units, which one is higher, difference, low, high, p].
   const pair = (pairs, a, b) => {
     if (a === b || !pairs) return null;
@@ -55,7 +56,6 @@ if (choices[0]) {
     const holm = `${size}; ${p} with Holm's correction for all pairs of strategies.`;
     return [sign ? `${(sign > 0 ? one : other).name} is shown to be higher.` : "No difference is shown.", holm];
   };
-  const number = (text) => Number(text.replace("−", "-"));
   const kinds = [...each.tBodies[0].rows].map((row) => row.cells[1].textContent);
   const largest = (kind, a, b) => {
     const found = streams.filter((_, k) => kinds[k] === kind).map(({ pairs }) => pair(pairs, a, b) ?? []);

@@ -177,8 +177,12 @@ def test_run_report_leaderboard(folder, here):
     assert "forgetless: results.db</h1>" in (folder / "pages" / "index.html").read_text()
     shutil.rmtree(folder / "pages")
     code, _, errors = here("site", "results.db", "-o", ".")
+    assert code == 2 and "would be replaced" in errors
+    (folder / "mine").mkdir()
+    (folder / "mine" / "index.html").touch()
+    code, _, errors = here("site", "results.db", "-o", "mine")
     assert code == 2 and "has files that are not of a site" in errors
-    assert (folder / "results.db").exists()
+    shutil.rmtree(folder / "mine")
     assert sorted(os.listdir(folder)) == ["other.html", "results.db", "slow_strategy.py", "small.toml"]
 
     _, text, _ = here("leaderboard", "results.db", "--format", "csv")

@@ -1,6 +1,7 @@
 """The site: every link leads somewhere, every number to its runs; names are safe; nothing of others is deleted."""
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.pages import check_site
-from helpers.results import incomplete, made, make_results, rename
+from helpers.results import cell, incomplete, made, make_results, rename, together
 from scipy import stats
 
 from forgetless.reports import comparison_matrix, example_results, gap_closed, leaderboard, run_scores, write_site
@@ -175,6 +176,24 @@ def test_one_is_higher_over_all_streams_only_where_holm_says_so(tmp_path):
     assert (data["all"]["unit"], data["all"]["what"]) == ("seeds", "points")
 
 
+def test_streams_of_different_scores_are_compared_one_by_one(tmp_path):
+    nan = math.nan
+    matrices = {"accuracy": [[1.0, nan], [0.5, 0.75]], "r2": [[-1.0, nan], [-2.0, 0.5]]}
+    results = together(
+        *(
+            cell(
+                [[nan, nan], *matrix], scorer=scorer, stream=scorer, strategy=name, cell=f"{scorer}{name}", seconds=1.0
+            )
+            for scorer, matrix in matrices.items()
+            for name in ("a", "b")
+        )
+    )
+    data = compared(site(results, tmp_path))
+    assert data["all"] is None
+    assert [each["scores"] for each in data["streams"]] == [["62.5", "62.5"], ["−0.75", "−0.75"]]
+    assert [each["pairs"] for each in data["streams"]] == [[[1, 0, "+0.0"]], [[1, 0, "+0"]]]
+
+
 # --- names ---------------------------------------------------------------------------------------------------------
 
 
@@ -327,6 +346,16 @@ def test_places_where_there_can_be_no_folder_get_a_sentence(tmp_path):
     with pytest.raises(ValueError, match="is a file; choose another name"):
         write_site(example_results(), tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_the_folder_one_is_in_stays(tmp_path, monkeypatch):
+    folder = site(example_results(), tmp_path)
+    before = bytes_of(folder)
+    monkeypatch.chdir(folder / "streams")
+    for path in (".", folder):
+        with pytest.raises(ValueError, match="would be replaced: choose another folder"):
+            write_site(make_results(), path)
+    assert bytes_of(folder) == before
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX links and permissions")
