@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import warnings
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
@@ -18,8 +18,10 @@ from sklearn.utils import Tags, check_consistent_length, check_random_state, col
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .delegation import available_if_has, available_where
 from .engine.call import Call
 from .engine.equality import same
+from .engine.memory import ReplayMemory
 from .engine.modules import bytes_of, is_finite
 from .engine.pickling import packed
 from .inputs import as_rows, as_task, check_magnitude, explained
@@ -45,6 +47,9 @@ class ContinualEstimator(BaseEstimator):
         What is carried of the data from call to call.
     needs_task_id : bool
         Whether predictions need one.
+    unlearns : {"exact", "memory only", "no"}
+        Whether rows can be taken away again. "exact": after :meth:`unlearn` the model is the one that never saw them.
+        "memory only": they leave what is kept, and trained weights keep traces of them.
     parameter_constraints : dict of str to list
         What each parameter may be, see :mod:`forgetless.estimators.parameters`; those of bases are inherited.
     fixed_parameters : tuple of str
@@ -64,6 +69,7 @@ class ContinualEstimator(BaseEstimator):
     source: str
     keeps: str = "nothing"
     needs_task_id: bool = False
+    unlearns: str = "no"
     parameter_constraints: ClassVar[dict[str, list[Any]]] = {}
     fixed_parameters: ClassVar[tuple[str, ...]] = ("random_state",)
     later_parameters: ClassVar[tuple[str, ...]] = ()
@@ -74,6 +80,12 @@ class ContinualEstimator(BaseEstimator):
     n_experiences_: int
     tasks_: dict[Hashable, NDArray[np.int64]]
 
+    # What a method has whose rows add and subtract. `take_away` removes rows, checked as in a call, and returns how many
+    # are left of each group in each part that is kept apart, shape (n_parts, n_groups). `take_over` adds what another
+    # model has, of the same class and inputs; it is told which output each of the other's outputs is here.
+    take_away: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
+    take_over: Callable[[Any, NDArray[np.int64] | None], None]
+
     # --- what users ask ------------------------------------------------------------------------------------------
 
     def strategy_info(self) -> dict[str, Any]:
@@ -82,15 +94,16 @@ class ContinualEstimator(BaseEstimator):
         Returns
         -------
         dict
-            ``family``, ``source`` (the paper), ``needs_task_id`` (whether predictions need one), and ``keeps``: what
+            ``family``, ``source`` (the paper), ``needs_task_id`` (whether predictions need one), ``keeps``: what
             it carries of the data from call to call, one of "nothing", "statistics", "features", "generator",
-            "samples".
+            "samples"; and ``unlearns``: whether rows can be taken away again, one of "exact", "memory only", "no".
         """
         return {
             "family": self.family,
             "source": self.source,
             "needs_task_id": self.needs_task_id,
             "keeps": self.keeps,
+            "unlearns": self.unlearns,
         }
 
     def memory_usage(self) -> dict[str, int]:
@@ -117,6 +130,118 @@ class ContinualEstimator(BaseEstimator):
         for own in declared(type(self), "carries"):
             for name, kind in own.items():
                 yield kind, getattr(self, name, None)
+
+    # --- to take away and to take over ----------------------------------------------------------------------------
+
+    @available_if_has("take_away", lambda estimator: estimator)
+    def unlearn(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Take rows away that were learned: the model is then the one that never saw them, up to rounding.
+
+        It is exact if the rows are as they were learned, all of them or any part, in any order. Rows that were never
+        learned cannot be told from those that were, unless more would be taken than there is. A class of which nothing
+        is left stays in ``classes_`` and is no longer an answer.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,); for a regressor also (n_samples, n_outputs)
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a label was never learned, if more would be taken than was learned, or if nothing would be left. The
+            estimator is then as it was before the call.
+        """
+        check_is_fitted(self)
+        with self.transaction():
+            left = self.take_away(*self.known_rows(X, y))
+            if (left < 0).any():
+                raise ValueError("unlearn was given rows that were not learned: of a class, more than there are.")
+            counts = left.sum(axis=0)
+            if not counts.any():
+                raise ValueError("unlearn would leave nothing that was learned; use a new estimator instead.")
+            self.keep_outputs(np.flatnonzero(counts > 0))
+        return self
+
+    @available_if_has("take_over", lambda estimator: estimator)
+    def merge(self, other: Self) -> Self:
+        """Take over what another model learned: the model is then the one that saw the data of both, up to rounding.
+
+        Only sums travel, no rows. `other` is not changed. Rows that both have seen count twice.
+
+        Parameters
+        ----------
+        other : estimator
+            Fitted, of the same class, with the same features.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError
+            If `other` is of another class.
+        ValueError
+            If `other` has other inputs, other features or other kinds of targets. The estimator is then as it was.
+        """
+        check_is_fitted(self)
+        if type(other) is not type(self):
+            raise TypeError(f"merge needs another {type(self).__name__}, not a {type(other).__name__}.")
+        check_is_fitted(other)
+        if other.n_features_in_ != self.n_features_in_:
+            raise ValueError(f"other has {other.n_features_in_} input features, but this has {self.n_features_in_}.")
+        with self.transaction():
+            self.take_over(other, self.join(other))
+            self.n_experiences_ += other.n_experiences_
+        return self
+
+    @available_where(lambda estimator: estimator.unlearns == "memory only" and not hasattr(estimator, "take_away"))
+    def forget_samples(self, X: ArrayLike) -> Self:
+        """Remove rows from the samples that are kept: all that equal one of these, as often as they are there.
+
+        Trained weights keep traces of rows that they learned; only what is fitted anew on the samples, in a method that
+        does so, has none. Rows that are not kept change nothing. Places in a full memory that become free go to the
+        next rows that come.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If `X` is not what the estimator was fitted on, or nothing would be left of what answers are made from. The
+            estimator is then as it was before the call.
+        """
+        check_is_fitted(self)
+        with self.transaction():
+            self.drop_rows(self.checked(X, reset=False))
+        return self
+
+    def drop_rows(self, X: NDArray[Any]) -> None:
+        """Remove checked rows from the samples that are kept, by default in ``memory_``."""
+        memory: ReplayMemory = self.memory_
+        memory.keep(~memory.stored().equals_one_of(X))
+
+    def known_rows(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Rows and targets like those that were learned, checked."""
+        raise NotImplementedError
+
+    def keep_outputs(self, outputs: NDArray[np.int64]) -> None:
+        """Note of which outputs there are rows left."""
+
+    def join(self, other: Self) -> NDArray[np.int64] | None:
+        """Take over what `other` knows of tasks and classes; returns which output each of its outputs is here."""
+        raise NotImplementedError
 
     # --- one call = one transaction ------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Methods that an estimator has only if what it passes them on to has them."""
+"""Methods that an estimator has only if it is of some kind, or if what it passes them on to has them."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -26,5 +26,20 @@ def available_if_has(name: str, inner: Callable[[Any], Any]) -> Callable[[Method
         getattr(inner(self), name)
         return True
 
+    return available_where(check)
+
+
+def available_where(check: Callable[[Any], bool]) -> Callable[[Method], Method]:
+    """Decorate a method that only some estimators have.
+
+    Parameters
+    ----------
+    check : callable
+        Says of an estimator whether it has the method.
+
+    Returns
+    -------
+    callable
+    """
     decorator: Callable[[Method], Method] = available_if(check)
     return decorator

@@ -6,9 +6,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.linalg import get_blas_funcs
-from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from ..base import ContinualClassifier, ContinualEstimator
@@ -27,6 +26,8 @@ _SQUARES = 8
 _EPS = float(np.finfo(np.float64).eps)
 # Below this, nothing of the order of 1 is lost when squares are added.
 _EXTREME = _EPS**-0.5
+# What is left of a sum of squares by rounding is a smaller share than this, when products are in double precision.
+_ROUNDING = 1e-9
 # Which of some rows: all, or those of a mask.
 Which = slice | NDArray[np.bool_]
 
@@ -132,7 +133,12 @@ class Moments:
         product = upper_product(offset, counted[present].sqrt(), -1.0, product)
         between = torch.from_numpy(mean - their_mean).to(centred.dtype)
         product = upper_product(between, torch.from_numpy(weight).sqrt(), 1.0, product)
-        return Moments(counts, means, torch.add(torch.from_numpy(self.scatter), product, alpha=sign).numpy())
+        scatter = torch.add(torch.from_numpy(self.scatter), product, alpha=sign).numpy()
+        if sign == -1 and product.dtype is torch.float64:
+            # A column that does not vary in the rows that are left must not vary by rounding.
+            constant = scatter.diagonal() < _ROUNDING * self.scatter.diagonal()
+            scatter[constant] = scatter[:, constant] = 0.0
+        return Moments(counts, means, scatter)
 
     def merged(self, other: "Moments", groups: NDArray[np.int64], n_groups: int) -> "Moments":
         """Moments of the rows of both.
@@ -268,6 +274,7 @@ class ClosedForm(ContinualEstimator):
 
     family = "analytic"
     keeps = "statistics"
+    unlearns = "exact"
     carries = {"moments_": "statistics"}
     fixed_parameters: ClassVar[tuple[str, ...]] = ("features",)
     parameter_constraints = {"features": [None, nn.Module]}
@@ -372,86 +379,35 @@ class ClosedForm(ContinualEstimator):
         self.moments_ = tuple(changed)
         self.solved_ = {}
 
-    def unlearn(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Take rows away that were learned: the model is then the one that never saw them, up to rounding.
+    def take_away(self, X: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
+        """Subtract the rows from the moments; returns the counts that are left."""
+        before = self.moments_
+        self._change(X, y, sign=-1)
+        counts = np.stack([moments.counts for moments in self.moments_])
+        # Products in single precision leave more rounding than a few rows have variance.
+        if self.product_dtype is torch.float64 and (counts >= 0).all():
+            for old, new in zip(before, self.moments_, strict=True):
+                size = (old.squares() + old.counts @ np.square(old.means)).max()
+                if (new.squares() < -_ROUNDING * size).any():
+                    raise ValueError("unlearn was given rows that were not learned: they vary more than all that were.")
+        return counts
 
-        It is exact if the rows are as they were learned, all of them or any part, in any order. Rows that were never
-        learned cannot be told from those that were, unless they are more than were learned. A class of which nothing
-        is left stays in ``classes_`` and is no longer an answer.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,); for a regressor also (n_samples, n_outputs)
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If a label was never learned, if there are more rows than were learned, or if nothing would be left. The
-            estimator is then as it was before the call.
-        """
-        check_is_fitted(self)
-        with self.transaction():
-            rows, targets = self.known_rows(X, y)
-            self._change(rows, targets, sign=-1)
-            if any((moments.counts < 0).any() for moments in self.moments_):
-                raise ValueError("unlearn was given rows that were not learned: of a class, more than there are.")
-            counts = np.sum([moments.counts for moments in self.moments_], axis=0)
-            if not counts.any():
-                raise ValueError("unlearn would leave nothing that was learned; use a new estimator instead.")
-            if isinstance(self, ContinualClassifier):
-                self.keep_outputs(np.flatnonzero(counts > 0))
-        return self
-
-    def merge(self, other: Self) -> Self:
-        """Take over what another model learned: the model is then the one that saw the data of both, up to rounding.
-
-        Only sums travel, no rows. `other` is not changed. Rows that both have seen count twice.
-
-        Parameters
-        ----------
-        other : estimator
-            Fitted, of the same class, with the same features.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        TypeError
-            If `other` is of another class.
-        ValueError
-            If `other` has other inputs, other features or other kinds of targets. The estimator is then as it was.
-        """
-        check_is_fitted(self)
-        if type(other) is not type(self):
-            raise TypeError(f"merge needs another {type(self).__name__}, not a {type(other).__name__}.")
-        check_is_fitted(other)
-        if other.n_features_in_ != self.n_features_in_:
-            raise ValueError(f"other has {other.n_features_in_} input features, but this has {self.n_features_in_}.")
+    def take_over(self, other: Self, outputs: NDArray[np.int64] | None) -> None:
+        """Add the moments of `other`, whose features must be the same."""
         pairs = (self.fixed_tensors(), other.fixed_tensors())
         if len(pairs[0]) != len(pairs[1]) or not all(map(torch.equal, *pairs)):
             raise ValueError(
                 "The features differ; give both the same `features` module and, where they are drawn at random, the "
                 "same `n_features` and the same integer `random_state`."
             )
-        with self.transaction():
-            outputs = self.join(other)
-            groups = np.zeros(1, dtype=np.int64) if outputs is None else outputs
-            places = self.parts_of_other(other, groups)
-            self._make_parts(max(len(self.moments_), *(place + 1 for place in places)))
-            merged = [moments.grown(self.n_groups()) for moments in self.moments_]
-            for place, theirs in zip(places, other.moments_, strict=True):
-                merged[place] = merged[place].merged(theirs, groups, self.n_groups())
-            self.moments_ = tuple(merged)
-            self.n_experiences_ += other.n_experiences_
-            self.solved_ = {}
-        return self
+        groups = np.zeros(1, dtype=np.int64) if outputs is None else outputs
+        places = self.parts_of_other(other, groups)
+        self._make_parts(max(len(self.moments_), *(place + 1 for place in places)))
+        merged = [moments.grown(self.n_groups()) for moments in self.moments_]
+        for place, theirs in zip(places, other.moments_, strict=True):
+            merged[place] = merged[place].merged(theirs, groups, self.n_groups())
+        self.moments_ = tuple(merged)
+        self.solved_ = {}
 
     # --- predicting ----------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """Constant: answers that do not look at the row: the most frequent class or the last, the mean or the last value."""
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,7 @@ class MajorityClassifier(Constant, ContinualClassifier):
     """
 
     source = "baseline: most frequent class"
+    unlearns = "exact"
     carries = {"output_counts_": "statistics"}
 
     output_counts_: NDArray[np.int64]
@@ -73,9 +74,22 @@ class MajorityClassifier(Constant, ContinualClassifier):
 
     def learn(self, call: Call) -> None:
         """Count."""
-        counts = np.bincount(call.y, minlength=len(self.classes_))
+        self.output_counts_ = self._counted(len(self.classes_)) + np.bincount(call.y, minlength=len(self.classes_))
+
+    def _counted(self, n_outputs: int) -> NDArray[np.int64]:
+        """The counts so far, a copy, with room for so many outputs."""
         before = getattr(self, "output_counts_", np.empty(0, dtype=np.int64))
-        counts[: len(before)] += before
+        return np.pad(before, (0, n_outputs - len(before)))
+
+    def take_away(self, X: NDArray[Any], y: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Subtract the counts."""
+        self.output_counts_ = self._counted(len(self.classes_)) - np.bincount(y, minlength=len(self.classes_))
+        return self.output_counts_[None]
+
+    def take_over(self, other: Self, outputs: NDArray[np.int64] | None) -> None:
+        """Add the counts of `other`."""
+        counts = self._counted(len(self.classes_))
+        counts[outputs] += other._counted(len(other.classes_))
         self.output_counts_ = counts
 
     def answer(self) -> NDArray[np.float64]:
@@ -107,6 +121,7 @@ class MeanRegressor(Constant, ContinualRegressor):
     """
 
     source = "baseline: mean of the targets"
+    unlearns = "exact"
     carries = {"mean_": "statistics"}
 
     mean_: NDArray[np.float64]
@@ -117,6 +132,18 @@ class MeanRegressor(Constant, ContinualRegressor):
         mean = getattr(self, "mean_", np.zeros(self.n_outputs_))
         self.n_rows_ = getattr(self, "n_rows_", 0) + len(call.y)
         self.mean_ = mean + (call.y - mean).sum(axis=0) / self.n_rows_
+
+    def take_away(self, X: NDArray[Any], y: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Move the mean back."""
+        self.n_rows_ -= len(y)
+        if self.n_rows_ > 0:
+            self.mean_ = self.mean_ - (y - self.mean_).sum(axis=0) / self.n_rows_
+        return np.array([[self.n_rows_]])
+
+    def take_over(self, other: Self, outputs: NDArray[np.int64] | None) -> None:
+        """Move the mean by the rows of `other`."""
+        self.n_rows_ += other.n_rows_
+        self.mean_ = self.mean_ + (other.mean_ - self.mean_) * (other.n_rows_ / self.n_rows_)
 
     def answer(self) -> NDArray[np.float64]:
         """The mean."""

@@ -1,5 +1,10 @@
 """Cumulative: keep everything, and go on training on all of it at each experience."""
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
 from ..engine.call import Call
 from ..engine.objective import with_groups
 from ..engine.rows import Rows
@@ -42,6 +47,7 @@ class CumulativeClassifier(NetworkClassifier):
     family = "baselines"
     source = "upper bound: cumulative training"
     keeps = "samples"
+    unlearns = "memory only"
     carries = {"rows_": "replay"}
 
     rows_: Rows
@@ -50,3 +56,10 @@ class CumulativeClassifier(NetworkClassifier):
         """Every call trains on all rows so far, from the weights that are there."""
         rows = with_groups(call.objective, call.rows)
         self.rows_ = call.rows = self.rows_.joined(rows) if hasattr(self, "rows_") else rows
+
+    def drop_rows(self, X: NDArray[Any]) -> None:
+        """Remove them from all rows so far; the next call trains on what is left."""
+        stays = ~self.rows_.equals_one_of(X)
+        if not stays.any():
+            raise ValueError("forget_samples would leave no row to train on; use a new estimator instead.")
+        self.rows_ = self.rows_.take(self.on_device(np.flatnonzero(stays)))

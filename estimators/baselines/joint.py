@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from skorch import NeuralNet
 
 from ..base import ContinualClassifier, ContinualRegressor
@@ -17,6 +19,7 @@ class Joint(NetworkStrategy):
     family = "baselines"
     source = "upper bound: joint training"
     keeps = "samples"
+    unlearns = "memory only"
     carries = {"rows_": "replay"}
 
     rows_: Rows
@@ -34,6 +37,13 @@ class Joint(NetworkStrategy):
         """Train on all rows so far, each with the active outputs of its own task."""
         rows = with_groups(call.objective, call.rows)
         self.rows_ = call.rows = self.rows_.joined(rows) if hasattr(self, "rows_") else rows
+
+    def drop_rows(self, X: NDArray[Any]) -> None:
+        """Remove them from all rows so far; the next call trains on what is left."""
+        stays = ~self.rows_.equals_one_of(X)
+        if not stays.any():
+            raise ValueError("forget_samples would leave no row to train on; use a new estimator instead.")
+        self.rows_ = self.rows_.take(self.on_device(np.flatnonzero(stays)))
 
 
 class JointClassifier(Joint, ContinualClassifier):

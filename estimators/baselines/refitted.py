@@ -29,6 +29,7 @@ class Refitted(ContinualEstimator):
     family = "baselines"
     source = "baseline: refitted on a memory"
     keeps = "samples"
+    unlearns = "memory only"
     carries = {"memory_": "replay"}
     fixed_parameters = ("buffer_size", "policy")
     parameter_constraints = {
@@ -63,9 +64,19 @@ class Refitted(ContinualEstimator):
         if not hasattr(self, "memory_"):
             self.memory_ = ReplayMemory(self.buffer_size, self.policy)
         self.memory_.add(call.rng("memory"), Rows(x=torch.tensor(call.X), y=torch.tensor(call.y)))
+        self._fit_on_memory(call)
+
+    def _fit_on_memory(self, call: Call) -> None:
         # Copies: models such as nearest neighbours keep the rows, and those of the memory are overwritten.
         stored = self.memory_.stored().map(torch.clone)
         self.estimator_ = self.fitted(self._unfitted(call.rng("estimator")), stored.x.numpy(), stored.y.numpy())
+
+    def drop_rows(self, X: NDArray[Any]) -> None:
+        """Fit on the memory without them, with the seed of the last call."""
+        super().drop_rows(X)
+        if not len(self.memory_):
+            raise ValueError("forget_samples would leave no row to fit on; use a new estimator instead.")
+        self._fit_on_memory(Call(entropy=(self._entropy_, self._n_calls_)))
 
     def _unfitted(self, rng: np.random.Generator) -> Any:
         """A clone of the estimator; where its parameters leave a seed open, it has one of ours."""
@@ -97,6 +108,10 @@ class RefittedClassifier(Refitted, ContinualClassifier):
     user's labels. By default this is gradient boosting refitted on a memory. A class of which no row is in memory is no
     answer; where there is one class only, that is the answer. Task ids restrict the answers and play no part in
     training.
+
+    :meth:`forget_samples` removes rows from the memory and fits anew, so that no trace of them is in the model, and while
+    all rows fit into the memory it is the one that never saw them. Where rows had to leave a full memory, which of the
+    others are there may still depend on those that were forgotten.
 
     Probabilities are those of `estimator`, or else the softmax of its decision function, or else 1 for what it
     predicts.

@@ -157,6 +157,21 @@ class ReplayMemory:
             return herding_keys(features, pools, self.capacity, self.renormalize)
         return rng.random(len(pools))
 
+    def keep(self, stays: Bools) -> None:
+        """Remove rows; of those that leave, nothing is left, and those that stay keep their order.
+
+        Parameters
+        ----------
+        stays : ndarray of bool, shape (len(memory),)
+        """
+        kept = self.stored().take(torch.from_numpy(np.flatnonzero(stays)).to(self.rows.x.device)) if len(self) else None
+        if kept is None or stays.all():
+            return
+        rows = self.rows.map(torch.zeros_like)
+        for places, values in zip(rows.tensors(), kept.tensors(), strict=True):
+            places[: len(kept)] = values
+        self.rows, self.keys, self.pools = rows, self.keys[stays], self.pools[stays]
+
     def stored(self) -> Rows:
         """Views of the rows in use."""
         return self.rows.map(lambda t: t[: len(self)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from .modules import tensor_bytes
@@ -98,6 +99,23 @@ class Rows:
     def take(self, index: torch.Tensor) -> Rows:
         """The rows at `index`, which is on their device."""
         return self.map(lambda t: t.index_select(0, index))
+
+    def equals_one_of(self, X: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Which rows have inputs that equal a row of `X`.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+            Of the type of ``x``.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_rows,)
+        """
+        # Bytes are compared, to which 0 is added, since there are two zeros.
+        wanted = {row.tobytes() for row in X + X.dtype.type(0)}
+        own = (self.x.cpu().numpy() + X.dtype.type(0)).reshape(len(self), -1)
+        return np.fromiter((row.tobytes() in wanted for row in own), dtype=bool, count=len(own))
 
     def split(self, sizes: Sequence[int], dim: int = 0) -> Iterator[Rows]:
         """Parts with so many rows each."""

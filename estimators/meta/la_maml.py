@@ -87,6 +87,7 @@ class LaMAMLClassifier(NetworkClassifier):
     family = "meta"
     source = "Gupta et al. 2020"
     keeps = "samples"
+    unlearns = "memory only"
     carries = {"memory_": "replay", "alpha_change_": "optimizer"}
     fixed_parameters = ("buffer_size",)
     parameter_constraints = {

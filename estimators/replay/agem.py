@@ -19,6 +19,7 @@ class AGEM(NetworkStrategy):
     family = "replay"
     source = "Chaudhry et al. 2019 (A-GEM)"
     keeps = "samples"
+    unlearns = "memory only"
     carries = {"memory_": "replay"}
     fixed_parameters = ("buffer_size",)
     later_parameters = ("buffer_size", "memory_batch_size")

@@ -20,6 +20,7 @@ class DER(NetworkStrategy):
     family = "replay"
     source = "Buzzega et al. 2020"
     keeps = "samples"
+    unlearns = "memory only"
     pure_steps = True
     carries = {"memory_": "replay"}
     fixed_parameters = ("buffer_size",)

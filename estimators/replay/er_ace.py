@@ -65,6 +65,7 @@ class ERACEClassifier(NetworkClassifier):
     family = "replay"
     source = "Caccia et al. 2022"
     keeps = "samples"
+    unlearns = "memory only"
     pure_steps = True
     carries = {"memory_": "replay"}
     fixed_parameters = ("buffer_size",)

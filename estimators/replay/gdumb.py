@@ -36,6 +36,10 @@ class GDumbClassifier(ContinualClassifier):
     prediction after a call trains a new network on the memory, and nothing else; it is kept until the next call. As in
     the paper, task ids restrict the answers but play no part in training.
 
+    After :meth:`forget_samples`, too, a new network is trained, so that no trace of the rows is in the weights, and while
+    all rows fit into the memory it is the network that never saw them. Where rows had to leave a full memory, which of
+    the others are there may still depend on those that were forgotten.
+
     It asks what a method gains over its memory: a strategy with the same memory should do better.
 
     Parameters
@@ -74,6 +78,7 @@ class GDumbClassifier(ContinualClassifier):
     family = "replay"
     source = "Prabhu et al. 2020"
     keeps = "samples"
+    unlearns = "memory only"
     fixed_parameters = ("buffer_size",)
     parameter_constraints = {
         **NetworkClassifier.parameter_constraints,
@@ -105,6 +110,13 @@ class GDumbClassifier(ContinualClassifier):
             self.memory_ = ReplayMemory(self.buffer_size, "class_balanced")
         self.memory_.add(call.rng("memory"), Rows(x=torch.from_numpy(call.X), y=torch.from_numpy(call.y)))
         self._learner_seed_ = int(call.rng("learner").integers(2**31))
+        self._trained_ = {}
+
+    def drop_rows(self, X: NDArray[Any]) -> None:
+        """Train anew when asked, on the memory without them."""
+        super().drop_rows(X)
+        if not len(self.memory_):
+            raise ValueError("forget_samples would leave no row to learn from; use a new estimator instead.")
         self._trained_ = {}
 
     def _untrained(self) -> MemoryLearner:

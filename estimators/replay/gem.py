@@ -114,6 +114,7 @@ class GEMClassifier(NetworkClassifier):
     family = "replay"
     source = "Lopez-Paz & Ranzato 2017"
     keeps = "samples"
+    unlearns = "memory only"
     carries = {"memory_": "replay"}
     fixed_parameters = ("buffer_size",)
     later_parameters = ("buffer_size", "memory_strength")

@@ -129,6 +129,7 @@ class ICaRLClassifier(NetworkClassifier):
     family = "replay"
     source = "Rebuffi et al. 2017"
     keeps = "samples"
+    unlearns = "memory only"
     pure_steps = True
     carries = {"memory_": "replay", "teacher_": "teacher", "means_": "statistics"}
     fixed_parameters = ("buffer_size",)
@@ -188,11 +189,22 @@ class ICaRLClassifier(NetworkClassifier):
         new = with_groups(call.objective, call.rows).map(lambda t: t[: len(call.X)])
         self.memory_.add(call.rng("memory"), new, features=F.normalize(self.network_features(new.x)))
         self._learned_outputs_ = self.seen_outputs_
+        self._find_means()
+
+    def _find_means(self) -> None:
+        """The mean of each class's exemplars, in today's features."""
         stored = self.memory_.stored()
         features = F.normalize(self.network_features(stored.x))
         outputs = torch.arange(self.n_network_outputs(), device=stored.y.device)
         members = (stored.y == outputs[:, None]).to(features.dtype)
         self.means_ = F.normalize(members @ features)
+
+    def drop_rows(self, X: NDArray[Any]) -> None:
+        """The means are those of the exemplars that are left."""
+        super().drop_rows(X)
+        if not len(self.memory_):
+            raise ValueError("forget_samples would leave no exemplar to classify by; use a new estimator instead.")
+        self._find_means()
 
     def output_scores(self, X: NDArray[Any]) -> NDArray[Any]:
         """Minus the squared distances to the exemplars' means."""

@@ -27,6 +27,7 @@ class Replay(NetworkStrategy):
     family = "replay"
     source = "Chaudhry et al. 2019 (tiny episodic memories); retrieval by interference: Aljundi et al. 2019"
     keeps = "samples"
+    unlearns = "memory only"
     pure_steps = True
     carries = {"memory_": "replay"}
     fixed_parameters = ("buffer_size", "policy")

@@ -224,7 +224,8 @@ def stream(scenario="class", n_experiences=5, seed=None):
 @check()
 def says_what_it_is(subject):
     info = subject.small().strategy_info()
-    assert set(info) == {"family", "source", "needs_task_id", "keeps"}
+    assert set(info) == {"family", "source", "needs_task_id", "keeps", "unlearns"}
+    assert info["unlearns"] in ("exact", "memory only", "no")
     assert info["keeps"] in ("nothing", "statistics", "features", "generator", "samples")
     assert isinstance(info["needs_task_id"], bool)
     assert all(isinstance(info[name], str) and info[name] for name in ("family", "source"))
@@ -696,10 +697,94 @@ def what_keeps_nothing_has_no_sample_in_its_pickle(subject):
     X = rng.normal(size=(80, 64)).astype(np.float32)
     y = subject.targets(np.arange(80) % 4)
     estimator.partial_fit(X[:40], y[:40]).partial_fit(X[40:], y[40:])
+    assert bool(found_in_pickle(estimator, X)) == (estimator.strategy_info()["keeps"] == "samples")
+
+
+def found_in_pickle(estimator, X):
+    """Which rows are in an estimator's bytes; eight features in a row are as good as a fingerprint of the sample."""
     pickled = pickle.dumps(estimator)
-    # Eight features in a row are as good as a fingerprint of the sample.
-    found = any(row[:8].tobytes() in pickled or row[:8].astype(np.float64).tobytes() in pickled for row in X)
-    assert found == (estimator.strategy_info()["keeps"] == "samples")
+    return {
+        k for k, row in enumerate(X) if row[:8].tobytes() in pickled or row[:8].astype(np.float64).tobytes() in pickled
+    }
+
+
+# --- what it can take away and take over -------------------------------------------------------------------------------
+
+
+def unlearns(*kinds):
+    return lambda subject: subject.small().strategy_info()["unlearns"] in kinds
+
+
+def assert_same_answers(subject, estimator, twin, rtol=1e-6):
+    """Equal to a share of the largest score, and the same labels."""
+    if subject.is_regressor:
+        found, expected = estimator.predict(DIGITS.X_test), twin.predict(DIGITS.X_test)
+    else:
+        assert np.array_equal(estimator.predict(DIGITS.X_test), twin.predict(DIGITS.X_test))
+        found, expected = (
+            e.output_scores(e.checked(DIGITS.X_test, reset=False))[:, np.sort(e.seen_outputs_)]
+            for e in (estimator, twin)
+        )
+    np.testing.assert_allclose(found, expected, rtol=0, atol=rtol * np.abs(expected).max())
+
+
+@check(unlearns("exact"), scenario=("class", "domain"))
+def unlearned_rows_were_never_seen(subject, scenario):
+    first, second, third = stream(scenario)[:3]
+    estimator = subject.learned(subject.brief(), [first, second, third])
+    call = subject.call(second)
+    for rows in (slice(40, None), slice(40)):  # in another order and other parts than they came in
+        assert estimator.unlearn(call["X"][rows], call["y"][rows]) is estimator
+    assert_same_answers(subject, estimator, subject.learned(subject.brief(), [first, third]))
+    with pytest.raises(ValueError, match="would leave nothing"):
+        for each in (first, third):
+            estimator.unlearn(*(subject.call(each)[name] for name in "Xy"))
+    with pytest.raises(ValueError, match="more than there are|would leave nothing"):
+        estimator.unlearn(
+            *(np.tile(subject.call(third)[name], (2, 1)[: subject.call(third)[name].ndim]) for name in "Xy")
+        )
+
+
+@check(unlearns("exact"), scenario=("class", "domain"))
+def merged_estimators_have_seen_both(subject, scenario):
+    first, second, third = stream(scenario)[:3]
+    one, other = subject.learned(subject.brief(), [first, second]), subject.learned(subject.brief(), [third])
+    assert one.merge(other) is one
+    assert_same_answers(subject, one, subject.learned(subject.brief(), [first, second, third]))
+    assert one.n_experiences_ == 3
+
+
+@check(unlearns("memory only"))
+def forgotten_samples_are_gone(subject):
+    estimator, rng = subject.brief(), np.random.default_rng(0)
+    X, y = rng.normal(size=(80, 64)).astype(np.float32), subject.targets(np.arange(80) % 4)
+    estimator.partial_fit(X[:40], y[:40]).partial_fit(X[40:], y[40:])
+    if estimator.strategy_info()["keeps"] != "samples":  # sums beside trained weights
+        estimator.unlearn(X[40:], y[40:])
+        assert_same_answers(subject, estimator, subject.brief().partial_fit(X[:40], y[:40]))
+        return
+    before = found_in_pickle(estimator, X)
+    gone = set(range(0, 80, 3))
+    assert before & gone
+    assert estimator.forget_samples(X[sorted(gone)]) is estimator
+    assert found_in_pickle(estimator, X) == before - gone
+    assert np.isfinite(subject.bits(estimator)).all()
+    twin = copy.deepcopy(estimator)
+    subject.assert_same(estimator.forget_samples(X[sorted(gone)]), twin)
+    with pytest.raises(ValueError, match="features"):
+        estimator.forget_samples(X[:, 1:])
+    subject.assert_same(estimator, twin)
+    assert found_in_pickle(estimator.partial_fit(X[:40:2], y[:40:2]), X) >= {0}
+
+
+@check()
+def has_no_method_that_it_cannot_keep(subject):
+    estimator = subject.small()
+    exact, memory_only = unlearns("exact")(subject), unlearns("memory only")(subject)
+    assert hasattr(estimator, "forget_samples") == (memory_only and not hasattr(estimator, "unlearn"))
+    assert hasattr(estimator, "unlearn") or not exact
+    assert hasattr(estimator, "unlearn") == hasattr(estimator, "merge")
+    assert exact or memory_only or not hasattr(estimator, "unlearn")
 
 
 NET_ALTERNATIVES = {
