@@ -80,9 +80,9 @@ class ContinualEstimator(BaseEstimator):
     n_experiences_: int
     tasks_: dict[Hashable, NDArray[np.int64]]
 
-    # What a method has whose rows add and subtract. `take_away` removes rows, checked as in a call, and returns how many
-    # are left of each group in each part that is kept apart, shape (n_parts, n_groups). `take_over` adds what another
-    # model has, of the same class and inputs; it is told which output each of the other's outputs is here.
+    # What a method has whose rows add and subtract. `take_away` removes rows, checked as in a call, and returns how
+    # many are left of each group in each part that is kept apart, shape (n_parts, n_groups). `take_over` adds what
+    # another model has, of the same class and inputs; it is told which output each of the other's outputs is here.
     take_away: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
     take_over: Callable[[Any, NDArray[np.int64] | None], None]
 
@@ -137,9 +137,10 @@ class ContinualEstimator(BaseEstimator):
     def unlearn(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Take rows away that were learned: the model is then the one that never saw them, up to rounding.
 
-        It is exact if the rows are as they were learned, all of them or any part, in any order. Rows that were never
-        learned cannot be told from those that were, unless more would be taken than there is. A class of which nothing
-        is left stays in ``classes_`` and is no longer an answer.
+        It is exact if the rows are as they were learned, all of them or any part, in any order. Rounding is that of the
+        rows' type; give float64 where many rows go and few stay. Rows that were never learned cannot be told from those
+        that were, unless more would be taken than there is. A class of which nothing is left stays in ``classes_`` and
+        is no longer an answer.
 
         Parameters
         ----------

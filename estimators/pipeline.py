@@ -161,9 +161,12 @@ class IncrementalPipeline(Pipeline):
 
     @_if_last_step_has("strategy_info")
     def strategy_info(self) -> dict[str, Any]:
-        """What kind of method the last step is; see :meth:`ContinualClassifier.strategy_info`."""
+        """What kind of method the last step is; a pipeline unlearns nothing, since its other steps would not.
+
+        See :meth:`ContinualClassifier.strategy_info`.
+        """
         info: dict[str, Any] = self.steps[-1][1].strategy_info()
-        return info
+        return info | {"unlearns": "no"}
 
     @_if_last_step_has("memory_usage")
     def memory_usage(self) -> dict[str, int]:

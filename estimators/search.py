@@ -513,10 +513,10 @@ class ContinualSearchCV(MetaEstimatorMixin, BaseEstimator):
         Returns
         -------
         dict
-            As from the estimator, with ``keeps`` "samples".
+            As from the estimator, with ``keeps`` "samples" and ``unlearns`` "no".
         """
         info: dict[str, Any] = self.estimator.strategy_info()
-        return info | {"keeps": "samples"}
+        return info | {"keeps": "samples", "unlearns": "no"}
 
     @_has("memory_usage")
     def memory_usage(self) -> dict[str, int]:

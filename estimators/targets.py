@@ -105,9 +105,12 @@ class ScaledTargetRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
 
     @_regressor_has("strategy_info")
     def strategy_info(self) -> dict[str, Any]:
-        """What kind of method the regressor is; see :meth:`ContinualRegressor.strategy_info`."""
+        """What kind of method the regressor is, which unlearns nothing here, since mean and scale would not.
+
+        See :meth:`ContinualRegressor.strategy_info`.
+        """
         info: dict[str, Any] = self.regressor.strategy_info()
-        return info
+        return info | {"unlearns": "no"}
 
     @_regressor_has("memory_usage")
     def memory_usage(self) -> dict[str, int]:

@@ -349,7 +349,7 @@ def _strategy_info(learner: Any) -> dict[str, Any]:
         keeps = _KEPT.get(".".join(module.split(".")[:2]), "unknown")
         return {"family": "external", "keeps": keeps, "source": module, "needs_task_id": False}
     info: dict[str, Any] = learner.strategy_info()
-    return info
+    return {name: info[name] for name in ("family", "keeps", "source", "needs_task_id")}
 
 
 def _prepare(estimator: Any, seed: int, device: str) -> Any:

@@ -130,13 +130,13 @@ class Moments:
         others, their_mean = (before, old.means[here]) if sign == 1 else (after, means[here])
         weight = np.maximum(others, 0) * n / np.maximum(others + n, 1)
         product = upper_product(centred)
-        product = upper_product(offset, counted[present].sqrt(), -1.0, product)
+        product = upper_product(offset, counted[present].double().sqrt(), -1.0, product)
         between = torch.from_numpy(mean - their_mean).to(centred.dtype)
         product = upper_product(between, torch.from_numpy(weight).sqrt(), 1.0, product)
         scatter = torch.add(torch.from_numpy(self.scatter), product, alpha=sign).numpy()
         if sign == -1 and product.dtype is torch.float64:
             # A column that does not vary in the rows that are left must not vary by rounding.
-            constant = scatter.diagonal() < _ROUNDING * self.scatter.diagonal()
+            constant = np.abs(scatter.diagonal()) < _ROUNDING * self.scatter.diagonal()
             scatter[constant] = scatter[:, constant] = 0.0
         return Moments(counts, means, scatter)
 

@@ -109,9 +109,9 @@ class RefittedClassifier(Refitted, ContinualClassifier):
     answer; where there is one class only, that is the answer. Task ids restrict the answers and play no part in
     training.
 
-    :meth:`forget_samples` removes rows from the memory and fits anew, so that no trace of them is in the model, and while
-    all rows fit into the memory it is the one that never saw them. Where rows had to leave a full memory, which of the
-    others are there may still depend on those that were forgotten.
+    :meth:`forget_samples` removes rows from the memory and fits anew, so that no trace of them is in the model, and
+    while all rows fit into the memory it is the one that never saw them. Where rows had to leave a full memory, which
+    of the others are there may still depend on those that were forgotten.
 
     Probabilities are those of `estimator`, or else the softmax of its decision function, or else 1 for what it
     predicts.

@@ -36,9 +36,9 @@ class GDumbClassifier(ContinualClassifier):
     prediction after a call trains a new network on the memory, and nothing else; it is kept until the next call. As in
     the paper, task ids restrict the answers but play no part in training.
 
-    After :meth:`forget_samples`, too, a new network is trained, so that no trace of the rows is in the weights, and while
-    all rows fit into the memory it is the network that never saw them. Where rows had to leave a full memory, which of
-    the others are there may still depend on those that were forgotten.
+    After :meth:`forget_samples`, too, a new network is trained, so that no trace of the rows is in the weights, and
+    while all rows fit into the memory it is the network that never saw them. Where rows had to leave a full memory,
+    which of the others are there may still depend on those that were forgotten.
 
     It asks what a method gains over its memory: a strategy with the same memory should do better.
 
