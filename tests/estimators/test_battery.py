@@ -1,10 +1,11 @@
 """The battery finds what it is there to find."""
 
+import numpy as np
 import pytest
 import torch
 from helpers.battery import checks_of
 
-from forgetless.estimators import NetworkClassifier
+from forgetless.estimators import MajorityClassifier, NetworkClassifier, ReplayClassifier
 
 
 class Own(NetworkClassifier):
@@ -88,6 +89,33 @@ class AnchorInPlace(ReplacedAnchor):
         torch.lerp(self.anchor_, theta, 0.1, out=self.anchor_)
 
 
+class KeepingACopy(ReplayClassifier):
+    """Rows that were forgotten are still somewhere."""
+
+    def after_training(self, call):
+        super().after_training(call)
+        self.rows_ = call.rows.x.clone()
+
+
+class SayingNo(MajorityClassifier):
+    """It can unlearn, and says that it cannot."""
+
+    unlearns = "no"
+
+
+class SayingYes(Own):
+    """It says that it can unlearn, and cannot."""
+
+    unlearns = "exact"
+
+
+class KeepingCounts(MajorityClassifier):
+    """It says that rows are gone, and goes on counting them."""
+
+    def take_away(self, X, y):
+        return self.output_counts_[None] - np.bincount(y, minlength=len(self.classes_))
+
+
 def failures(cls, *names):
     failed = set()
     for name, passes in checks_of(cls, names or None):
@@ -107,6 +135,10 @@ def failures(cls, *names):
         (KeepingItsCall, "nothing_of_a_call_stays_behind"),
         (EagerPenalty, "later_parameters_change_nothing_in_fit"),
         (NoSuchParameter, "later_parameters_change_nothing_in_fit"),
+        (KeepingACopy, "forgotten_samples_are_gone"),
+        (SayingNo, "has_no_method_that_it_cannot_keep"),
+        (SayingYes, "has_no_method_that_it_cannot_keep"),
+        (KeepingCounts, "unlearned_rows_were_never_seen"),
     ],
 )
 def test_a_wrong_class_fails(cls, check):
