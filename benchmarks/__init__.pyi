@@ -2,6 +2,7 @@ from .comparison.compare import Comparison as Comparison
 from .comparison.compare import compare as compare
 from .exchange import export_store as export_store
 from .exchange import import_file as import_file
+from .federated import federate as federate
 from .results import Results as Results
 from .runs.cell import Interrupted as Interrupted
 from .runs.runner import run_benchmark as run_benchmark

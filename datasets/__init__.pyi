@@ -28,6 +28,7 @@ from .packaged import load_watch as load_watch
 from .registry import DATASETS as DATASETS
 from .registry import load_dataset as load_dataset
 from .split import blurry_stream as blurry_stream
+from .split import site_stream as site_stream
 from .split import split_stream as split_stream
 from .streams import Experience as Experience
 from .streams import Stream as Stream

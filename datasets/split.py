@@ -1,7 +1,7 @@
 """Streams by class: sharp borders between the classes of experiences, or blurry ones."""
 
 from collections.abc import Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
@@ -149,6 +149,66 @@ def blurry_stream(
     return _BlurryStream(name or f"blurry-{dataset.name}-{len(groups)}-{share:g}", dataset, groups, settings)
 
 
+def site_stream(
+    dataset: Dataset,
+    n_experiences: int = 5,
+    concentration: float = 1.0,
+    random_state: RandomState = None,
+    name: str | None = None,
+) -> Stream:
+    r"""Deal the rows of each class out to sites in unequal shares: hospitals, shops, phones that see other classes.
+
+    The shares of a class are drawn from a symmetric Dirichlet distribution, :math:`p_c \sim \mathrm{Dir}(\alpha 1)`, as
+    is usual in federated learning. A small α gives sites few classes each, a large one gives all the same. A site is
+    tested on the same shares of the test rows, so that all sites together have each row once.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The data; with labels and a test part.
+    n_experiences : int, default=5
+        Number of sites, at least two.
+    concentration : float, default=1.0
+        α, more than 0.
+    random_state : int, RandomState instance or None, default=None
+        Draws the shares and the rows.
+    name : str, default=None
+        Name of the stream; by default composed of the data set's name, `n_experiences` and `concentration`.
+
+    Returns
+    -------
+    Stream
+        Domain-incremental; its experiences, the sites, are a partition of the rows, each in the order of the data set.
+
+    Raises
+    ------
+    ValueError
+        If the data cannot be divided in this way, or a site gets no training rows or no test rows.
+
+    References
+    ----------
+    Hsu, T.-M. H., Qi, H. & Brown, M. (2019). Measuring the effects of non-identical data distribution for federated
+    visual classification.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from forgetless.datasets import load_digits, site_stream
+    >>> first, *_ = site_stream(load_digits(), concentration=0.5, random_state=0)
+    >>> np.bincount(first.y_train, minlength=10).tolist()
+    [23, 2, 21, 15, 5, 3, 12, 11, 49, 0]
+    """
+    from sklearn.utils import check_scalar
+
+    check_is_classification(dataset, "site_stream")
+    check_test_part(dataset, "site_stream")
+    check_scalar(n_experiences, "n_experiences", Integral, min_val=2)
+    check_scalar(concentration, "concentration", Real, min_val=0, include_boundaries="neither")
+    settings = {"concentration": float(concentration), "random_state": as_seed(random_state)}
+    name = name or f"sites-{dataset.name}-{n_experiences}-{concentration:g}"
+    return _SiteStream(name, dataset, n_experiences, settings)
+
+
 def _class_groups(
     dataset: Dataset, n_experiences: int, class_order: ClassOrder, random_state: RandomState, builder: str
 ) -> list[np.ndarray]:
@@ -244,3 +304,37 @@ class _BlurryStream(DatasetStream):
     def make_test_set(self, index: int) -> tuple[Inputs, Targets]:
         rows = np.flatnonzero(np.isin(self.dataset.y_test, self.groups[index]))
         return take(self.dataset.X_test, self.dataset.y_test, rows)
+
+
+class _SiteStream(DatasetStream):
+    """The stream of :func:`site_stream`: `owners` are the sites of training and test rows."""
+
+    builder = "site_stream"
+
+    def __init__(self, name: str, dataset: Dataset, n_experiences: int, settings: dict[str, Any]) -> None:
+        super().__init__(name, "domain", dataset.classes, n_experiences, dataset, settings)
+        self.owners = np.empty(len(dataset.y_train), dtype=np.int64), np.empty(len(dataset.y_test), dtype=np.int64)
+        rng = np.random.RandomState(settings["random_state"])
+        for label in dataset.classes:
+            edges = rng.dirichlet(np.full(n_experiences, settings["concentration"])).cumsum()[:-1]
+            for owners, y in zip(self.owners, (dataset.y_train, dataset.y_test), strict=True):
+                rows = rng.permutation(np.flatnonzero(y == label))
+                # Rounded around a drawn point, so that a single row may go to any site.
+                owners[rows] = np.searchsorted(edges, (np.arange(len(rows)) + rng.rand()) / max(len(rows), 1))
+        for owners, part in zip(self.owners, ("training", "test"), strict=True):
+            empty = np.setdiff1d(np.arange(n_experiences), owners)
+            if len(empty):
+                raise ValueError(
+                    f"Site {empty[0]} of {n_experiences} would have no {part} rows of {dataset.name!r}; give fewer "
+                    "sites, a larger concentration or another random_state."
+                )
+
+    def make_classes(self, index: int) -> np.ndarray:
+        labels = zip(self.owners, (self.dataset.y_train, self.dataset.y_test), strict=True)
+        return np.unique(np.concatenate([y[owners == index] for owners, y in labels]))
+
+    def make_train_set(self, index: int) -> tuple[Inputs, Targets]:
+        return take(self.dataset.X_train, self.dataset.y_train, np.flatnonzero(self.owners[0] == index))
+
+    def make_test_set(self, index: int) -> tuple[Inputs, Targets]:
+        return take(self.dataset.X_test, self.dataset.y_test, np.flatnonzero(self.owners[1] == index))

@@ -54,6 +54,7 @@ from .engine.penalties import step_implicitly as step_implicitly
 from .engine.per_sample import sum_over_samples as sum_over_samples
 from .engine.rows import Rows as Rows
 from .engine.stacking import partial_fit_together as partial_fit_together
+from .federated import average_networks as average_networks
 from .isolation.hat import HATClassifier as HATClassifier
 from .isolation.independent import (
     IndependentClassifier as IndependentClassifier,

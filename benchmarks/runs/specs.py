@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ENTRY_POINTS = "forgetless.strategies"
 
-BUILDERS = ("split", "blurry", "permuted", "label_permuted", "rotated", "chunked", "column", "drift")
+BUILDERS = ("split", "blurry", "site", "permuted", "label_permuted", "rotated", "chunked", "column", "drift")
 """What ``..._stream`` functions build from one data set."""
 
 ALTERATIONS = {"label_noise": "with_label_noise", "imbalance": "with_imbalance", "label_delay": "with_label_delay"}
@@ -345,7 +345,7 @@ class StreamSpec:
     ----------
     dataset : str
         A name for :func:`~forgetless.datasets.load_dataset`.
-    builder : {"split", "blurry", "permuted", "label_permuted", "rotated", "chunked", "column", "drift"}
+    builder : {"split", "blurry", "site", "permuted", "label_permuted", "rotated", "chunked", "column", "drift"}
     params : mapping, default={}
         Parameters of the builder, ``split_stream`` for "split". ``random_state`` is the run's seed unless it is given
         here. Beside them ``label_noise`` (a share), ``imbalance`` (a ratio) and ``label_delay`` (experiences) alter the

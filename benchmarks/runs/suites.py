@@ -144,6 +144,14 @@ class BlurryStream(_StreamTable):
     class_order: str | list[int] | list[str] | list[float] | None = None
 
 
+class SiteStream(_StreamTable):
+    """A stream of :func:`~forgetless.datasets.site_stream`."""
+
+    builder: Literal["site"]
+    n_experiences: Experiences = 5
+    concentration: float = 1.0
+
+
 class PermutedStream(_StreamTable):
     """A stream of :func:`~forgetless.datasets.permuted_stream`."""
 
@@ -205,6 +213,7 @@ class DriftStream(_StreamTable):
 _STREAMS: dict[str, type[TomlTable]] = {
     "split": SplitStream,
     "blurry": BlurryStream,
+    "site": SiteStream,
     "permuted": PermutedStream,
     "label_permuted": LabelPermutedStream,
     "rotated": RotatedStream,
@@ -231,6 +240,7 @@ _AnyStrategy = Annotated[Strategy, BeforeValidator(_complete_strategy)]
 _AnyStream = Annotated[
     SplitStream
     | BlurryStream
+    | SiteStream
     | PermutedStream
     | LabelPermutedStream
     | RotatedStream

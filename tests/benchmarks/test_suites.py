@@ -292,9 +292,12 @@ streams = [
   { name = "c", dataset = "table", builder = "chunked", period = 10, time = "day", imbalance = 0.5, label_delay = 2 },
   { name = "d", dataset = "table", builder = "column", column = "site", order = [1, 0, 3, 2] },
   { name = "e", dataset = "table", builder = "drift", drift = "gradual", test_size = 0 },
+  { name = "f", dataset = "images", builder = "site", n_experiences = 3, concentration = 10 },
 ]""")
     )
     streams = [spec.build(seed=3, name=name) for name, spec in suite.stream_specs().items()]
-    assert [(stream.name, len(stream)) for stream in streams] == [("a", 2), ("b", 2), ("c", 6), ("d", 4), ("e", 5)]
+    assert [(stream.name, len(stream)) for stream in streams] == [
+        *(("a", 2), ("b", 2), ("c", 6), ("d", 4), ("e", 5), ("f", 3))
+    ]
     assert streams[0].definition["random_state"] == streams[0].definition["stream"]["random_state"] == 3
     assert streams[2].definition["stream"]["builder"] == "with_imbalance"

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import kstest
 
 from forgetless.datasets import (
     Dataset,
@@ -15,6 +16,7 @@ from forgetless.datasets import (
     column_stream,
     drift_stream,
     permuted_stream,
+    site_stream,
     split_stream,
     stream_from,
     with_imbalance,
@@ -46,6 +48,39 @@ def all_rows(stream):
 def classes_and_experiences(draw):
     n_classes = draw(st.integers(2, 7))
     return n_classes, draw(st.integers(2, n_classes)), draw(st.integers(1, 9))
+
+
+@few
+@given(st.integers(2, 5), st.integers(2, 5), st.floats(1, 1e6), seeds)
+def test_sites_are_partitions_of_training_and_test_rows(n_classes, n_sites, concentration, seed):
+    data = numbered(60 * n_classes, np.arange(n_classes), n_test=60 * n_classes)
+    stream = site_stream(data, n_sites, concentration, random_state=seed)
+    assert sorted(all_rows(stream)) == list(range(120 * n_classes))
+    for e in stream:
+        assert set(e.y_train) | set(e.y_test) == set(e.classes)
+        assert max(numbers(e.X_train)) < 60 * n_classes <= min(numbers(e.X_test))
+        if concentration > 1e5:  # all sites have the same
+            assert (np.abs(np.bincount(e.y_train, minlength=n_classes) - 60 / n_sites) < 3).all()
+    again = site_stream(data, n_sites, concentration, random_state=seed)
+    assert all_rows(again) == all_rows(stream)
+
+
+def test_shares_of_sites_follow_the_dirichlet_distribution():
+    data = numbered(20000, [0, 1], n_test=200)
+    shares = [
+        np.mean(site_stream(data, 2, 0.5, random_state=seed).owners[0][data.y_train == 0] == 0) for seed in range(200)
+    ]
+    # Of Beta(½, ½): the arcsine law.
+    assert kstest(shares, "arcsine").pvalue > 0.01
+
+
+def test_a_site_without_rows_is_refused():
+    with pytest.raises(ValueError, match=r"would have no (training|test) rows"):
+        site_stream(numbered(4, [0, 1], n_test=4), 5, random_state=0)
+    with pytest.raises(ValueError, match="concentration"):
+        site_stream(numbered(4, [0, 1], n_test=4), 2, concentration=0)
+    with pytest.raises(ValueError, match="no test part"):
+        site_stream(numbered(4, [0, 1]), 2)
 
 
 @few
