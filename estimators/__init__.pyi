@@ -23,6 +23,7 @@ from .baselines.naive import NaiveRegressor as NaiveRegressor
 from .baselines.refitted import RefittedClassifier as RefittedClassifier
 from .baselines.refitted import RefittedRegressor as RefittedRegressor
 from .baselines.refitted import continualize as continualize
+from .boundaries import DriftBoundaries as DriftBoundaries
 from .columns import IncrementalColumnTransformer as IncrementalColumnTransformer
 from .distillation.features import FeatureDistillationClassifier as FeatureDistillationClassifier
 from .distillation.lwf import LwFClassifier as LwFClassifier

@@ -228,8 +228,8 @@ def test_choosing_a_stream_that_does_not_exist():
         (
             '"permuted"',
             '"spilt"',
-            "'builder' in number 2 of streams is wrong: input should be 'split' or 'blurry' or 'permuted' or "
-            "'label_permuted' or 'rotated' or 'chunked' or 'column' or 'drift', not 'spilt'.",
+            "'builder' in number 2 of streams is wrong: input should be 'split' or 'blurry' or 'site' or "
+            "'permuted' or 'label_permuted' or 'rotated' or 'chunked' or 'column' or 'drift', not 'spilt'.",
         ),
         ('"Big"', '"Naive"', "'strategies' is wrong: two have the name 'Naive'; give each its own name."),
         (
