@@ -15,6 +15,8 @@ from .baselines.constant import LastValueRegressor as LastValueRegressor
 from .baselines.constant import MajorityClassifier as MajorityClassifier
 from .baselines.constant import MeanRegressor as MeanRegressor
 from .baselines.cumulative import CumulativeClassifier as CumulativeClassifier
+from .baselines.fresh import FreshClassifier as FreshClassifier
+from .baselines.fresh import FreshRegressor as FreshRegressor
 from .baselines.frozen import FrozenClassifier as FrozenClassifier
 from .baselines.joint import JointClassifier as JointClassifier
 from .baselines.joint import JointRegressor as JointRegressor
