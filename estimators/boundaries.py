@@ -44,7 +44,7 @@ class DriftBoundaries(MetaEstimatorMixin, BaseEstimator):
       drift of the labels alone. The first 30 rows of an experience only tell what rows are like.
 
     Time and memory of a call do not grow with the stream, if those of the strategy do not grow with the number of
-    experiences.
+    experiences; but ADWIN keeps some numbers more each time that its window doubles.
 
     Parameters
     ----------

@@ -261,6 +261,35 @@ def intransigence(R: ArrayLike, R_joint: ArrayLike) -> float:
     return _mean(_vector(np.diagonal(_matrix(R_joint)), "R_joint's diagonal", len(matrix)) - np.diagonal(matrix))
 
 
+def parts_against_union(R: ArrayLike, R_joint: ArrayLike) -> float:
+    """Learned in parts over learned at once: mean_j R[T−1, j] / mean_j R*[T−1, j].
+
+    The numerator is the model's accuracy over all experiences after the last one; the denominator is that of the same
+    prototype network, trained jointly on all of them. What is lost because the data came in parts is 1 minus the ratio.
+
+    Parameters
+    ----------
+    R : array-like of shape (T, T)
+        Accuracy matrix.
+    R_joint : array-like of shape (T, T)
+        Accuracy matrix of ``JointClassifier`` on the same stream with the same seed.
+
+    Returns
+    -------
+    float
+        1 where nothing is lost, higher is better, more than 1 if the model does better than joint training. NaN if the
+        joint score is not positive, as that of an error.
+
+    Examples
+    --------
+    >>> parts_against_union([[1.0, 0.0], [0.25, 0.5]], [[1.0, 0.0], [0.5, 1.0]])
+    0.5
+    """
+    parts, union = average_accuracy(R), average_accuracy(R_joint)
+    _vector(_matrix(R_joint)[-1], "R_joint's last row", len(_matrix(R)))
+    return parts / union if union > 0 else math.nan
+
+
 def min_accuracy(E: ArrayLike, t: ArrayLike | None = None) -> float:
     """Lowest later accuracy on each old experience: mean_{j<T−1} min_{e: t[e]>j+1} E[e, j] (De Lange et al. 2023).
 
@@ -589,7 +618,7 @@ class Metric:
     source : str
         Who defined it; "measured" for measurements of the benchmark.
     unit : str
-        ``"score"``, ``"difference of scores"``, ``"seconds"`` or ``"bytes"``.
+        ``"score"``, ``"difference of scores"``, ``"ratio of scores"``, ``"seconds"`` or ``"bytes"``.
     higher_is_better : bool
         Whether higher values are better.
     protocols : tuple of str
@@ -632,6 +661,8 @@ class Metric:
         low, high = score_bounds(scorer)
         if self.unit == "score":
             return low, high
+        if self.unit == "ratio of scores":
+            return (0.0 if low >= 0 else -math.inf), math.inf
         return (low - high, high - low) if self.unit == "difference of scores" else (0.0, math.inf)
 
     def label_for(self, scorer: str) -> str:
@@ -736,6 +767,17 @@ METRICS: dict[str, Metric] = {
         ),
         _difference(
             intransigence, "Intransigence", "mean_k (R*[k, k] − R[k, k])", _CHAUDHRY, False, _DIAGONAL, extra="R_joint"
+        ),
+        Metric(
+            "parts_against_union",
+            "Parts against union",
+            parts_against_union,
+            ("R", "R_joint"),
+            "mean_j R[T−1, j] / mean_j R*[T−1, j]",
+            "forgetless",
+            "ratio of scores",
+            True,
+            _MATRIX,
         ),
         _score(
             min_accuracy,

@@ -23,6 +23,7 @@ b = np.array([0.3, 0.1, 0.05])
         ("forward_transfer", (R, b), ((0.2 - 0.1) + (0.3 - 0.05)) / 2),
         ("learning_accuracy", (R,), (0.9 + 0.8 + 0.7) / 3),
         ("intransigence", (R, R_JOINT), (0.0 + 0.1 + 0.2) / 3),
+        ("parts_against_union", (R, R_JOINT), ((0.6 + 0.4 + 0.7) / 3) / 0.9),
         ("average_anytime_accuracy", (E, t), (0.9 + (0.4 + 0.6) / 2 + (0.5 + 0.8) / 2 + (0.6 + 0.4 + 0.7) / 3) / 4),
         ("min_accuracy", (R,), (0.5 + 0.4) / 2),
         ("min_accuracy", (E, t), (0.4 + 0.4) / 2),
@@ -111,13 +112,23 @@ def test_vectors_must_fit_the_matrix():
         m.forward_transfer(R, [0.1, 0.2])
 
 
+def test_parts_against_a_union_that_scores_nothing_are_not_known():
+    assert math.isnan(m.parts_against_union(R, np.zeros((3, 3))))
+    assert math.isnan(m.parts_against_union(-R, -R_JOINT))  # errors, which are better where they are smaller
+    assert m.parts_against_union(-R, R_JOINT) == pytest.approx(-17 / 27)  # R2 may be negative
+    assert METRICS["parts_against_union"].bounds("accuracy") == (0, math.inf)
+    assert METRICS["parts_against_union"].bounds("r2") == (-math.inf, math.inf)
+    with pytest.raises(ValueError, match="R_joint's last row"):
+        m.parts_against_union(R, R_JOINT[:2, :2])
+
+
 def test_the_registry_says_sign_scale_and_source():
     for name, metric in METRICS.items():
         assert metric.name == name
         assert metric.label
         assert metric.formula
         assert metric.source
-        assert metric.unit in {"score", "difference of scores", "seconds", "bytes"}
+        assert metric.unit in {"score", "difference of scores", "ratio of scores", "seconds", "bytes"}
     lower = {name for name, metric in METRICS.items() if not metric.higher_is_better}
     assert {"forgetting", "intransigence", "fit_seconds", "model_bytes"} <= lower
 
