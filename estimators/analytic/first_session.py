@@ -61,6 +61,7 @@ class FirstSessionClassifier(SLDAClassifier):
     """
 
     source = "Panos et al. 2023"
+    unlearns = "memory only"  # the network keeps traces of the rows of the first call
     input_dtype = (np.float32,)
     parameter_constraints = {"net": [None, NeuralNet], "random_state": ["random_state"]}
 
