@@ -27,6 +27,7 @@ from forgetless.estimators import (
     SLDAClassifier,
 )
 
+few = settings(derandomize=True, max_examples=25, deadline=None, database=None)
 RNG = np.random.default_rng(0)
 N = 60
 Y = RNG.integers(0, 4, N)
@@ -75,7 +76,7 @@ def cut(rows, edges):
 
 
 @each
-@settings(max_examples=25, deadline=None)
+@few
 @given(case=orders_and_chunks())
 def test_what_is_unlearned_was_never_seen(name, case):
     order, n_gone, edges, other_edges = case
@@ -88,7 +89,7 @@ def test_what_is_unlearned_was_never_seen(name, case):
 
 
 @each
-@settings(max_examples=25, deadline=None)
+@few
 @given(case=orders_and_chunks())
 def test_what_is_merged_has_seen_both(name, case):
     order, n_there, edges, other_edges = case
