@@ -231,7 +231,8 @@ class ContinualEstimator(BaseEstimator):
     def drop_rows(self, X: NDArray[Any]) -> None:
         """Remove checked rows from the samples that are kept, by default in ``memory_``."""
         memory: ReplayMemory = self.memory_
-        memory.keep(~memory.stored().equals_one_of(X))
+        if len(memory):
+            memory.keep(~memory.stored().equals_one_of(X))
 
     def known_rows(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
         """Rows and targets like those that were learned, checked."""

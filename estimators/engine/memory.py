@@ -164,9 +164,7 @@ class ReplayMemory:
         ----------
         stays : ndarray of bool, shape (len(memory),)
         """
-        kept = self.stored().take(torch.from_numpy(np.flatnonzero(stays)).to(self.rows.x.device)) if len(self) else None
-        if kept is None or stays.all():
-            return
+        kept = self.stored().take(torch.from_numpy(np.flatnonzero(stays)).to(self.rows.x.device))
         rows = self.rows.map(torch.zeros_like)
         for places, values in zip(rows.tensors(), kept.tensors(), strict=True):
             places[: len(kept)] = values

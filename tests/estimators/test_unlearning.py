@@ -189,8 +189,14 @@ def test_weights_stay_and_equal_rows_all_go(cls):
     ]
     assert not clf.memory_.rows.x[len(stored) :].any()
     clf.forget_samples(X)  # all of them
-    assert len(clf.memory_) == 0
+    assert len(clf.memory_) == len(clf.forget_samples(X).memory_) == 0
     assert len(clf.partial_fit(X[:10], Y[:10]).memory_) > 0
+
+
+def test_without_places_there_is_nothing_to_forget():
+    clf = ReplayClassifier(NET, buffer_size=0, random_state=0).partial_fit(X, Y)
+    before = clf.predict_proba(TEST)
+    assert np.array_equal(clf.forget_samples(X).predict_proba(TEST), before)
 
 
 def test_exemplars_that_stay_make_the_means():
