@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ..engine.call import Call
@@ -55,7 +56,7 @@ class CumulativeClassifier(NetworkClassifier):
     def before_training(self, call: Call) -> None:
         """Every call trains on all rows so far, from the weights that are there."""
         rows = with_groups(call.objective, call.rows)
-        self.rows_ = call.rows = self.rows_.joined(rows) if hasattr(self, "rows_") else rows
+        self.rows_ = call.rows = self.rows_.joined(rows) if hasattr(self, "rows_") else rows.map(torch.clone)
 
     def drop_rows(self, X: NDArray[Any]) -> None:
         """Remove them from all rows so far; the next call trains on what is left."""

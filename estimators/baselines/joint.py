@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from skorch import NeuralNet
 
@@ -36,7 +37,7 @@ class Joint(NetworkStrategy):
     def before_training(self, call: Call) -> None:
         """Train on all rows so far, each with the active outputs of its own task."""
         rows = with_groups(call.objective, call.rows)
-        self.rows_ = call.rows = self.rows_.joined(rows) if hasattr(self, "rows_") else rows
+        self.rows_ = call.rows = self.rows_.joined(rows) if hasattr(self, "rows_") else rows.map(torch.clone)
 
     def drop_rows(self, X: NDArray[Any]) -> None:
         """Remove them from all rows so far; the next call trains on what is left."""

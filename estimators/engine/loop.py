@@ -241,6 +241,7 @@ def train(net: FastLoop, learner: Learner, call: Call, order: torch.Generator, e
             raise
     finally:
         step.steps.finish()
+        del step.move  # a method of its own: a cycle, by which the rows of the call would outlive it
     net.module_.eval()  # as it stays: whoever asks for answers, in whatever thread, changes nothing
     check_finite(float(step.theta.abs().max()), "a weight")
 

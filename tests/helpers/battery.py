@@ -5,10 +5,12 @@
 
 import contextlib
 import copy
+import gc
 import inspect
 import io
 import pickle
 import re
+import weakref
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
@@ -423,6 +425,37 @@ def nothing_of_a_call_stays_behind(subject):
         attributes.append(set(vars(estimator)))
     assert not searching.found
     assert attributes[-1] == attributes[-2]
+
+
+@check()
+def rows_are_freed_with_their_call(subject):
+    """What points to itself keeps them until Python searches for such things, and large rows do not hasten that."""
+    estimator = subject.learned(
+        subject.brief(), stream("domain")[:1]
+    )  # the first in a process imports, and keeps frames
+    gc.collect()
+    gc.disable()
+    try:
+        arguments = subject.call(stream("domain")[1])
+        arguments["X"] = arguments["X"].astype(np.float32)
+        rows = weakref.ref(arguments["X"])
+        estimator.partial_fit(**arguments)
+        del arguments
+        assert rows() is None
+    finally:
+        gc.enable()
+
+
+@check()
+def rows_that_change_after_their_call_change_nothing(subject):
+    estimator, twin = subject.brief(), subject.brief()
+    for e in stream("domain")[:3]:
+        arguments = {name: np.array(value) for name, value in subject.call(e).items() if name != "task_id"}
+        arguments["X"] = arguments["X"].astype(np.float32)
+        twin.partial_fit(**copy.deepcopy(arguments), task_id=e.task_id)
+        estimator.partial_fit(**arguments, task_id=e.task_id)
+        arguments["X"][:], arguments["y"][:] = 7, arguments["y"][0]
+    subject.assert_same(estimator, twin)
 
 
 @check(is_pure, scenario=SCENARIOS)
