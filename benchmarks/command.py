@@ -377,6 +377,16 @@ def leaderboard(
 
 
 @app.command()
+def diagnose(store: StoreArgument) -> None:
+    """Say what went wrong with which strategy, by which signs, and the one thing to change."""
+    with _exit_on(BAD_INPUT, ValueError, OSError):
+        results, _ = _stored(store)
+        from .. import reports
+
+        print(reports.describe(reports.diagnose(results)))
+
+
+@app.command()
 def merge(
     stores: Annotated[list[str], typer.Argument(help="Files or URLs of the stores to take from.", show_default=False)],
     store: Annotated[str, typer.Option(help="Where all cells go; made if it is not there.")] = "results.db",

@@ -1,6 +1,7 @@
 """The command, as a user starts it: in a process of its own, killed and interrupted for real."""
 
 import csv
+import importlib.util
 import io
 import os
 import re
@@ -196,6 +197,33 @@ def test_run_report_leaderboard(folder, here):
     assert all(0 <= float(row["average_accuracy"]) <= 1 for row in rows)
     assert "iris-class" in here("leaderboard", "results.db")[1]
     formats_of_leaderboards(folder, here)
+    code, said, _ = here("diagnose", "results.db")
+    assert code == 0 and said.strip()
+    code, said, errors = here("export", "results.db", "runs.parquet")
+    if importlib.util.find_spec("pyarrow"):
+        assert code == 0 and "runs.md" in said
+        assert here("import", "runs.parquet", "--store", "other.db")[1].startswith("8 cells taken over")
+    else:
+        assert code == 2 and "pyarrow" in errors
+
+
+def test_every_command_that_the_readme_names_is_there(here):
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    named = set(re.findall(r"^(?:- )?`?forgetless ([a-z]+)", readme, flags=re.MULTILINE))
+    assert named >= {
+        "run",
+        "compare",
+        "report",
+        "site",
+        "leaderboard",
+        "diagnose",
+        "merge",
+        "export",
+        "track",
+        "verify",
+    }
+    for command in named:
+        assert here(command, "--help")[0] == 0, command
 
 
 def formats_of_leaderboards(folder, here):
