@@ -1,18 +1,10 @@
 """Cumulative: keep everything, and go on training on all of it at each experience."""
 
-from typing import Any
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from ..engine.call import Call
-from ..engine.objective import with_groups
-from ..engine.rows import Rows
-from ..strategy import NetworkClassifier
+from ..base import ContinualClassifier
+from .all_rows import AllRows
 
 
-class CumulativeClassifier(NetworkClassifier):
+class CumulativeClassifier(AllRows, ContinualClassifier):
     """Keep all data and go on training on all of it at each call: an upper bound that never starts anew.
 
     Unlike :class:`JointClassifier` it starts each call from the current weights and optimiser state, so rows of early
@@ -45,22 +37,4 @@ class CumulativeClassifier(NetworkClassifier):
     True
     """
 
-    family = "baselines"
     source = "upper bound: cumulative training"
-    keeps = "samples"
-    unlearns = "memory only"
-    carries = {"rows_": "replay"}
-
-    rows_: Rows
-
-    def before_training(self, call: Call) -> None:
-        """Every call trains on all rows so far, from the weights that are there."""
-        rows = with_groups(call.objective, call.rows)
-        self.rows_ = call.rows = self.rows_.joined(rows) if hasattr(self, "rows_") else rows.map(torch.clone)
-
-    def drop_rows(self, X: NDArray[Any]) -> None:
-        """Remove them from all rows so far; the next call trains on what is left."""
-        stays = ~self.rows_.equals_one_of(X)
-        if not stays.any():
-            raise ValueError("forget_samples would leave no row to train on; use a new estimator instead.")
-        self.rows_ = self.rows_.take(self.on_device(np.flatnonzero(stays)))

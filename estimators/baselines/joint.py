@@ -2,52 +2,14 @@
 
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from skorch import NeuralNet
 
 from ..base import ContinualClassifier, ContinualRegressor
 from ..engine.call import Call
-from ..engine.objective import with_groups
-from ..engine.rows import Rows
-from ..strategy import NetworkStrategy
+from .all_rows import AllRows
 
 
-class Joint(NetworkStrategy):
-    """The rule of joint training: every call trains a new network on all rows so far."""
-
-    family = "baselines"
-    source = "upper bound: joint training"
-    keeps = "samples"
-    unlearns = "memory only"
-    carries = {"rows_": "replay"}
-
-    rows_: Rows
-
-    def __init__(self, net: NeuralNet | None = None, *, active_outputs: str = "auto", random_state: Any = None) -> None:
-        self.net = net
-        self.active_outputs = active_outputs
-        self.random_state = random_state
-
-    def ready_network(self, call: Call) -> None:
-        """Start anew."""
-        self.net_ = self.new_network(call, self.n_network_outputs())
-
-    def before_training(self, call: Call) -> None:
-        """Train on all rows so far, each with the active outputs of its own task."""
-        rows = with_groups(call.objective, call.rows)
-        self.rows_ = call.rows = self.rows_.joined(rows) if hasattr(self, "rows_") else rows.map(torch.clone)
-
-    def drop_rows(self, X: NDArray[Any]) -> None:
-        """Remove them from all rows so far; the next call trains on what is left."""
-        stays = ~self.rows_.equals_one_of(X)
-        if not stays.any():
-            raise ValueError("forget_samples would leave no row to train on; use a new estimator instead.")
-        self.rows_ = self.rows_.take(self.on_device(np.flatnonzero(stays)))
-
-
-class JointClassifier(Joint, ContinualClassifier):
+class JointClassifier(AllRows, ContinualClassifier):
     """Keep all data and train from scratch on all of it at each call: the upper bound that strategies are held to.
 
     Parameters
@@ -76,8 +38,14 @@ class JointClassifier(Joint, ContinualClassifier):
     True
     """
 
+    source = "upper bound: joint training"
 
-class JointRegressor(Joint, ContinualRegressor):
+    def ready_network(self, call: Call) -> None:
+        """Start anew."""
+        self.net_ = self.new_network(call, self.n_network_outputs())
+
+
+class JointRegressor(AllRows, ContinualRegressor):
     """Keep all data and train from scratch on all of it at each call: the upper bound that strategies are held to.
 
     Parameters
@@ -104,5 +72,11 @@ class JointRegressor(Joint, ContinualRegressor):
     True
     """
 
+    source = "upper bound: joint training"
+
     def __init__(self, net: NeuralNet | None = None, *, random_state: Any = None) -> None:
         super().__init__(net, random_state=random_state)
+
+    def ready_network(self, call: Call) -> None:
+        """Start anew."""
+        self.net_ = self.new_network(call, self.n_network_outputs())
