@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -158,13 +157,16 @@ def track(results: Results, tracker: Tracker) -> int:
     6
     """
     from ..reports import METRICS, cell_metrics
+    from ..reports.tables import own_parameters
 
     measured = cell_metrics(results).set_index("cell")[list(METRICS)].to_dict("index")
     courses = _courses(results)
     new = 0
     for run in results.runs[results.runs["status"] == "ok"].to_dict("records"):
         key, about = str(run["cell"]), ("strategy", "stream", "dataset", "scenario", "seed", "estimator", "family")
-        params = {name: str(run[name]) for name in about} | _told(str(run["params"]))
+        own = own_parameters(run["params"]).items()
+        told = {name: str(value) for name, value in own if isinstance(value, str | int | float | bool)}
+        params = {name: str(run[name]) for name in about} | told
         metrics = {str(name): float(value) for name, value in measured[key].items() if not math.isnan(value)}
         name = f"{run['strategy']}, {run['stream']}, seed {run['seed']}"
         new += tracker.log(name, key, params, metrics, courses.get(key, {}))
@@ -185,12 +187,3 @@ def _courses(results: Results) -> dict[str, dict[str, dict[int, float]]]:
         course = rows.groupby("trained_on")["score"].mean().dropna()
         found[str(cell)] = {scorer: {int(step) + 1: float(score) for step, score in course.items()}}
     return found
-
-
-def _told(params: str) -> dict[str, str]:
-    """The strategy's own parameters that are said in some words."""
-    try:
-        found = json.loads(params)["params"]
-        return {str(name): str(value) for name, value in found.items() if isinstance(value, str | int | float | bool)}
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        return {}

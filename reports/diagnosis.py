@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,15 @@ import pandas as pd
 from . import formats
 from .choice import paired_interval
 from .metrics import Array
-from .tables import ResultTables, accuracy_matrices, block_scores, protocols, reference_roles
+from .tables import (
+    ResultTables,
+    accuracy_matrices,
+    block_scores,
+    own_parameters,
+    protocols,
+    reference_roles,
+    stored_object,
+)
 
 # Signs, as shares of all answers.
 _COLLAPSED = 0.1  # at most so much is left of what came before the last experience
@@ -100,11 +107,7 @@ class _Patient:
 
     @functools.cached_property
     def params(self) -> Mapping[str, Any]:
-        try:
-            found = json.loads(str(self.runs["params"].iloc[0]))["params"]
-            return found if isinstance(found, dict) else {}
-        except (ValueError, TypeError, LookupError, RecursionError):
-            return {}
+        return own_parameters(self.runs["params"].iloc[0])
 
     @functools.cached_property
     def strength(self) -> str:
@@ -351,9 +354,8 @@ def _signs(patient: _Patient) -> str:
 
 def _read(text: object) -> dict[str, float]:
     try:
-        found = json.loads(str(text))
-        return {str(name): float(value) for name, value in found.items()} if isinstance(found, dict) else {}
-    except (ValueError, TypeError, RecursionError):
+        return {name: float(value) for name, value in stored_object(text).items()}
+    except (ValueError, TypeError):
         return {}
 
 

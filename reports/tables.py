@@ -93,6 +93,50 @@ class ResultTables(Protocol):
 
 
 @cache
+def stored_object(text: object) -> dict[str, Any]:
+    """Read a JSON object of a store, which may be anybody's.
+
+    Parameters
+    ----------
+    text : object
+
+    Returns
+    -------
+    dict
+        Empty where there is no such object.
+
+    Examples
+    --------
+    >>> stored_object('{"a": 1}'), stored_object("[1]"), stored_object(None)
+    ({'a': 1}, {}, {})
+    """
+    try:
+        found = json.loads(str(text))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def own_parameters(text: object) -> dict[str, Any]:
+    """Read the parameters of a strategy, from the column ``params``.
+
+    Parameters
+    ----------
+    text : object
+
+    Returns
+    -------
+    dict
+
+    Examples
+    --------
+    >>> own_parameters('{"class": "some.EWC", "params": {"ewc_lambda": 1.0}}')
+    {'ewc_lambda': 1.0}
+    """
+    found = stored_object(text).get("params")
+    return found if isinstance(found, dict) else {}
+
+
 def protocol(text: str) -> tuple[str, str]:
     """Read a protocol.
 
