@@ -6,6 +6,7 @@ import contextlib
 import os
 import reprlib
 import sys
+import time
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from numbers import Integral
@@ -23,11 +24,13 @@ from ..store import Store
 from .cell import Cell, Interrupted, StreamSource, open_stream
 from .identity import describe_stream
 from .protocol import Evaluate, Protocol
+from .sharing import Claims
 from .specs import LONGEST_TIME_LIMIT, MOST_SEEDS, TIME_LIMIT, StrategySpec
 from .workers import finished, stop_on_ctrl_c
 
 _DEFAULT = Protocol()
 MOST_SHARDS = 100_000
+PAUSE = 1.0  # seconds between two looks at what other runs do
 
 
 def run_benchmark(
@@ -347,14 +350,25 @@ def run_cells(
     n_failed = 0
     bar = tqdm(total=len(cells), initial=len(done), unit="cell", dynamic_ncols=True, disable=not progress)
     try:
-        with bar, stop_on_ctrl_c() as asked, finished(waiting, n_jobs, time_limit, store.seconds()) as found:
-            for facts in found:
-                if asked.is_set():  # perhaps this cell learned less than it should
-                    raise Interrupted
-                store.write(facts)
-                n_failed += facts.run["status"] == "failed"
-                bar.set_postfix(failed=n_failed, refresh=False)
-                bar.update()
+        with bar, stop_on_ctrl_c() as asked, Claims(store, waiting) as claims:
+            while waiting:
+                free = claims.free(waiting)
+                bar.set_description(None if free else f"{len(waiting)} cells are being done by other runs")
+                if not free:
+                    time.sleep(PAUSE)
+                ended = set()
+                with finished(free, n_jobs, time_limit, store.seconds(), claims.take) as found:
+                    for facts in found:
+                        if asked.is_set():  # perhaps this cell learned less than it should
+                            raise Interrupted
+                        store.write(facts)
+                        ended.add(facts.run["cell"])
+                        n_failed += facts.run["status"] == "failed"
+                        bar.set_postfix(failed=n_failed, refresh=False)
+                        bar.update()
+                left = claims.left([cell for cell in waiting if cell.key not in ended])
+                bar.update(len(waiting) - len(ended) - len(left))
+                waiting = left
     except KeyboardInterrupt:
         store.release()
         raise Interrupted(f"Stopped. {_kept(store, cells)}") from None

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from .cell import Cell, Interrupted, failed, run_stacked
 from .measuring import TimeLimit
 
 Job = list[Cell]  # one cell, or several that are trained as one stack
+Take = Callable[[Job], Job]
 Kind = tuple[str, str]  # strategy and stream
 
 GRACE = 10  # seconds for a cell whose time is over, before its process is killed
@@ -60,7 +61,7 @@ def stop_on_ctrl_c() -> Iterator[threading.Event]:
 
 @contextlib.contextmanager
 def finished(
-    cells: Sequence[Cell], n_jobs: int, time_limit: float, seconds: Mapping[Kind, float]
+    cells: Sequence[Cell], n_jobs: int, time_limit: float, seconds: Mapping[Kind, float], take: Take
 ) -> Iterator[Iterator[Facts]]:
     """Give facts of cells as these finish; on the way out, stop what still runs.
 
@@ -78,6 +79,8 @@ def finished(
         Seconds that a cell may take.
     seconds : mapping of (str, str) to float
         What is known of how long a strategy takes on a stream.
+    take : callable
+        Called with the cells of a job right before it is handed to a worker, in any thread; what it returns runs.
 
     Yields
     ------
@@ -85,7 +88,7 @@ def finished(
         In the order in which cells finish.
     """
     with tempfile.TemporaryDirectory(prefix="forgetless-") as folder:
-        found = _survived(_jobs(cells), n_jobs, time_limit, Path(folder), dict(seconds))
+        found = _survived(_jobs(cells), n_jobs, time_limit, Path(folder), dict(seconds), take)
         with contextlib.closing(found):
             yield found
 
@@ -118,18 +121,30 @@ def _longest_first(jobs: Mapping[str, Job], seconds: Mapping[Kind, float]) -> It
 
 
 def _survived(
-    jobs: dict[str, Job], n_jobs: int, time_limit: float, journal: Path, seconds: dict[Kind, float]
+    jobs: dict[str, Job], n_jobs: int, time_limit: float, journal: Path, seconds: dict[Kind, float], take: Take
 ) -> Generator[Facts]:
     """Run jobs, and begin again with what is left after the death of a worker."""
+    taken: dict[str, Job] = {}
+
+    def to_run() -> Iterator[tuple[str, Job]]:
+        for name, job in _longest_first(dict(jobs), seconds):
+            if mine := take(job):
+                taken[name] = mine
+                yield name, mine
+            else:
+                del jobs[name]
+
     while jobs:
         try:
-            for name, facts in _parallel(_longest_first(dict(jobs), seconds), n_jobs, time_limit, journal):
-                seconds[_kind(jobs.pop(name)[0])] = sum(each.run["seconds"] for each in facts)
+            for name, facts in _parallel(to_run(), n_jobs, time_limit, journal):
+                del jobs[name]
+                seconds[_kind(taken.pop(name)[0])] = sum(each.run["seconds"] for each in facts)
                 yield from facts
         except BrokenProcessPool:
             began = {entry.name: entry.stat().st_mtime for entry in journal.iterdir()}
-            for name in began or list(jobs):  # if none had begun, a worker could not even read its cell
-                job = jobs.pop(name)
+            for name in began or list(taken):  # if none had begun, a worker could not even read its cell
+                del jobs[name]
+                job = taken.pop(name)
                 overdue = time.time() - began.get(name, math.inf) >= _longest(job, time_limit)
                 (journal / name).unlink(missing_ok=True)
                 for cell in job:
@@ -158,7 +173,8 @@ def _parallel(
     jobs: Iterable[tuple[str, Job]], n_jobs: int, time_limit: float, journal: Path
 ) -> Iterator[tuple[str, list[Facts]]]:
     # A batch would hold finished cells back until its last one, and a kill would lose them.
-    parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
+    # What waits for a worker is taken already, and cannot run elsewhere.
+    parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs")
     answers = parallel(delayed(_run)(name, job, time_limit, journal, os.getpid()) for name, job in jobs)
     try:
         yield from answers

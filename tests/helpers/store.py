@@ -59,11 +59,15 @@ def assert_same(one: Results, other: Results):
 def make_older(connection, version):
     """Change a store's tables, in any database, to those of an older version.
 
-    Version 3 did not know data sets and numbers of test rows. Version 2 had one protocol, hence no metrics and no
-    evaluations; version 1 had no checksums either.
+    Version 4 knew no claims. Version 3 did not know data sets and numbers of test rows. Version 2 had one protocol,
+    hence no metrics and no evaluations; version 1 had no checksums either.
     """
 
     run = connection.exec_driver_sql
+    run("DROP TABLE claims")
+    if version == 4:
+        run("UPDATE forgetless SET schema_version = 4")
+        return
     run("ALTER TABLE runs DROP COLUMN dataset")
     run("ALTER TABLE scores DROP COLUMN n_tested")
     details = {"experiences": "2, 3", "scores": "2, 3"}
