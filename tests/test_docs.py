@@ -1,5 +1,6 @@
 """README and documentation: every block of code runs as it stands, every link leads somewhere."""
 
+import ast
 import re
 import shlex
 import sys
@@ -13,6 +14,7 @@ from helpers.documentation import DOCS, PAGES, ROOT, anchors_of, blocks_of, link
 
 from forgetless.benchmarks import load_suite
 from forgetless.benchmarks.command import app, main
+from forgetless.estimators import all_estimators
 
 LANGUAGES = {"", "python", "bash", "toml", "{toctree}", "{include}"}
 WITH_CODE = [page for page in PAGES if any(block.language in ("python", "bash", "toml") for block in blocks_of(page))]
@@ -106,3 +108,23 @@ def is_there(page, path, anchor):
     if target.parent == DOCS / "api" and target.suffix == ".rst":  # made of the public names
         return (ROOT / target.stem / "__init__.pyi").exists()
     return target.exists() and (not anchor or anchor in anchors_of(target))
+
+
+def test_speed_in_the_readme_is_that_of_the_last_run():
+    table = (DOCS / "performance.md").read_text("utf-8").partition("### Avalanche, on tensors")[2].partition("###")[0]
+    rows = [[cell.strip() for cell in line.split("|")] for line in table.splitlines() if "| 1 thread |" in line]
+    ratios = [float(row[8]) for row in rows]
+    text = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    assert f"Avalanche takes {min(ratios):.1f} to {max(ratios):.1f} times as long" in text
+
+
+def test_number_of_strategies_in_the_readme():
+    methods = {re.sub("(Classifier|Regressor)$", "", name) for name, _ in all_estimators()}
+    assert f"| {len(methods)} strategies" in (ROOT / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+def test_examples_are_for_the_gallery(example):
+    text = ast.get_docstring(ast.parse(example.read_text("utf-8")))
+    title, line, _ = text.split("\n", 2)
+    assert line == "=" * len(title)
