@@ -1,4 +1,4 @@
-"""Sites together beside sites alone and all rows in one place, and the example that shows it."""
+"""Sites together beside sites alone and all rows in one place."""
 
 import numpy as np
 import pytest
