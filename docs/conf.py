@@ -65,7 +65,9 @@ numpydoc_validation_checks = {
     *("SA01", "SA04", "SS02", "SS03", "SS05", "SS06", "YD01"),
 }
 
-numpydoc_validation_exclude = {r"ContinualNet$"}  # its docstring explains parameters of skorch's, too
+# ContinualNet's docstring explains parameters of skorch's, too; the docstring of a type stands below it, where only
+# Sphinx reads it.
+numpydoc_validation_exclude = {r"ContinualNet$", r"\.Descend$"}
 
 html_theme = "pydata_sphinx_theme"
 html_title = "forgetless"
@@ -81,6 +83,23 @@ html_theme_options = {
     "footer_end": [],
 }
 
+EXAMPLES = (
+    "first_look scenarios own_csv sensors electricity recommendation no_borders own_method strength plasticity forest "
+    "update_in_use unlearning five_sites several_machines"
+).split()
+
+
+class InOrder:
+    """The order of the gallery: as above, then what is new, by name."""
+
+    def __init__(self, folder):
+        pass
+
+    def __call__(self, name):
+        stem = name.removeprefix("plot_").removesuffix(".py")
+        return (EXAMPLES.index(stem) if stem in EXAMPLES else len(EXAMPLES), stem)
+
+
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
@@ -90,7 +109,7 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "show_signature": False,
     "matplotlib_animations": False,
-    "plot_gallery": "True",
+    "within_subsection_order": InOrder,
     "abort_on_example_error": False,
     "only_warn_on_example_error": False,
     "capture_repr": ("_repr_html_", "__repr__"),
