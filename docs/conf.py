@@ -83,10 +83,10 @@ html_theme_options = {
     "footer_end": [],
 }
 
-EXAMPLES = (
-    "first_look scenarios own_csv sensors electricity recommendation no_borders own_method strength plasticity forest "
-    "update_in_use unlearning five_sites several_machines"
-).split()
+EXAMPLES = [
+    *("first_look", "scenarios", "own_csv", "sensors", "electricity", "recommendation", "no_borders", "own_method"),
+    *("strength", "plasticity", "forest", "update_in_use", "unlearning", "five_sites", "several_machines"),
+]
 
 
 class InOrder:
