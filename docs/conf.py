@@ -42,7 +42,6 @@ numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 # All checks but those of sections and sentences that would say nothing: an input ``X`` without a description,
 # "Returns: None", a See Also or an example for every property, first lines and descriptions that begin with a symbol.
-# Methods that only a new strategy calls say what they take in their first line.
 numpydoc_validation_checks = {
     "all",
     *(
@@ -50,7 +49,6 @@ numpydoc_validation_checks = {
         "EX01",
         "GL01",
         "GL02",
-        "PR01",
         "PR03",
         "PR04",
         "PR07",
@@ -65,9 +63,16 @@ numpydoc_validation_checks = {
     *("SA01", "SA04", "SS02", "SS03", "SS05", "SS06", "YD01"),
 }
 
-# ContinualNet's docstring explains parameters of skorch's, too; the docstring of a type stands below it, where only
+# Methods that only a new strategy calls say in one line what they take; what a call has stands under Attributes.
+numpydoc_validation_overrides = {"PR01": [r"\A[^\n]+\Z", r"\n *Attributes\n"]}
+# Nets have skorch's parameters, too; protocols are not called; the docstring of a type stands below it, where only
 # Sphinx reads it.
-numpydoc_validation_exclude = {r"ContinualNet$", r"\.Descend$"}
+numpydoc_validation_exclude = {
+    r"\.Continual(Regression)?Net$",
+    r"\.Objective$",
+    r"\.ResultTables$",
+    r"\.Descend$",
+}
 
 html_theme = "pydata_sphinx_theme"
 html_title = "forgetless"
