@@ -37,14 +37,6 @@ LONGEST = 2_000  # characters of a message
 MOST_JOBS = 1_000  # processes are started before there is work for them
 
 
-class Device(StrEnum):
-    """Where networks compute."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-
-
 class TargetKind(StrEnum):
     """What is predicted: labels of classes, or numbers."""
 
@@ -151,8 +143,12 @@ def run(
     ] = None,
     n_jobs: Annotated[int, typer.Option(max=MOST_JOBS, help="Cells that run in parallel; -1: one per core.")] = -1,
     device: Annotated[
-        Device, typer.Option(help="Where networks compute; auto: on a GPU if there is one.")
-    ] = Device.auto,
+        str,
+        typer.Option(
+            help="Where networks compute: cpu, cuda (all GPUs), cuda:1 (only that one), mps; auto: on a GPU if there "
+            "is one."
+        ),
+    ] = "auto",
     data_home: Annotated[
         Path | None, typer.Option(help="Folder of downloaded data.  [default: scikit-learn's]")
     ] = None,
@@ -168,15 +164,29 @@ def run(
     time_limit: Annotated[
         float, typer.Option(min=1, max=LONGEST_TIME_LIMIT, help="Seconds that a cell may take.")
     ] = TIME_LIMIT,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Run on a Dask cluster: the address of its scheduler, tcp://host:8786 for example."),
+    ] = None,
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder where cells that take long keep their state, to go on after a kill.  [default: beside the "
+            "store, if that is a file]"
+        ),
+    ] = None,
 ) -> None:
     """Run a suite: every strategy learns every stream with every seed; then report.
 
-    Finished cells are kept: after a stop, the same command runs only the rest. The report is about the cells of this
+    Finished cells are kept: after a stop, the same command runs only the rest; where it runs several times at once, on
+    one store, the cells are shared. The report is about the cells of this
     command, also where the store has more.
     """
     with _exit_on(BAD_INPUT, ValueError, OSError, ImportError):
+        from .runs.checkpoints import checkpoints_for
         from .runs.runner import plan_cells, run_cells, shard_of
         from .runs.suites import load_suite
+        from .runs.workers import Conditions
         from .store import Store, StoreError
 
         chosen = load_suite(suite)
@@ -197,8 +207,9 @@ def run(
                 print(f"The shard {shard} has no cells: there are fewer cells than shards.")
                 return
         kept = Store(store)
-    with kept, _exit_on(FAILED, StoreError):
-        results = run_cells(cells, kept, n_jobs=n_jobs, progress=True, time_limit=time_limit)
+        conditions = Conditions(n_jobs, time_limit, scheduler, checkpoints_for(kept, checkpoints))
+    with kept, _exit_on(BAD_INPUT, ValueError), _exit_on(FAILED, StoreError):
+        results = run_cells(cells, kept, conditions, progress=True)
     with _exit_on(FAILED, OSError):
         from ..reports import leaderboard, overall, to_terminal
 
@@ -499,7 +510,9 @@ def verify(
             print(to_list(chosen))
             return
         from .replication.ledger import measured, outcomes, plan, read_record
+        from .runs.checkpoints import checkpoints_for
         from .runs.runner import run_cells
+        from .runs.workers import Conditions
         from .store import Store, StoreError
 
         if n_jobs == 0:
@@ -515,8 +528,9 @@ def verify(
         if len(cells) < len(planned):
             _say(f"{len(planned) - len(cells)} of {len(planned)} runs are recorded in {record} already.")
         kept = Store(store)
+        conditions = Conditions(n_jobs, TIME_LIMIT, checkpoints=checkpoints_for(kept, None))
     with kept, _exit_on(FAILED, StoreError):
-        run_cells(cells, kept, n_jobs=n_jobs, progress=True)
+        run_cells(cells, kept, conditions, progress=True)
         finished, failed = measured(claims.values(), kept, before, home)
         found = outcomes(claims.values(), finished, failed)
     with _exit_on(FAILED, OSError):

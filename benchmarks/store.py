@@ -374,9 +374,18 @@ class Store:
         return text.rstrip(".")
 
     @property
+    def file(self) -> Path | None:
+        """The file that is the store, if it is one."""
+        return Path(self._engine.url.database or "") if self.shared and self._is_sqlite else None
+
+    @property
     def shared(self) -> bool:
         """Whether other processes can use it, too: all but what is in memory."""
-        return not (self._engine.dialect.name == "sqlite" and self._engine.url.database in (None, ":memory:"))
+        return not (self._is_sqlite and self._engine.url.database in (None, ":memory:"))
+
+    @property
+    def _is_sqlite(self) -> bool:
+        return bool(self._engine.dialect.name == "sqlite")
 
     def close(self) -> None:
         """Close the connections to the database."""

@@ -269,7 +269,7 @@ class Suite(TomlTable):
         The network of all strategies that have one.
     tune : TuneSettings
         The budget of strategies that are tuned; it is part of what they cost.
-    streams : list of SplitStream, BlurryStream, ...
+    streams : list of SplitStream, BlurryStream and their like
         One table for each builder.
     strategies : list of Strategy
 

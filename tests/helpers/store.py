@@ -51,6 +51,18 @@ def facts(cell="c0", status="ok", score=1 / 3, **changed):
     )
 
 
+def timeless(facts: Facts):
+    """Return facts as text (NaN equals NaN then), without what differs between two runs of the same: times, memory.
+
+    Pickles of guests have some bytes more or less after one of them was read: texts that were the same object are two.
+    """
+    run = {name: value for name, value in facts.run.items() if name not in ("seconds", "started")}
+    changing = ["fit_seconds", "predict_seconds", "peak_memory_bytes"]
+    changing += ["model_bytes", "memory"] if run["family"] == "external" else []
+    experiences = [{name: row[name] for name in row if name not in changing} for row in facts.experiences]
+    return repr((run, experiences, facts.scores, facts.evaluations))
+
+
 def assert_same(one: Results, other: Results):
     for name in ("runs", "experiences", "scores", "evaluations"):
         assert_frame_equal(getattr(one, name), getattr(other, name), check_exact=True)
