@@ -21,9 +21,9 @@ for name in ("nms", "qnms"):
     with contextlib.suppress(RuntimeError):
         operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
-from avalanche.benchmarks import tensors_benchmark  # noqa: E402
-from avalanche.training import supervised  # noqa: E402
-from avalanche.training.plugins import EvaluationPlugin  # noqa: E402
+from avalanche.benchmarks import tensors_benchmark
+from avalanche.training import supervised
+from avalanche.training.plugins import EvaluationPlugin
 
 SETTINGS = {
     "Naive": {},
