@@ -21,6 +21,7 @@ from .runs.specs import LONGEST_TIME_LIMIT, MOST_SEEDS, TIME_LIMIT
 # Everything heavy is imported where it is used, so that `--help` and `list` answer at once.
 if TYPE_CHECKING:
     from .results import Results
+    from .runs.suites import Suite
 
 app = typer.Typer(
     help="Learn new data without forgetting the old, and find out which way of not forgetting is worth its price.",
@@ -129,6 +130,13 @@ def run(
             "mymodule.MyClass in the current folder."
         ),
     ] = None,
+    guest: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A program that is a strategy, as NAME=COMMAND, beside those of the suite; may be repeated. The "
+            "command runs as it is: see docs/guests.md."
+        ),
+    ] = None,
     streams: Annotated[str | None, typer.Option(help="Only these streams of the suite, separated by commas.")] = None,
     seeds: Annotated[
         int | None, typer.Option(min=1, max=MOST_SEEDS, help="Number of seeds.  [default: the suite's]")
@@ -186,7 +194,7 @@ def run(
             raise ValueError("--n-jobs is 0; give how many cells may run in parallel, or -1 for one per core.")
         _check_report(report, store)
         cells = plan_cells(
-            chosen.strategy_specs(_split(strategies)),
+            chosen.strategy_specs(_split(strategies)) | _guests(guest or [], chosen),
             chosen.stream_specs(_split(streams), None if data_home is None else str(data_home)),
             seeds=chosen.seeds if seeds is None else seeds,
             device=device,
@@ -603,6 +611,24 @@ def _stored(store: str) -> tuple[Results, str]:
     if results.runs.empty:
         raise ValueError(f"The store {kept.name} has no results yet.")
     return results, kept.name
+
+
+def _guests(options: Sequence[str], suite: Suite) -> dict[str, Any]:
+    """Make guests of what the user gave as NAME=COMMAND; a suite file cannot name a program to run."""
+    from ..estimators import make_incremental_pipeline
+    from .runs.guests import Guest
+    from .runs.specs import transformer
+
+    found: dict[str, Any] = {}
+    for option in options:
+        name, separator, command = option.partition("=")
+        if not (separator and name.strip() and name.isprintable()):
+            raise ValueError(f"--guest is {option!r}; give NAME=COMMAND, such as 'Avalanche=python avalanche.py'.")
+        guest = Guest.from_command(command, suite.net.model_dump(exclude_none=True))
+        found[name.strip()] = (
+            make_incremental_pipeline(*map(transformer, suite.preprocess), guest) if suite.preprocess else guest
+        )
+    return found
 
 
 def _strategies() -> Iterator[tuple[str, str]]:

@@ -25,7 +25,8 @@ def commands_of(block):
     """The lines of a block that call forgetless, as lists of arguments."""
     if block.language not in ("", "bash"):
         return []
-    calls = [line for line in block.code.splitlines() if line.startswith("forgetless ")]
+    lines = re.sub(r"\\\n\s*", "", block.code).splitlines()
+    calls = [line for line in lines if line.startswith("forgetless ")]
     # In a list of commands, what each does stands beside it.
     return [shlex.split(re.split(r"\s{2,}| #", call)[0])[1:] for call in calls]
 

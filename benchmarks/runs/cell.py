@@ -23,6 +23,7 @@ from ...estimators.targets import learner_of
 from ..results import Facts
 from .checkpoints import Checkpoints
 from .diagnostics import Diagnostics
+from .guests import is_guest, said_by, seconds_outside
 from .identity import dataset_name, describe, digest, set_by_runner
 from .measuring import PeakMemory, limited, machine, now, one_thread, versions
 from .protocol import Protocol
@@ -302,7 +303,7 @@ class _Run:
                 "n_train": n_train,
                 "fit_seconds": seconds,
                 "predict_seconds": self.tests.spent(),
-                "peak_memory_bytes": peak,
+                "peak_memory_bytes": math.nan if is_guest(self.estimator) else peak,  # another process holds it
                 "model_bytes": model,
                 "replay_bytes": replay,
                 "state_bytes": sum(carried.values()) - model - replay,
@@ -314,6 +315,7 @@ class _Run:
     def close(self) -> None:
         """Note what is known at the end."""
         self.run["n_parameters"] = _n_parameters(self.estimator)
+        self.run |= said_by(self.estimator)
         chosen = getattr(learner_of(self.estimator), "best_params_", None)
         if chosen is not None:  # as a list, which is no part of a strategy's name: seeds choose differently
             self.run["params"] = json.dumps(self.cell.params | {"best_params_": list(describe(chosen).items())})
@@ -336,6 +338,7 @@ def _learn(runs: Sequence[_Run], k: int) -> None:
     seconds, peak, n_train = 0.0, 0.0, 0
     for calls in zip(*(run.calls(k) for run in runs), strict=True):
         memory.start()
+        outside = sum(seconds_outside(run.estimator) for run in runs)
         clock = now(device)
         if len(runs) == 1:
             runs[0].estimator.partial_fit(**calls[0])
@@ -343,7 +346,8 @@ def _learn(runs: Sequence[_Run], k: int) -> None:
             from ...estimators import partial_fit_together
 
             partial_fit_together([run.estimator for run in runs], calls)
-        seconds += (now(device) - clock) / len(runs)
+        outside = sum(seconds_outside(run.estimator) for run in runs) - outside
+        seconds += (now(device) - clock - outside) / len(runs)
         peak = max(peak, memory.peak() / len(runs))
         n_train += len(calls[0]["y"])
         for run in runs:

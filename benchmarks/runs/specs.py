@@ -251,7 +251,7 @@ class StrategySpec:
             return estimator
         from ...estimators import make_incremental_pipeline
 
-        return make_incremental_pipeline(*map(_transformer, self.preprocess), estimator)
+        return make_incremental_pipeline(*map(transformer, self.preprocess), estimator)
 
     def _tuned(self, estimator: Any) -> Any:
         from sklearn.base import clone
@@ -271,7 +271,28 @@ class StrategySpec:
 _TRANSFORMERS = ("TableEncoder",)
 
 
-def _transformer(path: str) -> Any:
+def transformer(path: str) -> Any:
+    """Make a transformer of a pipeline.
+
+    Parameters
+    ----------
+    path : str
+        Import path in scikit-learn, or ``"TableEncoder"``.
+
+    Returns
+    -------
+    transformer
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+
+    Examples
+    --------
+    >>> transformer("sklearn.preprocessing.StandardScaler")
+    StandardScaler()
+    """
     from ... import estimators
 
     cls = getattr(estimators, path) if path in _TRANSFORMERS else load_class(path, known=_TRANSFORMERS)
