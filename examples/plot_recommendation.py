@@ -57,7 +57,8 @@ results = run_benchmark(
 leaderboard(results)[["strategy", "score", "fit_seconds", "keeps"]].round(3)
 
 # %%
-# R2 on the next ratings, before they are learned: 0 is what the mean of these ratings would have.
+# R2 on the next ratings, before they are learned: 0 is what the mean of these ratings would have. Ratings of people who
+# are hardly known are hard to guess, and every strategy needs some parts until it is above that.
 
-plot_curves(results)
+plot_curves(results).set_ylim(-0.5, 0.2)
 plt.show()
