@@ -81,6 +81,7 @@ from .plasticity.shrink_perturb import ShrinkPerturbClassifier as ShrinkPerturbC
 from .plasticity.shrink_perturb import ShrinkPerturbRegressor as ShrinkPerturbRegressor
 from .plasticity.upgd import UPGDClassifier as UPGDClassifier
 from .plasticity.upgd import UPGDRegressor as UPGDRegressor
+from .pretrained.frozen_features import FrozenFeatures as FrozenFeatures
 from .registry import all_estimators as all_estimators
 from .regularization.anchored import AnchoredClassifier as AnchoredClassifier
 from .regularization.anchored import AnchoredRegressor as AnchoredRegressor

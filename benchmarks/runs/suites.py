@@ -91,6 +91,13 @@ class NetSettings(TomlTable):
     norm: Literal["layer"] | None = None
 
 
+class Step(TomlTable):
+    """A transformer before strategies, with parameters."""
+
+    estimator: str
+    params: dict[str, Any] = {}
+
+
 class Strategy(TomlTable):
     """A row of the leaderboard: what :class:`~forgetless.benchmarks.StrategySpec` takes, and a name.
 
@@ -103,7 +110,7 @@ class Strategy(TomlTable):
     name: Name
     params: dict[str, Any] = {}
     net: NetSettings = NetSettings()
-    preprocess: list[str] = []
+    preprocess: list[str | Step] = []
     tune: dict[str, list[Any]] = {}
 
 
@@ -263,7 +270,7 @@ class Suite(TomlTable):
         Number of seeds.
     evaluate, eval_every, scoring, diagnostics
         How models are tested, as for :class:`~forgetless.benchmarks.runs.protocol.Protocol`.
-    preprocess : list of str, default=[]
+    preprocess : list of str or Step, default=[]
         Transformers before every strategy that names none of its own.
     net : NetSettings
         The network of all strategies that have one.
@@ -287,7 +294,7 @@ class Suite(TomlTable):
     eval_every: PositiveInt | None = None
     scoring: list[str] = []
     diagnostics: bool = False
-    preprocess: list[str] = []
+    preprocess: list[str | Step] = []
     net: NetSettings = NetSettings()
     tune: TuneSettings = TuneSettings()
     streams: Annotated[list[_AnyStream], Field(max_length=_MOST_ITEMS), AfterValidator(unique_names)]
@@ -333,7 +340,7 @@ class Suite(TomlTable):
                 strategy.estimator,
                 strategy.params,
                 net | strategy.net.model_dump(exclude_unset=True, exclude_none=True),
-                tuple(strategy.preprocess or self.preprocess),
+                _steps(strategy.preprocess or self.preprocess),
                 tune=strategy.tune,
                 budget=budget if strategy.tune else {},
             )
@@ -351,7 +358,7 @@ class Suite(TomlTable):
             else:
                 load_class(name, any_module=True, known=ours)
                 chosen[short_name(name)] = StrategySpec(
-                    name, net=net, preprocess=tuple(self.preprocess), any_module=True
+                    name, net=net, preprocess=_steps(self.preprocess), any_module=True
                 )
         return chosen
 
@@ -387,6 +394,10 @@ class Suite(TomlTable):
                 raise ValueError(f"The suite {self.name!r} has no stream {name!r}{nearest(name, specs)}.")
             chosen |= {key: specs[key] for key in found}
         return chosen
+
+
+def _steps(preprocess: Iterable[str | Step]) -> tuple[str | dict[str, Any], ...]:
+    return tuple(step if isinstance(step, str) else step.model_dump() for step in preprocess)
 
 
 def _matching(name: str, known: Mapping[str, Iterable[str]]) -> list[str]:
