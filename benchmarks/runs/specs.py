@@ -192,10 +192,12 @@ class StrategySpec:
     net : mapping, default={}
         Settings of the network that strategies with a parameter ``net`` get: ``hidden_units``, ``norm`` ("layer"),
         ``optimizer`` (as for :func:`optimizer_class`), ``weight_decay`` (the optimiser's), and parameters of
-        :class:`~forgetless.estimators.ContinualNet` (``lr``, ``max_epochs``, ``batch_size``).
+        :class:`~forgetless.estimators.ContinualNet` (``lr``, ``max_epochs``, ``batch_size``). With ``model`` it is a
+        :class:`~forgetless.estimators.TextNet` of this name instead of an MLP, with ``lora_rank`` one with adapters.
     preprocess : sequence of str or mapping, default=()
-        Import paths of transformers in scikit-learn, ``"TableEncoder"`` or ``"FrozenFeatures"``, or mappings of such a
-        name as ``estimator`` and of its ``params``; they and the estimator become an incremental pipeline.
+        Import paths of transformers in scikit-learn, ``"TableEncoder"``, ``"FrozenFeatures"`` or ``"Tokens"``, or
+        mappings of such a name as ``estimator`` and of its ``params``; they and the estimator become an incremental
+        pipeline.
     any_module : bool, default=False
         Whether ``estimator`` may be an import path into any module.
     tune : mapping of str to list, default={}
@@ -261,7 +263,7 @@ class StrategySpec:
         return ContinualSearchCV(estimator, dict(self.tune)).set_params(**self.budget)
 
 
-_TRANSFORMERS = ("FrozenFeatures", "TableEncoder")
+_TRANSFORMERS = ("FrozenFeatures", "TableEncoder", "Tokens")
 
 
 def _transformer(step: str | Mapping[str, Any]) -> Any:
@@ -324,6 +326,8 @@ def optimizer_class(name: str) -> Any:
 
 
 _NET_PARAMETERS = {
+    "model": "module__model",
+    "lora_rank": "module__lora_rank",
     "hidden_units": "module__hidden_units",
     "norm": "module__norm",
     "weight_decay": "optimizer__weight_decay",
@@ -333,14 +337,17 @@ _NET_PARAMETERS = {
 def _build_net(settings: Mapping[str, Any], estimator: Any) -> Any:
     from sklearn.base import is_regressor
 
-    from ...estimators import MLP, ContinualNet, ContinualRegressionNet
+    from ...estimators import MLP, ContinualNet, ContinualRegressionNet, TextNet
 
+    if "model" in settings:
+        settings = {name: value for name, value in settings.items() if name not in ("hidden_units", "norm")}
     own = {_NET_PARAMETERS.get(name, name): value for name, value in settings.items()}
     if "module__hidden_units" in own:
         own["module__hidden_units"] = tuple(own["module__hidden_units"])
     if "optimizer" in own:
         own["optimizer"] = optimizer_class(own["optimizer"])
-    return (ContinualRegressionNet if is_regressor(estimator) else ContinualNet)(MLP, **own)
+    module = TextNet if "model" in settings else MLP
+    return (ContinualRegressionNet if is_regressor(estimator) else ContinualNet)(module, **own)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -89,6 +89,8 @@ class NetSettings(TomlTable):
     optimizer: str | None = None
     weight_decay: NonNegativeFloat | None = None
     norm: Literal["layer"] | None = None
+    model: str | None = None
+    lora_rank: PositiveInt | None = None
 
 
 class Step(TomlTable):
@@ -414,7 +416,7 @@ def suite_names() -> list[str]:
     Examples
     --------
     >>> suite_names()
-    ['domains', 'drift', 'long', 'mnist', 'plasticity', 'quick']
+    ['domains', 'drift', 'long', 'mnist', 'plasticity', 'quick', 'text']
     """
     return sorted(path.stem for path in _FOLDER.glob("*.toml"))
 
