@@ -12,7 +12,7 @@ from ..engine.call import Call
 from ..engine.modules import head_of, twin_of
 from ..engine.net import FastLoop
 from ..parameters import Integral, above, at_least, one_of
-from ..pretrained.lora import (
+from ..engine.lora import (
     Adapter,
     adapter_of,
     add_lora,

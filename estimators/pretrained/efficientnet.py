@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .extra import package_folder
+from ..engine.extra import package_folder
 
 # Of each group of blocks: expansion, kernel size, stride, channels, number of blocks.
 _GROUPS = (

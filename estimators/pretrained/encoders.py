@@ -12,7 +12,7 @@ from torch import nn
 
 from ..engine.modules import twin_of
 from .efficientnet import load_efficientnet_lite0
-from .extra import from_extra, package_folder
+from ..engine.extra import from_extra, package_folder
 from .identity import model_key
 
 # Tokens that a text transformer reads of a text at most.

@@ -15,7 +15,7 @@ from torch import nn
 from ..parameters import Integral, at_least, check_parameters
 from .encoders import TextTransformer, named_encoder
 from .frozen_features import texts_of
-from .lora import add_lora
+from ..engine.lora import add_lora
 
 
 def text_transformer(model: str) -> TextTransformer:
@@ -186,6 +186,9 @@ class TextNet(nn.Module):
     torch.Size([1, 2])
     """
 
+    reads_tokens = True
+    body: nn.Module
+
     def __init__(
         self,
         n_outputs: int,
@@ -199,7 +202,8 @@ class TextNet(nn.Module):
         body = text_transformer(model).module if isinstance(model, str) else model
         self.body, self.padding, self.bf16 = copy.deepcopy(body), padding, bf16
         if gradient_checkpointing:
-            self.body.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            enable: Any = self.body.gradient_checkpointing_enable
+            enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         if lora_rank is not None:
             add_lora(self.body, lora_rank)
         self.head = nn.Linear(_width(self.body), n_outputs)

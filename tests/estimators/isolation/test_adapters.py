@@ -13,7 +13,7 @@ from forgetless.estimators import AdapterClassifier, ContinualNet, EWCClassifier
 
 pytest.importorskip("peft", reason="needs forgetless[large]")
 
-from forgetless.estimators.pretrained.lora import add_lora, lora_layers, merged
+from forgetless.estimators.engine.lora import add_lora, lora_layers, merged
 
 
 @pytest.fixture(scope="module")

@@ -21,10 +21,9 @@ from forgetless.estimators import (
 
 # Strategies that cannot train a transformer, and what they say.
 REFUSED = {
-    "HATClassifier": "MLP",
-    "ProgressiveClassifier": "MLP",
-    "ContinualBackpropClassifier": "chain|MLP|layers",
-    "ContinualBackpropRegressor": "chain|MLP|layers",
+    "ContinualBackpropClassifier": "linear layers over sequences",
+    "ContinualBackpropRegressor": "linear layers over sequences",
+    "GenerativeReplayClassifier": "reads numbers of tokens",
 }
 WITH_NET = {name: cls for name, cls in all_estimators() if "net" in inspect.signature(cls).parameters}
 
