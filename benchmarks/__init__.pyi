@@ -5,6 +5,8 @@ from .exchange import import_file as import_file
 from .federated import federate as federate
 from .results import Results as Results
 from .runs.cell import Interrupted as Interrupted
+from .runs.guests import Guest as Guest
+from .runs.guests import GuestError as GuestError
 from .runs.runner import run_benchmark as run_benchmark
 from .runs.specs import StrategySpec as StrategySpec
 from .runs.specs import StreamSpec as StreamSpec

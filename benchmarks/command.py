@@ -21,6 +21,7 @@ from .runs.specs import LONGEST_TIME_LIMIT, MOST_SEEDS, TIME_LIMIT
 # Everything heavy is imported where it is used, so that `--help` and `list` answer at once.
 if TYPE_CHECKING:
     from .results import Results
+    from .runs.suites import Suite
 
 app = typer.Typer(
     help="Learn new data without forgetting the old, and find out which way of not forgetting is worth its price.",
@@ -34,14 +35,6 @@ app = typer.Typer(
 BAD_INPUT, FAILED, STOPPED = 2, 1, 130
 LONGEST = 2_000  # characters of a message
 MOST_JOBS = 1_000  # processes are started before there is work for them
-
-
-class Device(StrEnum):
-    """Where networks compute."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
 
 
 class TargetKind(StrEnum):
@@ -137,14 +130,25 @@ def run(
             "mymodule.MyClass in the current folder."
         ),
     ] = None,
+    guest: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A program that is a strategy, as NAME=COMMAND, beside those of the suite; may be repeated. The "
+            "command runs as it is: see docs/guests.md."
+        ),
+    ] = None,
     streams: Annotated[str | None, typer.Option(help="Only these streams of the suite, separated by commas.")] = None,
     seeds: Annotated[
         int | None, typer.Option(min=1, max=MOST_SEEDS, help="Number of seeds.  [default: the suite's]")
     ] = None,
     n_jobs: Annotated[int, typer.Option(max=MOST_JOBS, help="Cells that run in parallel; -1: one per core.")] = -1,
     device: Annotated[
-        Device, typer.Option(help="Where networks compute; auto: on a GPU if there is one.")
-    ] = Device.auto,
+        str,
+        typer.Option(
+            help="Where networks compute: cpu, cuda (all GPUs), cuda:1 (only that one), mps; auto: on a GPU if there "
+            "is one."
+        ),
+    ] = "auto",
     data_home: Annotated[
         Path | None, typer.Option(help="Folder of downloaded data.  [default: scikit-learn's]")
     ] = None,
@@ -160,15 +164,29 @@ def run(
     time_limit: Annotated[
         float, typer.Option(min=1, max=LONGEST_TIME_LIMIT, help="Seconds that a cell may take.")
     ] = TIME_LIMIT,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Run on a Dask cluster: the address of its scheduler, tcp://host:8786 for example."),
+    ] = None,
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder where cells that take long keep their state, to go on after a kill.  [default: beside the "
+            "store, if that is a file]"
+        ),
+    ] = None,
 ) -> None:
     """Run a suite: every strategy learns every stream with every seed; then report.
 
-    Finished cells are kept: after a stop, the same command runs only the rest. The report is about the cells of this
+    Finished cells are kept: after a stop, the same command runs only the rest; where it runs several times at once, on
+    one store, the cells are shared. The report is about the cells of this
     command, also where the store has more.
     """
     with _exit_on(BAD_INPUT, ValueError, OSError, ImportError):
+        from .runs.checkpoints import checkpoints_for
         from .runs.runner import plan_cells, run_cells, shard_of
         from .runs.suites import load_suite
+        from .runs.workers import Conditions
         from .store import Store, StoreError
 
         chosen = load_suite(suite)
@@ -176,7 +194,7 @@ def run(
             raise ValueError("--n-jobs is 0; give how many cells may run in parallel, or -1 for one per core.")
         _check_report(report, store)
         cells = plan_cells(
-            chosen.strategy_specs(_split(strategies)),
+            chosen.strategy_specs(_split(strategies)) | _guests(guest or [], chosen),
             chosen.stream_specs(_split(streams), None if data_home is None else str(data_home)),
             seeds=chosen.seeds if seeds is None else seeds,
             device=device,
@@ -189,8 +207,9 @@ def run(
                 print(f"The shard {shard} has no cells: there are fewer cells than shards.")
                 return
         kept = Store(store)
-    with kept, _exit_on(FAILED, StoreError):
-        results = run_cells(cells, kept, n_jobs=n_jobs, progress=True, time_limit=time_limit)
+        conditions = Conditions(n_jobs, time_limit, scheduler, checkpoints_for(kept, checkpoints))
+    with kept, _exit_on(BAD_INPUT, ValueError), _exit_on(FAILED, StoreError):
+        results = run_cells(cells, kept, conditions, progress=True)
     with _exit_on(FAILED, OSError):
         from ..reports import leaderboard, overall, to_terminal
 
@@ -491,7 +510,9 @@ def verify(
             print(to_list(chosen))
             return
         from .replication.ledger import measured, outcomes, plan, read_record
+        from .runs.checkpoints import checkpoints_for
         from .runs.runner import run_cells
+        from .runs.workers import Conditions
         from .store import Store, StoreError
 
         if n_jobs == 0:
@@ -507,8 +528,9 @@ def verify(
         if len(cells) < len(planned):
             _say(f"{len(planned) - len(cells)} of {len(planned)} runs are recorded in {record} already.")
         kept = Store(store)
+        conditions = Conditions(n_jobs, TIME_LIMIT, checkpoints=checkpoints_for(kept, None))
     with kept, _exit_on(FAILED, StoreError):
-        run_cells(cells, kept, n_jobs=n_jobs, progress=True)
+        run_cells(cells, kept, conditions, progress=True)
         finished, failed = measured(claims.values(), kept, before, home)
         found = outcomes(claims.values(), finished, failed)
     with _exit_on(FAILED, OSError):
@@ -589,6 +611,27 @@ def _stored(store: str) -> tuple[Results, str]:
     if results.runs.empty:
         raise ValueError(f"The store {kept.name} has no results yet.")
     return results, kept.name
+
+
+def _guests(options: Sequence[str], suite: Suite) -> dict[str, Any]:
+    """Make guests of what the user gave as NAME=COMMAND; a suite file cannot name a program to run."""
+    from ..estimators import make_incremental_pipeline
+    from .runs.guests import Guest
+    from .runs.specs import transformer
+    from .runs.suites import steps_of
+
+    found: dict[str, Any] = {}
+    for option in options:
+        name, separator, command = option.partition("=")
+        if not (separator and name.strip() and name.isprintable()):
+            raise ValueError(f"--guest is {option!r}; give NAME=COMMAND, such as 'Avalanche=python avalanche.py'.")
+        guest = Guest.from_command(command, suite.net.model_dump(exclude_none=True))
+        found[name.strip()] = (
+            make_incremental_pipeline(*map(transformer, steps_of(suite.preprocess)), guest)
+            if suite.preprocess
+            else guest
+        )
+    return found
 
 
 def _strategies() -> Iterator[tuple[str, str]]:

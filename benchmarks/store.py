@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import sqlite3
+import time
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,7 +31,7 @@ from .results import (
     table,
 )
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 _BATCH = 500  # databases limit the number of values in a statement
 _TIMEOUT = 600  # seconds to wait for another process
@@ -74,6 +75,7 @@ _SINCE = {
     "evaluations": 3,
     "runs.dataset": 4,
     "scores.n_tested": 4,
+    "claims": 5,
 }
 _BEFORE: dict[str, dict[str, Any]] = {
     "runs": {
@@ -93,6 +95,8 @@ _experiences = _table("experiences", _COLUMNS["experiences"], ["cell", "experien
 _scores = _table("scores", _COLUMNS["scores"], ["cell", "trained_on", "tested_on", "metric"])
 _evaluations = _table("evaluations", _COLUMNS["evaluations"], ["cell", "experience", "n_rows", "tested_on", "metric"])
 _DETAILS = (_experiences, _scores, _evaluations)
+# Cells that a run is about to do, and until when nobody else should; nothing of it is a result.
+_claims = _table("claims", {"cell": str, "owner": str, "expires": float}, ["cell"])
 
 
 def _tables(version: int) -> list[sa.Table]:
@@ -280,6 +284,7 @@ class Store:
             connection.execute(sa.text(f"CREATE TEMPORARY TABLE {old.name} AS SELECT * FROM {source.name}"))
             source.drop(connection)
         _metadata.create_all(connection, [_runs, *_DETAILS], checkfirst=False)
+        _claims.create(connection, checkfirst=self._version >= _SINCE["claims"])
         for source, old in there.items():
             names = _columns(source, SCHEMA_VERSION)
             before = _BEFORE[source.name]
@@ -310,7 +315,8 @@ class Store:
                 f"{there}, here {SCHEMA_VERSION}); use that version, or name another file."
             )
         self._version = versions[0]
-        for source in _tables(self._version):
+        claims = [_claims] if _SINCE["claims"] <= self._version else []
+        for source in _tables(self._version) + claims:
             if source.name not in names:  # a view may stand for it, which runs code
                 raise StoreError(
                     f"The store {self.name} is damaged: it has no table {source.name!r}; name another file."
@@ -367,6 +373,20 @@ class Store:
                 text = text.replace(written, "***")
         return text.rstrip(".")
 
+    @property
+    def file(self) -> Path | None:
+        """The file that is the store, if it is one."""
+        return Path(self._engine.url.database or "") if self.shared and self._is_sqlite else None
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes can use it, too: all but what is in memory."""
+        return not (self._is_sqlite and self._engine.url.database in (None, ":memory:"))
+
+    @property
+    def _is_sqlite(self) -> bool:
+        return bool(self._engine.dialect.name == "sqlite")
+
     def close(self) -> None:
         """Close the connections to the database."""
         for connection in self._connections:  # the pool closes those alone that came back to it
@@ -377,8 +397,7 @@ class Store:
 
     def release(self) -> None:
         """Undo what an interrupt left open, wherever it came: for a lock of one's own one would wait in vain."""
-        in_memory = self._engine.dialect.name == "sqlite" and self._engine.url.database in (None, ":memory:")
-        if not in_memory:
+        if self.shared:
             self.close()  # the next transaction opens a new one
         for connection in self._connections:  # but what is in memory would go with it
             with contextlib.suppress(sqlite3.ProgrammingError):  # another thread's
@@ -415,6 +434,7 @@ class Store:
         )
         with self._transaction() as connection:
             self._put(connection, {key: cell})
+            connection.execute(_claims.delete().where(_claims.c.cell == key))
 
     def merge(self, other: Store) -> int:
         """Take over the cells of another store, all of them or nothing.
@@ -497,6 +517,107 @@ class Store:
                     connection.execute(_runs.update().where(_runs.c.cell == key), values)
         self._report(damaged)
         return found
+
+    def started(self, cells: Iterable[str]) -> dict[str, str]:
+        """Tell when stored cells began to run, also those that failed or are damaged: it changes if one runs again.
+
+        Parameters
+        ----------
+        cells : iterable of str
+
+        Returns
+        -------
+        dict of str to str
+            The start of those that are there, by key.
+        """
+        with self._transaction() as connection:
+            return self._started(connection, cells)
+
+    @staticmethod
+    def _started(connection: sa.Connection, cells: Iterable[str]) -> dict[str, str]:
+        query = sa.select(_runs.c.cell, _runs.c.started)
+        found = (connection.execute(query.where(_runs.c.cell.in_(keys))) for keys in _batches(cells))
+        return {row.cell: row.started for rows in found for row in rows}
+
+    def claim(self, cells: Mapping[str, str | None], owner: str, seconds: float) -> set[str]:
+        """Claim cells, so that other runs on this store leave them alone for a while.
+
+        Parameters
+        ----------
+        cells : mapping of str to (str or None)
+            Keys, and what :meth:`started` said of them: those that ran again since then are not claimed.
+        owner : str
+            Who claims; its own claims are renewed.
+        seconds : float
+            How long the claims hold.
+
+        Returns
+        -------
+        set of str
+            Keys of those that nobody else has claimed.
+        """
+        with self._transaction() as connection:
+            started = self._started(connection, cells)
+            held = self._held(connection, seconds)
+            mine = {
+                key for key, before in cells.items() if started.get(key) == before and held.get(key, owner) == owner
+            }
+            for keys in _batches(mine):
+                connection.execute(_claims.delete().where(_claims.c.cell.in_(keys)))
+                expires = self._now(connection) + seconds
+                rows = [{"cell": key, "owner": owner, "expires": expires} for key in keys]
+                connection.execute(_claims.insert(), rows)
+        return mine
+
+    def claimed(self, seconds: float) -> dict[str, str]:
+        """Tell who has claimed which cells.
+
+        Parameters
+        ----------
+        seconds : float
+            How long claims hold; those that promise to hold much longer are none.
+
+        Returns
+        -------
+        dict of str to str
+            Owners by the keys of the cells.
+        """
+        with self._transaction() as connection:
+            return self._held(connection, seconds)
+
+    def _held(self, connection: sa.Connection, seconds: float) -> dict[str, str]:
+        now = self._now(connection)
+        query = sa.select(_claims.c.cell, _claims.c.owner).where(_claims.c.expires.between(now, now + 2 * seconds))
+        return {row.cell: row.owner for row in connection.execute(query)}
+
+    def renew(self, owner: str, seconds: float) -> None:
+        """Let all claims of an owner hold so long from now on.
+
+        Parameters
+        ----------
+        owner : str
+        seconds : float
+        """
+        with self._transaction() as connection:
+            expires = self._now(connection) + seconds
+            connection.execute(_claims.update().where(_claims.c.owner == owner).values(expires=expires))
+
+    def unclaim(self, owner: str) -> None:
+        """Drop all claims of an owner.
+
+        Parameters
+        ----------
+        owner : str
+        """
+        with self._transaction() as connection:
+            connection.execute(_claims.delete().where(_claims.c.owner == owner))
+
+    @staticmethod
+    def _now(connection: sa.Connection) -> float:
+        """Return seconds by the one clock that all who use the database share."""
+        if connection.dialect.name == "sqlite":
+            return time.time()
+        return float(connection.scalar(sa.select(sa.extract("epoch", sa.func.clock_timestamp()))) or 0.0)
 
     def seconds(self) -> dict[tuple[str, str], float]:
         """Read how long cells took, for those that are to come.

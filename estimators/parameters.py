@@ -17,22 +17,92 @@ _MOST_FRAMES = 40
 
 
 def at_least(minimum: float, kind: type = Real) -> Interval:
-    """Constraint: a number of this kind, `minimum` or more."""
+    """Constraint: a number of this kind, `minimum` or more.
+
+    Parameters
+    ----------
+    minimum : float
+        The lowest that is allowed.
+    kind : type, default=numbers.Real
+        ``numbers.Integral`` for whole numbers.
+
+    Returns
+    -------
+    Interval
+        For ``parameter_constraints``.
+
+    Examples
+    --------
+    >>> print(at_least(0))
+    a float in the range [0.0, inf)
+    """
     return Interval(kind, minimum, None, closed="left")
 
 
 def above(minimum: float, kind: type = Real) -> Interval:
-    """Constraint: a number of this kind, more than `minimum`."""
+    """Constraint: a number of this kind, more than `minimum`.
+
+    Parameters
+    ----------
+    minimum : float
+        Itself not allowed.
+    kind : type, default=numbers.Real
+        ``numbers.Integral`` for whole numbers.
+
+    Returns
+    -------
+    Interval
+        For ``parameter_constraints``.
+
+    Examples
+    --------
+    >>> print(above(0))
+    a float in the range (0.0, inf)
+    """
     return Interval(kind, minimum, None, closed="neither")
 
 
 def between(low: float, high: float, closed: str = "both") -> Interval:
-    """Constraint: a real number between `low` and `high`."""
+    """Constraint: a real number between `low` and `high`.
+
+    Parameters
+    ----------
+    low, high : float
+        The ends of the interval.
+    closed : {"both", "left", "right", "neither"}, default="both"
+        Which of them are allowed.
+
+    Returns
+    -------
+    Interval
+        For ``parameter_constraints``.
+
+    Examples
+    --------
+    >>> print(between(0, 1))
+    a float in the range [0.0, 1.0]
+    """
     return Interval(Real, low, high, closed=closed)
 
 
 def one_of(*options: str) -> StrOptions:
-    """Constraint: one of these strings."""
+    """Constraint: one of these strings.
+
+    Parameters
+    ----------
+    *options : str
+        What is allowed.
+
+    Returns
+    -------
+    StrOptions
+        For ``parameter_constraints``.
+
+    Examples
+    --------
+    >>> print(one_of("mean", "sum"))
+    a str among {'mean', 'sum'}
+    """
     return StrOptions(set(options))
 
 

@@ -263,6 +263,17 @@ class NetworkStrategy(ContinualEstimator):
         """Gradient of the loss of some rows, as one vector, which the next time overwrites.
 
         For use within the loop. Dropout is off and batch statistics stand still.
+
+        Parameters
+        ----------
+        call : Call
+            The running call.
+        rows : Rows
+            With inputs, targets and groups.
+
+        Returns
+        -------
+        torch.Tensor of shape (n_weights,)
         """
         if call.other_passes is None:
             gradient = parameters_to_vector(self.net_.trainable()).detach()

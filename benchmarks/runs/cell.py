@@ -21,7 +21,9 @@ from sklearn.base import clone
 from ...datasets.streams import Stream, take
 from ...estimators.targets import learner_of
 from ..results import Facts
+from .checkpoints import Checkpoints
 from .diagnostics import Diagnostics
+from .guests import is_guest, said_by, seconds_outside
 from .identity import dataset_name, describe, digest, set_by_runner
 from .measuring import PeakMemory, limited, machine, now, one_thread, versions
 from .protocol import Protocol
@@ -54,13 +56,15 @@ class Cell:
     seed : int
         Random state of the strategy, and of the stream where that is made for the cell.
     device : str
-        Where networks compute: ``"cpu"`` or ``"cuda"``.
+        Where networks compute: ``"cpu"``, ``"cuda"`` or ``"mps"``.
     stream_definition : dict
         What identifies the content of the stream.
     stacked : bool, default=False
         Whether the seeds of this strategy and stream are trained as one stacked network; scores differ by rounding.
     protocol : Protocol, default=Protocol(scoring=("accuracy",))
         How models are tested, with scorers that fit the stream.
+    gpu : int, default=None
+        The number of the GPU to use for device ``"cuda"``, any if not given; the key does not depend on it.
     """
 
     strategy: str
@@ -72,6 +76,7 @@ class Cell:
     stream_definition: dict[str, Any]
     stacked: bool = False
     protocol: Protocol = dataclasses.field(default_factory=lambda: Protocol(scoring=("accuracy",)))
+    gpu: int | None = None
 
     @functools.cached_property
     def params(self) -> Any:
@@ -115,7 +120,9 @@ class Interrupted(KeyboardInterrupt):
     """The user stopped a benchmark; the message says how to go on."""
 
 
-def run_stacked(cells: Sequence[Cell], time_limit: float = math.inf) -> list[Facts]:
+def run_stacked(
+    cells: Sequence[Cell], time_limit: float = math.inf, checkpoints: Checkpoints | None = None
+) -> list[Facts]:
     """Run cells that differ in their seeds only, as one stack; with one thread, so that scores are reproducible.
 
     Parameters
@@ -124,6 +131,8 @@ def run_stacked(cells: Sequence[Cell], time_limit: float = math.inf) -> list[Fac
         One, or several whose estimators can be stacked into one network.
     time_limit : float, default=inf
         Seconds that each may take.
+    checkpoints : Checkpoints, default=None
+        Where their state is kept when they take long, and from where they go on.
 
     Returns
     -------
@@ -137,20 +146,30 @@ def run_stacked(cells: Sequence[Cell], time_limit: float = math.inf) -> list[Fac
         If the user wants to stop.
     """
     runs = [_Run(cell) for cell in cells]
+    keys = [cell.key for cell in cells]
+    kept = checkpoints.load(keys) if checkpoints else None
+    begin, spent, states = kept or (0, 0.0, [None] * len(runs))
+    clock = time.perf_counter()
+    for run in runs:
+        run.clock -= spent
     try:
         # Hundreds of cells would say the same hundreds of times, across the line of progress.
-        with limited(len(cells) * time_limit), one_thread(), warnings.catch_warnings(action="ignore"):
-            for run in runs:
-                run.open()
-            for k in range(max(len(run.stream) for run in runs)):
+        with limited(len(cells) * time_limit, spent), one_thread(), warnings.catch_warnings(action="ignore"):
+            for run, state in zip(runs, states, strict=True):
+                run.open(state)
+            end = max(len(run.stream) for run in runs)
+            for k in range(begin, end):
                 _learn([run for run in runs if k < len(run.stream)], k)
+                if checkpoints and k + 1 < end and time.perf_counter() - clock >= checkpoints.after:
+                    clock = time.perf_counter()
+                    checkpoints.save(keys, (k + 1, clock - runs[0].clock, [run.state() for run in runs]))
             for run in runs:
                 run.close()
     except Interrupted:
         raise
     except BaseException as error:
         if len(runs) > 1:  # find out whose error it is
-            return [facts for cell in cells for facts in run_stacked([cell], time_limit)]
+            return [facts for cell in cells for facts in run_stacked([cell], time_limit, checkpoints)]
         runs[0].fail(error)
     return [run.facts(len(runs)) for run in runs]
 
@@ -178,7 +197,7 @@ class _Run:
     stream: Stream
 
     def __init__(self, cell: Cell) -> None:
-        self.clock = time.perf_counter()
+        self.clock = time.perf_counter()  # when it began, as if it had never been interrupted
         self.cell = cell
         learner = learner_of(cell.estimator)
         self.run: dict[str, Any] = {
@@ -206,8 +225,8 @@ class _Run:
         self.scores: list[dict[str, Any]] = []
         self.evaluations: list[dict[str, Any]] = []
 
-    def open(self) -> None:
-        """Make stream and estimator, and test the untrained model."""
+    def open(self, state: dict[str, Any] | None) -> None:
+        """Make stream and estimator, and test the untrained model; or go on from a state."""
         cell = self.cell
         self.stream = open_stream(cell.source, cell.seed)
         self.run |= {"scenario": self.stream.scenario, "dataset": dataset_name(self.stream)}
@@ -215,8 +234,8 @@ class _Run:
         self.estimator = _prepare(cell.estimator, cell.seed, cell.device)
         by_task = self.stream.scenario == "task" and _takes(self.estimator, "predict", "task_id")
         self.tests = Tests(self.stream, cell.protocol, by_task, cell.device)
-        self.model = _untrained(self.estimator, self.stream)
-        self.scores += self.tests.after(-1, self.model)
+        self.model = None if state else _untrained(self.estimator, self.stream)
+        self.scores += [] if state else self.tests.after(-1, self.model)
         announces = self.stream.announces_classes or not _is_ours(learner_of(self.estimator))
         takes_classes = len(self.stream.classes) and _takes(self.estimator, "partial_fit", "classes")
         self.announced = {"classes": self.stream.classes} if announces and takes_classes else {}
@@ -224,6 +243,12 @@ class _Run:
         self.memory = PeakMemory(cell.device)
         self.diagnostics = Diagnostics() if cell.protocol.diagnostics else None
         self.tests.spent()
+        vars(self).update(state or {})
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint needs, but for what is made again from the cell."""
+        names = ("run", "experiences", "scores", "evaluations", "estimator", "model", "diagnostics")
+        return {name: getattr(self, name) for name in names}
 
     def calls(self, k: int) -> Iterator[dict[str, Any]]:
         """Yield the arguments of each call of ``partial_fit`` in experience `k`, and test between them."""
@@ -278,7 +303,7 @@ class _Run:
                 "n_train": n_train,
                 "fit_seconds": seconds,
                 "predict_seconds": self.tests.spent(),
-                "peak_memory_bytes": peak,
+                "peak_memory_bytes": math.nan if is_guest(self.estimator) else peak,  # another process holds it
                 "model_bytes": model,
                 "replay_bytes": replay,
                 "state_bytes": sum(carried.values()) - model - replay,
@@ -290,6 +315,7 @@ class _Run:
     def close(self) -> None:
         """Note what is known at the end."""
         self.run["n_parameters"] = _n_parameters(self.estimator)
+        self.run |= said_by(self.estimator)
         chosen = getattr(learner_of(self.estimator), "best_params_", None)
         if chosen is not None:  # as a list, which is no part of a strategy's name: seeds choose differently
             self.run["params"] = json.dumps(self.cell.params | {"best_params_": list(describe(chosen).items())})
@@ -312,6 +338,7 @@ def _learn(runs: Sequence[_Run], k: int) -> None:
     seconds, peak, n_train = 0.0, 0.0, 0
     for calls in zip(*(run.calls(k) for run in runs), strict=True):
         memory.start()
+        outside = sum(seconds_outside(run.estimator) for run in runs)
         clock = now(device)
         if len(runs) == 1:
             runs[0].estimator.partial_fit(**calls[0])
@@ -319,7 +346,8 @@ def _learn(runs: Sequence[_Run], k: int) -> None:
             from ...estimators import partial_fit_together
 
             partial_fit_together([run.estimator for run in runs], calls)
-        seconds += (now(device) - clock) / len(runs)
+        outside = sum(seconds_outside(run.estimator) for run in runs) - outside
+        seconds += (now(device) - clock - outside) / len(runs)
         peak = max(peak, memory.peak() / len(runs))
         n_train += len(calls[0]["y"])
         for run in runs:

@@ -12,6 +12,7 @@ import functools
 import hashlib
 import inspect
 import json
+import re
 import sys
 import sysconfig
 import types
@@ -399,6 +400,23 @@ def _source(thing: Any) -> str:
     return digest(parts) if any(parts) else ""
 
 
+def _read(thing: Any) -> str:
+    """Read the source; where that of a class cannot be, as in notebooks, that of its methods, with what else it has."""
+    try:
+        return inspect.getsource(thing)
+    except (OSError, TypeError):
+        if not isinstance(thing, type):
+            raise
+    parts = []
+    for name, value in vars(thing).items():
+        method = getattr(value, "__func__", getattr(value, "fget", value))
+        if inspect.isfunction(method):
+            parts.append(inspect.getsource(method))
+        elif not name.startswith("__"):
+            parts.append(f"{name} = {re.sub(' at 0x[0-9a-f]+', '', repr(value))}")
+    return "\n".join(parts)
+
+
 def _text(thing: Any) -> str:
     name = thing.__module__ or ""
     module = sys.modules.get(name)
@@ -408,7 +426,7 @@ def _text(thing: Any) -> str:
     if file is not None and any(place in Path(file).resolve().parents for place in _installed()):
         return ""
     try:
-        return inspect.getsource(thing)
+        return _read(thing)
     except (OSError, TypeError):
         raise ValueError(
             f"the source of {name}.{thing.__qualname__} cannot be read, so it cannot be found again in a store: define "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import importlib.metadata
 import math
 import os
@@ -27,13 +28,15 @@ class TimeLimit(BaseException):  # what runs may catch every Exception
 
 
 @contextlib.contextmanager
-def limited(seconds: float) -> Iterator[None]:
+def limited(seconds: float, spent: float = 0.0) -> Iterator[None]:
     """Raise :class:`TimeLimit` when time is over; signals are heard in the main thread, and where there are any.
 
     Parameters
     ----------
     seconds : float
         May be infinite.
+    spent : float, default=0
+        How many of them are over already.
     """
     hears = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
     if math.isinf(seconds) or not hears:
@@ -44,7 +47,7 @@ def limited(seconds: float) -> Iterator[None]:
         raise TimeLimit(seconds)
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds - spent, 1e-6))
     try:
         yield
     finally:
@@ -55,7 +58,8 @@ def limited(seconds: float) -> Iterator[None]:
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """Compute on one thread, so that scores are reproducible."""
-    torch = sys.modules.get("torch")  # loaded by now if the strategy needs it
+    # Loaded by now if the strategy needs it; in a worker of threads perhaps only half, which an import waits for.
+    torch = importlib.import_module("torch") if "torch" in sys.modules else None
     n_threads = torch.get_num_threads() if torch else 1
     with threadpool_limits(limits=1):
         try:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import reprlib
 import sys
+import time
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from numbers import Integral
@@ -21,13 +22,16 @@ from ...estimators.steps import is_fitted
 from ..results import Results
 from ..store import Store
 from .cell import Cell, Interrupted, StreamSource, open_stream
+from .checkpoints import checkpoints_for
 from .identity import describe_stream
 from .protocol import Evaluate, Protocol
+from .sharing import Claims
 from .specs import LONGEST_TIME_LIMIT, MOST_SEEDS, TIME_LIMIT, StrategySpec
-from .workers import finished, stop_on_ctrl_c
+from .workers import Conditions, finished, stop_on_ctrl_c
 
 _DEFAULT = Protocol()
 MOST_SHARDS = 100_000
+PAUSE = 1.0  # seconds between two looks at what other runs do
 
 
 def run_benchmark(
@@ -44,6 +48,8 @@ def run_benchmark(
     scoring: str | Sequence[str] = (),
     diagnostics: bool = False,
     time_limit: float = TIME_LIMIT,
+    scheduler: str | None = None,
+    checkpoints: str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> Results:
     """Let every strategy learn every stream with every seed, and measure scores, time and memory.
@@ -64,11 +70,12 @@ def run_benchmark(
     n_jobs : int, default=-1
         Number of cells that run in parallel, as in joblib; a joblib backend chosen with ``joblib.parallel_config`` is
         used. Each cell has one thread, so scores do not depend on this number.
-    device : {"cpu", "cuda", "auto"}, default="cpu"
-        Where networks compute. "auto": on a GPU if there is one.
+    device : {"cpu", "cuda", "cuda:1", "mps", "auto"}, default="cpu"
+        Where networks compute. "auto": on a GPU if there is one. "cuda" uses all GPUs, "cuda:1" only that one.
     store : Store, str or path-like, default=None
-        Where finished cells are kept, as for :class:`Store`. Cells already there are not run again unless they failed.
-        ``None``: nothing is kept but what is returned.
+        Where finished cells are kept, as for :class:`Store`. Cells already there are not run again unless they failed,
+        and those that another run on the same store does at this time are left to it. ``None``: nothing is kept but
+        what is returned.
     stack_seeds : bool, default=False
         Train all seeds of a strategy on a stream as one stacked network, where the strategy allows it: several small
         networks cost little more than one. Scores are those of seeds trained one by one up to rounding, so the cells
@@ -79,6 +86,12 @@ def run_benchmark(
     time_limit : float, default=86400
         Seconds that a cell may take, at most 1,000,000; after that it has failed. With ``n_jobs=1`` cells run in this
         process, where code that never comes back to Python cannot be stopped.
+    scheduler : str, default=None
+        Address of a Dask scheduler, ``"tcp://host:8786"`` for example, whose workers run the cells, one each at a time;
+        needs ``forgetless[dask]``. ``n_jobs`` is not used then.
+    checkpoints : str or path-like, default=None
+        A folder for the states of cells that take longer than a minute, from which they go on after a kill. ``None``:
+        beside the store, if that is a file. What lies there is only read if this user has written it.
     progress : bool, default=True
         Show progress and the time left on the standard error stream.
 
@@ -117,7 +130,8 @@ def run_benchmark(
     with contextlib.ExitStack() as stack:
         if not isinstance(store, Store):
             store = stack.enter_context(Store(":memory:" if store is None else store))
-        return run_cells(cells, store, n_jobs=n_jobs, progress=progress, time_limit=time_limit)
+        conditions = Conditions(n_jobs, time_limit, scheduler, checkpoints_for(store, checkpoints))
+        return run_cells(cells, store, conditions, progress=progress)
 
 
 # --- planning ----------------------------------------------------------------------------------------------------
@@ -165,7 +179,7 @@ def plan_cells(
         )
     # What computes on the CPU anyway need not run again for another device, nor wait for torch to look for one.
     on_device = {name for name, each in estimators.items() if any(map(_is_device, each.get_params()))}
-    device = _device(device, needed=bool(on_device))
+    device, gpu = _device(device, needed=bool(on_device))
     seeds = _seeds(seeds)
     cells: dict[str, Cell] = {}
     kinds = set()
@@ -182,7 +196,7 @@ def plan_cells(
                     tested.check_answers(strategy, estimator)
                     used = device if strategy in on_device else "cpu"
                     stacked = stack_seeds and getattr(estimator, "pure_steps", False)
-                    cell = Cell(strategy, stream, estimator, source, seed, used, definition, stacked, tested)
+                    cell = Cell(strategy, stream, estimator, source, seed, used, definition, stacked, tested, gpu)
                     twin = cells.setdefault(cell.key, cell)
                     if twin is not cell:
                         names = f"{twin.strategy!r} on {twin.stream!r} and {strategy!r} on {stream!r}"
@@ -300,33 +314,36 @@ def _is_device(parameter: str) -> bool:
     return parameter.rpartition("__")[2] == "device"
 
 
-def _device(device: str, needed: bool) -> str:
-    if device not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"device is {device!r}; give 'auto', 'cpu' or 'cuda'.")
+def _device(device: str, needed: bool) -> tuple[str, int | None]:
+    """Return the device that is used, and the number of the only GPU that may be."""
+    kind, colon, number = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda", "mps") or (colon and not (kind == "cuda" and number.isdecimal())):
+        raise ValueError(f"device is {device!r}; give 'auto', 'cpu', 'cuda', 'cuda:1' for one of several, or 'mps'.")
     if device == "cpu" or not needed:
-        return "cpu"
-    import torch
+        return "cpu", None
+    from torch import cuda
+    from torch.backends import mps
 
-    if torch.cuda.is_available():
-        return "cuda"
-    if device == "cuda":
-        raise ValueError("device is 'cuda', but torch finds no GPU here; use 'auto' or 'cpu'.")
-    return "cpu"
+    if kind == "auto":
+        kind = "cuda" if cuda.is_available() else "cpu"
+    there = {"cpu": True, "cuda": cuda.is_available(), "mps": mps.is_available()}[kind]
+    if not there or (number and int(number) >= cuda.device_count()):
+        raise ValueError(f"device is {device!r}, but torch finds no GPU of that name here; use 'auto' or 'cpu'.")
+    return kind, int(number) if number else None
 
 
 # --- running -----------------------------------------------------------------------------------------------------
 
 
-def run_cells(
-    cells: Sequence[Cell], store: Store, *, n_jobs: int, progress: bool, time_limit: float = TIME_LIMIT
-) -> Results:
+def run_cells(cells: Sequence[Cell], store: Store, conditions: Conditions, *, progress: bool) -> Results:
     """Run the cells that the store lacks and return the results of all.
 
     Parameters
     ----------
     cells : sequence of Cell
     store : Store
-    n_jobs, progress, time_limit
+    conditions : Conditions
+    progress : bool
         As in :func:`run_benchmark`.
 
     Returns
@@ -347,18 +364,34 @@ def run_cells(
     n_failed = 0
     bar = tqdm(total=len(cells), initial=len(done), unit="cell", dynamic_ncols=True, disable=not progress)
     try:
-        with bar, stop_on_ctrl_c() as asked, finished(waiting, n_jobs, time_limit, store.seconds()) as found:
-            for facts in found:
-                if asked.is_set():  # perhaps this cell learned less than it should
-                    raise Interrupted
-                store.write(facts)
-                n_failed += facts.run["status"] == "failed"
-                bar.set_postfix(failed=n_failed, refresh=False)
-                bar.update()
+        with bar, stop_on_ctrl_c() as asked, Claims(store, waiting) as claims:
+            while waiting:
+                free = claims.free(waiting)
+                bar.set_description(None if free else f"{len(waiting)} cells are being done by other runs")
+                if not free:
+                    time.sleep(PAUSE)
+                ended = set()
+                with finished(free, conditions, store.seconds(), claims.take) as found:
+                    for facts in found:
+                        if asked.is_set():  # perhaps this cell learned less than it should
+                            raise Interrupted
+                        store.write(facts)
+                        ended.add(facts.run["cell"])
+                        if conditions.checkpoints:
+                            conditions.checkpoints.remove({facts.run["cell"]})
+                        n_failed += facts.run["status"] == "failed"
+                        bar.set_postfix(failed=n_failed, refresh=False)
+                        bar.update()
+                left = claims.left([cell for cell in waiting if cell.key not in ended])
+                bar.update(len(waiting) - len(ended) - len(left))
+                waiting = left
     except KeyboardInterrupt:
         store.release()
         raise Interrupted(f"Stopped. {_kept(store, cells)}") from None
-    return store.results([cell.key for cell in cells])
+    keys = [cell.key for cell in cells]
+    if conditions.checkpoints:
+        conditions.checkpoints.remove(set(keys))
+    return store.results(keys)
 
 
 def _kept(store: Store, cells: Sequence[Cell]) -> str:

@@ -246,7 +246,7 @@ class StrategySpec:
             return estimator
         from ...estimators import make_incremental_pipeline
 
-        return make_incremental_pipeline(*map(_transformer, self.preprocess), estimator)
+        return make_incremental_pipeline(*map(transformer, self.preprocess), estimator)
 
     def _tuned(self, estimator: Any) -> Any:
         from sklearn.base import clone
@@ -266,7 +266,29 @@ class StrategySpec:
 _TRANSFORMERS = ("FrozenFeatures", "TableEncoder", "Tokens")
 
 
-def _transformer(step: str | Mapping[str, Any]) -> Any:
+def transformer(step: str | Mapping[str, Any]) -> Any:
+    """Make a transformer of a pipeline.
+
+    Parameters
+    ----------
+    step : str or mapping
+        Import path in scikit-learn, ``"TableEncoder"``, ``"FrozenFeatures"`` or ``"Tokens"``; or a mapping of such a
+        name as ``estimator`` and of its ``params``.
+
+    Returns
+    -------
+    transformer
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+
+    Examples
+    --------
+    >>> transformer("sklearn.preprocessing.StandardScaler")
+    StandardScaler()
+    """
     from ... import estimators
 
     path, params = (step, {}) if isinstance(step, str) else (step["estimator"], step["params"])

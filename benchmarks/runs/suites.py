@@ -278,7 +278,7 @@ class Suite(TomlTable):
         The network of all strategies that have one.
     tune : TuneSettings
         The budget of strategies that are tuned; it is part of what they cost.
-    streams : list of SplitStream, BlurryStream, ...
+    streams : list of SplitStream, BlurryStream and their like
         One table for each builder.
     strategies : list of Strategy
 
@@ -342,7 +342,7 @@ class Suite(TomlTable):
                 strategy.estimator,
                 strategy.params,
                 net | strategy.net.model_dump(exclude_unset=True, exclude_none=True),
-                _steps(strategy.preprocess or self.preprocess),
+                steps_of(strategy.preprocess or self.preprocess),
                 tune=strategy.tune,
                 budget=budget if strategy.tune else {},
             )
@@ -360,7 +360,7 @@ class Suite(TomlTable):
             else:
                 load_class(name, any_module=True, known=ours)
                 chosen[short_name(name)] = StrategySpec(
-                    name, net=net, preprocess=_steps(self.preprocess), any_module=True
+                    name, net=net, preprocess=steps_of(self.preprocess), any_module=True
                 )
         return chosen
 
@@ -398,7 +398,8 @@ class Suite(TomlTable):
         return chosen
 
 
-def _steps(preprocess: Iterable[str | Step]) -> tuple[str | dict[str, Any], ...]:
+def steps_of(preprocess: Iterable[str | Step]) -> tuple[str | dict[str, Any], ...]:
+    """What :func:`~forgetless.benchmarks.runs.specs.transformer` takes for each step of a suite."""
     return tuple(step if isinstance(step, str) else step.model_dump() for step in preprocess)
 
 

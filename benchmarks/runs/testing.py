@@ -13,6 +13,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
 from ...datasets.streams import Stream, concatenate
+from .guests import seconds_outside
 from .measuring import now
 from .protocol import Protocol
 from .scoring import Answers, needs_more_than_predictions, score
@@ -135,13 +136,13 @@ class Tests:
             If they are none.
         """
         task = {} if task_id is None else {"task_id": task_id}
-        clock = now(self.device)
+        outside, clock = seconds_outside(model), now(self.device)
         found = {"predict": model.predict(X, **task)}
         if any(map(needs_more_than_predictions, self.protocol.scoring)):
             for method in ("predict_proba", "decision_function"):
                 if len(self.stream.classes) and hasattr(model, method) and len(found) == 1:
                     found[method] = getattr(model, method)(X, **task)
-        self.seconds += now(self.device) - clock
+        self.seconds += now(self.device) - clock - (seconds_outside(model) - outside)
         found["predict"] = column_or_1d(found["predict"])
         if not len(self.stream.classes):
             found["predict"] = column_or_1d(check_array(found["predict"], ensure_2d=False, input_name="predict"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import faulthandler
 import functools
 import math
@@ -13,20 +14,27 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from joblib import Parallel, delayed
+from joblib.parallel import ThreadingBackend, get_active_backend
 
 from ..results import Facts
 from .cell import Cell, Interrupted, failed, run_stacked
+from .checkpoints import Checkpoints
 from .measuring import TimeLimit
 
 Job = list[Cell]  # one cell, or several that are trained as one stack
+Take = Callable[[Job], Job]
 Kind = tuple[str, str]  # strategy and stream
 
 GRACE = 10  # seconds for a cell whose time is over, before its process is killed
+KILLED = "the process that ran it was killed, twice; perhaps it needs more memory than there is."
+
+# A process has one limit of threads, one peak of memory, one GPU that is meant by "cuda"; workers may have threads.
+_one_at_a_time = threading.RLock()
 
 
 class WorkerDied(RuntimeError):
@@ -58,9 +66,49 @@ def stop_on_ctrl_c() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
+@dataclasses.dataclass(frozen=True)
+class Conditions:
+    """Under what cells run.
+
+    Parameters
+    ----------
+    n_jobs : int
+        As in joblib; whose backend is used.
+    time_limit : float
+        Seconds that a cell may take.
+    scheduler : str, default=None
+        Address of a Dask scheduler, whose workers run the cells then.
+    checkpoints : Checkpoints, default=None
+        Where cells that take long keep their state.
+    """
+
+    n_jobs: int
+    time_limit: float
+    scheduler: str | None = None
+    checkpoints: Checkpoints | None = None
+
+    def longest(self, job: Job) -> float:
+        """How many seconds a job may take: a stack that fails is run again, one by one."""
+        return self.time_limit * (1 if len(job) == 1 else 2 * len(job))
+
+    def run(self, job: Job, number: int) -> list[Facts]:
+        """Run a job in this process; where there are several GPUs, its number says which is its own."""
+        with _one_at_a_time:
+            _choose_gpu(job[0], number)
+            return run_stacked(job, self.time_limit, self.checkpoints)
+
+
+def _choose_gpu(cell: Cell, number: int) -> None:
+    """Deal cells out to the GPUs; "cuda" is the one chosen here, for all that the cell does."""
+    if cell.device == "cuda":
+        from torch import cuda
+
+        cuda.set_device(number % cuda.device_count() if cell.gpu is None else cell.gpu)
+
+
 @contextlib.contextmanager
 def finished(
-    cells: Sequence[Cell], n_jobs: int, time_limit: float, seconds: Mapping[Kind, float]
+    cells: Sequence[Cell], conditions: Conditions, seconds: Mapping[Kind, float], take: Take
 ) -> Iterator[Iterator[Facts]]:
     """Give facts of cells as these finish; on the way out, stop what still runs.
 
@@ -72,22 +120,38 @@ def finished(
     Parameters
     ----------
     cells : sequence of Cell
-    n_jobs : int
-        As in joblib; whose backend is used.
-    time_limit : float
-        Seconds that a cell may take.
+    conditions : Conditions
     seconds : mapping of (str, str) to float
         What is known of how long a strategy takes on a stream.
+    take : callable
+        Called with the cells of a job right before it is handed to a worker, in any thread; what it returns runs.
 
     Yields
     ------
     iterator of Facts
         In the order in which cells finish.
+
+    Raises
+    ------
+    ValueError
+        If cells would run in threads, or the Dask scheduler cannot be used.
     """
+    if conditions.scheduler is None:
+        _check_backend(conditions.n_jobs)
     with tempfile.TemporaryDirectory(prefix="forgetless-") as folder:
-        found = _survived(_jobs(cells), n_jobs, time_limit, Path(folder), dict(seconds))
+        found = _survived(_jobs(cells), conditions, Path(folder), dict(seconds), take)
         with contextlib.closing(found):
             yield found
+
+
+def _check_backend(n_jobs: int) -> None:
+    """Refuse threads: they share limits of threads, time and memory, of which each cell needs its own."""
+    backend, _ = get_active_backend(prefer="processes")
+    if isinstance(backend, ThreadingBackend) and n_jobs != 1:
+        raise ValueError(
+            "Cells cannot run in threads (joblib's backend 'threading'), where one would change how another computes "
+            "and what is measured; use processes, joblib's 'loky', or n_jobs=1."
+        )
 
 
 def _jobs(cells: Sequence[Cell]) -> dict[str, Job]:
@@ -118,48 +182,69 @@ def _longest_first(jobs: Mapping[str, Job], seconds: Mapping[Kind, float]) -> It
 
 
 def _survived(
-    jobs: dict[str, Job], n_jobs: int, time_limit: float, journal: Path, seconds: dict[Kind, float]
+    jobs: dict[str, Job], conditions: Conditions, journal: Path, seconds: dict[Kind, float], take: Take
 ) -> Generator[Facts]:
     """Run jobs, and begin again with what is left after the death of a worker."""
+    taken: dict[str, Job] = {}
+
+    def to_run() -> Iterator[tuple[str, Job]]:
+        for name, job in _longest_first(dict(jobs), seconds):
+            if mine := take(job):
+                taken[name] = mine
+                yield name, mine
+            else:
+                del jobs[name]
+
     while jobs:
         try:
-            for name, facts in _parallel(_longest_first(dict(jobs), seconds), n_jobs, time_limit, journal):
-                seconds[_kind(jobs.pop(name)[0])] = sum(each.run["seconds"] for each in facts)
+            for name, facts in _answers(to_run(), conditions, journal):
+                del jobs[name]
+                seconds[_kind(taken.pop(name)[0])] = sum(each.run["seconds"] for each in facts)
                 yield from facts
         except BrokenProcessPool:
             began = {entry.name: entry.stat().st_mtime for entry in journal.iterdir()}
-            for name in began or list(jobs):  # if none had begun, a worker could not even read its cell
-                job = jobs.pop(name)
-                overdue = time.time() - began.get(name, math.inf) >= _longest(job, time_limit)
+            for name in began or list(taken):  # if none had begun, a worker could not even read its cell
+                del jobs[name]
+                job = taken.pop(name)
+                overdue = time.time() - began.get(name, math.inf) >= conditions.longest(job)
                 (journal / name).unlink(missing_ok=True)
                 for cell in job:
-                    yield failed(cell, TimeLimit(time_limit)) if overdue else _alone(cell, time_limit, journal)
+                    late = TimeLimit(conditions.time_limit)
+                    yield failed(cell, late) if overdue else _alone(cell, conditions, journal)
 
 
-def _alone(cell: Cell, time_limit: float, journal: Path) -> Facts:
+def _answers(
+    jobs: Iterator[tuple[str, Job]], conditions: Conditions, journal: Path
+) -> Iterator[tuple[str, list[Facts]]]:
+    if conditions.scheduler is None:
+        return _parallel(jobs, conditions, journal)
+    from .cluster import on_dask
+
+    return on_dask(jobs, conditions)
+
+
+def _alone(cell: Cell, conditions: Conditions, journal: Path) -> Facts:
     """Run a cell while no other one can be the reason why the worker dies."""
+    # Were it told that it is one job for one worker, joblib would run it in this process.
+    conditions = dataclasses.replace(conditions, n_jobs=2)
     try:
-        # Were it told that it is one job for one worker, joblib would run it in this process.
-        [(_, [facts])] = _parallel([("alone", [cell])], 2, time_limit, journal)
+        [(_, [facts])] = _parallel([("alone", [cell])], conditions, journal)
     except BrokenProcessPool:
         (journal / "alone").unlink(missing_ok=True)
-        return failed(
-            cell, WorkerDied("the process that ran it was killed, twice; perhaps it needs more memory than there is.")
-        )
+        return failed(cell, WorkerDied(KILLED))
     return facts
 
 
-def _longest(job: Job, time_limit: float) -> float:
-    """How many seconds a job may take: a stack that fails is run again, one by one."""
-    return time_limit * (1 if len(job) == 1 else 2 * len(job))
-
-
 def _parallel(
-    jobs: Iterable[tuple[str, Job]], n_jobs: int, time_limit: float, journal: Path
+    jobs: Iterable[tuple[str, Job]], conditions: Conditions, journal: Path
 ) -> Iterator[tuple[str, list[Facts]]]:
-    # A batch would hold finished cells back until its last one, and a kill would lose them.
-    parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
-    answers = parallel(delayed(_run)(name, job, time_limit, journal, os.getpid()) for name, job in jobs)
+    # A batch would hold finished cells back until its last one, and a kill would lose them; what waits for a worker is
+    # taken already, and cannot run elsewhere.
+    parallel = Parallel(conditions.n_jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs")
+    runner = os.getpid()
+    answers = parallel(
+        delayed(_run)(name, job, number, conditions, journal, runner) for number, (name, job) in enumerate(jobs)
+    )
     try:
         yield from answers
     finally:
@@ -167,22 +252,38 @@ def _parallel(
             answers.close()
 
 
-def _run(name: str, job: Job, time_limit: float, journal: Path, runner: int) -> tuple[str, list[Facts]]:
+def _run(
+    name: str, job: Job, number: int, conditions: Conditions, journal: Path, runner: int
+) -> tuple[str, list[Facts]]:
     """Run a job; while it runs, a file says so."""
     parent = multiprocessing.parent_process()
-    if parent is None or parent.pid != runner:
-        return name, run_stacked(job, time_limit)
+    ours = parent is not None and parent.pid == runner
+    if not ours or threading.current_thread() is not threading.main_thread():
+        return name, conditions.run(job, number)
     _tie_to(runner)
     entry = journal / name
     entry.touch()
-    # For code that never comes back to Python, or takes the exception for one of its own.
+    try:
+        with killed_after(conditions.longest(job) + GRACE):
+            return name, conditions.run(job, number)
+    finally:
+        entry.unlink()
+
+
+@contextlib.contextmanager
+def killed_after(seconds: float) -> Iterator[None]:
+    """Kill this process if time is over: for code that never comes back to Python, or takes exceptions for its own.
+
+    Parameters
+    ----------
+    seconds : float
+    """
     with Path(os.devnull).open("w") as nowhere:
-        faulthandler.dump_traceback_later(_longest(job, time_limit) + GRACE, exit=True, file=nowhere)
+        faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
         try:
-            return name, run_stacked(job, time_limit)
+            yield
         finally:
             faulthandler.cancel_dump_traceback_later()
-            entry.unlink()
 
 
 @functools.cache

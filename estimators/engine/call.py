@@ -89,7 +89,18 @@ class Call:
     def seeded(self, purpose: str, in_loop: bool = False) -> AbstractContextManager[None]:
         """A context in which torch code that names no generator draws from one for this purpose.
 
-        Torch's global generator is not touched. `in_loop` is for code that makes many operations.
+        Torch's global generator is not touched.
+
+        Parameters
+        ----------
+        purpose : str
+            Draws for different purposes have nothing to do with each other.
+        in_loop : bool, default=False
+            For code that makes many operations.
+
+        Returns
+        -------
+        context manager
         """
         return own_draws(self._seed(purpose), in_loop)
 

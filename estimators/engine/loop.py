@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 Descend = Callable[[Rows], torch.Tensor]
+"""A step on rows: backward pass, hooks, optimiser; what it returns is the loss."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 

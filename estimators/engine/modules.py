@@ -354,7 +354,23 @@ def is_finite(thing: Any) -> bool:
 
 
 def frozen_copy(module: nn.Module) -> nn.Module:
-    """A copy of a module that does not learn, in evaluation mode, sharing no storage with the original."""
+    """A copy of a module that does not learn, in evaluation mode, sharing no storage with the original.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Stays as it is.
+
+    Returns
+    -------
+    torch.nn.Module
+
+    Examples
+    --------
+    >>> teacher = frozen_copy(nn.Linear(2, 1))
+    >>> teacher.training, teacher.weight.requires_grad
+    (False, False)
+    """
     twin = copy.deepcopy(module).eval().requires_grad_(False)
     for p in twin.parameters():
         p.data = p.data.clone()  # parameters may be views of one vector

@@ -41,7 +41,18 @@ class Objective(Protocol):
     def fisher_terms(self, outputs: torch.Tensor, y: torch.Tensor, exact: bool) -> list[torch.Tensor]:
         """Functions of each row, shape (n_rows,), whose squared gradients sum to the row's Fisher information.
 
-        With `exact` in expectation over targets, else at `y`.
+        Parameters
+        ----------
+        outputs : torch.Tensor of shape (n_rows, n_outputs)
+            Of the network.
+        y : torch.Tensor of shape (n_rows,)
+            Targets.
+        exact : bool
+            In expectation over targets, else at `y`.
+
+        Returns
+        -------
+        list of torch.Tensor
         """
 
     def draw_targets(self, outputs: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -66,7 +77,19 @@ def as_logits(outputs: torch.Tensor, criterion: object) -> torch.Tensor:
 
 
 def with_groups(objective: Objective, rows: Rows) -> Rows:
-    """Rows of this call as a memory stores them: inputs, targets, and the group of active outputs of each."""
+    """Rows of this call as a memory stores them: inputs, targets, and the group of active outputs of each.
+
+    Parameters
+    ----------
+    objective : Objective
+        That of the call, ``call.objective``.
+    rows : Rows
+        Rows of the call; what else they have is left out.
+
+    Returns
+    -------
+    Rows
+    """
     return Rows(x=rows.x, y=rows.y, groups=objective.groups_of(rows.y))
 
 

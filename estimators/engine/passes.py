@@ -48,7 +48,26 @@ class Passes(Protocol):
 def forward_together(
     forward: Callable[[torch.Tensor], torch.Tensor], *inputs: torch.Tensor
 ) -> tuple[torch.Tensor, ...]:
-    """Outputs for several tensors of rows, in one forward pass."""
+    """Outputs for several tensors of rows, in one forward pass.
+
+    Parameters
+    ----------
+    forward : callable
+        From inputs to outputs, such as the `forward` of a strategy's loss.
+    *inputs : torch.Tensor of shape (..., n_rows, n_features)
+        May differ in their number of rows.
+
+    Returns
+    -------
+    tuple of torch.Tensor
+        Outputs for each.
+
+    Examples
+    --------
+    >>> new, old = forward_together(lambda x: 2 * x, torch.ones(3, 1), torch.zeros(2, 1))
+    >>> new.shape, old.shape
+    (torch.Size([3, 1]), torch.Size([2, 1]))
+    """
     return torch.split(forward(torch.cat(inputs, dim=-2)), [x.shape[-2] for x in inputs], dim=-2)
 
 

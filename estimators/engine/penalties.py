@@ -62,7 +62,28 @@ def step_implicitly(
 
 
 def combined_mean(before: torch.Tensor | None, n_before: int, mean: torch.Tensor, n_rows: int) -> torch.Tensor:
-    """The mean over `n_before` rows, whose mean is `before`, and `n_rows` rows, whose mean is `mean`."""
+    """The mean over `n_before` rows, whose mean is `before`, and `n_rows` rows, whose mean is `mean`.
+
+    Parameters
+    ----------
+    before : torch.Tensor or None
+        None if there were none.
+    n_before : int
+        How many there were.
+    mean : torch.Tensor
+        Of the shape of `before`.
+    n_rows : int
+        How many there are.
+
+    Returns
+    -------
+    torch.Tensor
+
+    Examples
+    --------
+    >>> combined_mean(torch.tensor([1.0]), 3, torch.tensor([5.0]), 1)
+    tensor([2.])
+    """
     return (before * n_before + mean * n_rows) / (n_before + n_rows) if n_before and before is not None else mean
 
 

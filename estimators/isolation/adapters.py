@@ -9,9 +9,6 @@ from skorch import NeuralNet
 from torch import nn
 
 from ..engine.call import Call
-from ..engine.modules import head_of, twin_of
-from ..engine.net import FastLoop
-from ..parameters import Integral, above, at_least, one_of
 from ..engine.lora import (
     Adapter,
     adapter_of,
@@ -23,6 +20,9 @@ from ..engine.lora import (
     without,
     write_adapter,
 )
+from ..engine.modules import head_of, twin_of
+from ..engine.net import FastLoop
+from ..parameters import Integral, above, at_least, one_of
 from .per_task import Part, PerTaskClassifier, answers_of, task_of
 
 

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from ..engine.extra import from_extra, package_folder
 from ..engine.modules import twin_of
 from .efficientnet import load_efficientnet_lite0
-from ..engine.extra import from_extra, package_folder
 from .identity import model_key
 
 # Tokens that a text transformer reads of a text at most.

@@ -12,10 +12,10 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import Tags
 from torch import nn
 
+from ..engine.lora import add_lora
 from ..parameters import Integral, at_least, check_parameters
 from .encoders import TextTransformer, named_encoder
 from .frozen_features import texts_of
-from ..engine.lora import add_lora
 
 
 def text_transformer(model: str) -> TextTransformer:

@@ -1,7 +1,4 @@
-"""Sites together beside sites alone and all rows in one place, and the example that shows it."""
-
-import runpy
-from pathlib import Path
+"""Sites together beside sites alone and all rows in one place."""
 
 import numpy as np
 import pytest
@@ -9,8 +6,6 @@ import pytest
 from forgetless.benchmarks import federate
 from forgetless.datasets import load_digits, site_stream
 from forgetless.estimators import MLP, ContinualNet, GDumbClassifier, NaiveClassifier, SLDAClassifier
-
-EXAMPLE = Path(__file__).parents[2] / "examples" / "five_sites.py"
 
 
 def test_the_table_says_what_sites_gain_and_what_they_send():
@@ -39,15 +34,3 @@ def test_what_cannot_learn_together_is_refused():
         federate({"GDumb": GDumbClassifier()}, sites, n_rounds=1)
     with pytest.raises(ValueError, match="n_rounds"):
         federate({"SLDA": SLDAClassifier()}, sites, n_rounds=0)
-
-
-@pytest.mark.skipif(not EXAMPLE.exists(), reason="examples stand in the clone")
-def test_the_example_runs(capsys):
-    runpy.run_path(str(EXAMPLE), run_name="__main__")
-    *_, header, first, second, third, network = capsys.readouterr().out.splitlines()
-    assert "together" in header
-    for line in (first, second, third):
-        alone, together, pooled = map(float, line.split()[-4:-1])
-        assert alone < together == pooled
-    alone, together, pooled = map(float, network.split()[-4:-1])
-    assert alone + 0.1 < together <= pooled

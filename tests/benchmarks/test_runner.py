@@ -16,6 +16,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from forgetless.benchmarks import Results, Store, StrategySpec, StreamSpec
+from forgetless.benchmarks.runs import workers
+from forgetless.benchmarks.runs.runner import plan_cells
+from forgetless.benchmarks.runs.workers import Conditions
 from forgetless.datasets import load_iris, permuted_stream
 from forgetless.estimators import (
     MLP,
@@ -137,6 +140,9 @@ def test_results_come_in_the_order_of_the_plan():
         ({"seeds": [-1]}, "different numbers"),
         ({"n_jobs": 0}, "n_jobs is 0"),
         ({"device": "gpu"}, "device is 'gpu'"),
+        ({"device": "cuda:x"}, "device is 'cuda:x'"),
+        ({"device": "cuda:"}, "device is 'cuda:'"),
+        ({"device": "mps:1"}, "device is 'mps:1'"),
     ],
 )
 def test_bad_input(options, words):
@@ -149,6 +155,33 @@ def test_device_that_is_not_there():
     with pytest.raises(ValueError, match="no GPU"):
         run({"Naive": NaiveClassifier(net=NET)}, [iris()], device="cuda")
     assert run({"Bayes": GaussianNB()}, [iris()], device="cuda").runs["device"].tolist() == ["cpu"]
+
+
+def planned(device):
+    return plan_cells({"Naive": NaiveClassifier(net=NET), "Bayes": GaussianNB()}, [iris()], seeds=3, device=device)
+
+
+def test_gpus_are_filled_evenly_or_one_is_named(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(workers, "run_stacked", lambda *_: [])
+    for device in ("cuda", "cuda:1"):
+        cells = planned(device)
+        assert [cell.device for cell in cells] == ["cuda", "cpu"] * 3
+        for number, cell in enumerate(cells[::2]):
+            Conditions(1, 1.0).run([cell], number)
+        Conditions(1, 1.0).run([cells[1]], 1)
+    assert chosen == [0, 1, 0, 1, 1, 1]
+    assert [cell.key for cell in planned("cuda")] == [cell.key for cell in planned("cuda:1")]
+    with pytest.raises(ValueError, match="no GPU of that name"):
+        planned("cuda:2")
+
+
+def test_mps(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert [cell.device for cell in planned("mps")] == ["mps", "cpu"] * 3
 
 
 @pytest.mark.gpu

@@ -326,11 +326,11 @@ class TestOddStores:
             ("ALTER TABLE scores RENAME COLUMN score TO mark", "'mark'"),
             ("ALTER TABLE scores ADD COLUMN more TEXT", "'more'"),
             ("DELETE FROM forgetless", "tables of version none"),
-            ("UPDATE forgetless SET schema_version = 5", "tables of version 5"),
+            ("UPDATE forgetless SET schema_version = 6", "tables of version 6"),
             ("UPDATE forgetless SET schema_version = 1", "'checksum'"),
             ("UPDATE forgetless SET schema_version = 'new'", "tables of version 'new'"),
             ("UPDATE forgetless SET schema_version = x'00'", "tables of version b"),
-            ("INSERT INTO forgetless VALUES (7)", "tables of version 4, 7"),
+            ("INSERT INTO forgetless VALUES (7)", "tables of version 5, 7"),
             ("ALTER TABLE forgetless RENAME COLUMN schema_version TO v", "cannot be used: no such column"),
         ],
     )
@@ -349,7 +349,7 @@ class TestOddStores:
             f"CREATE VIEW scores AS {endless} cell, x trained_on, x tested_on, x score FROM c",
         )
         refused(path, "no table 'scores'", read_only=read_only)
-        change(path, *(f"DROP TABLE {name}" for name in ("runs", "experiences", "evaluations", "forgetless")))
+        change(path, *(f"DROP TABLE {name}" for name in ("runs", "experiences", "evaluations", "claims", "forgetless")))
         change(path, f"CREATE VIEW forgetless AS {endless} schema_version FROM c")
         refused(path, "another program .*'forgetless'|another program .*'scores'", read_only=read_only)
 

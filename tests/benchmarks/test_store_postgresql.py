@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from helpers import guests
+from helpers.benchmarks import iris, run
 from helpers.store import assert_same, facts, make_older
 
 from forgetless.benchmarks import Store, StoreError, StoreWarning
@@ -125,7 +127,7 @@ def test_a_damaged_cell(url):
             assert len(store.results().runs) == 2
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_an_older_version_is_brought_up_to_date(url, version):
     new = facts("b", seed=1)
     more = ("r2", "neg_log_loss", "neg_mean_poisson_deviance")
@@ -207,3 +209,25 @@ def test_several_processes_make_the_tables_and_write(url):
         results = store.results()
     assert len(results.runs) == 15
     assert (results.scores.groupby("cell").size() == 2).all()
+
+
+def share(url, began, answers):
+    results = run({"sleeps": guests.Sleeps(0.02, path=str(began))}, [iris()], seeds=6, store=url)
+    answers.put(len(results.runs))
+
+
+def test_two_runs_share_the_cells(url, tmp_path):
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+    runs = [context.Process(target=share, args=(url, tmp_path / "began", answers)) for _ in range(2)]
+    for each in runs:
+        each.start()
+    for each in runs:
+        each.join(60)
+    assert answers.get() == answers.get() == 6
+    assert sorted((tmp_path / "began").read_text().splitlines()) == [f"0.02 {seed}" for seed in range(6)]
+    with Store(url) as store:
+        assert store.claim({"a": None}, "me", 10) == {"a"}
+        assert store.claim({"a": None}, "you", 10) == set()
+        store.renew("me", 5)
+        assert store.claimed(5) == {"a": "me"}

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 
+import joblib
 import pytest
 from helpers import guests
 from helpers.benchmarks import iris, run
@@ -121,3 +122,10 @@ def test_cells_that_take_long_begin_first(tmp_path):
         began.write_text("")
         run(strategies, [iris()], seeds=seeds, store=tmp_path / "a.db")
         assert began.read_text().splitlines() == expected
+
+
+def test_threads_are_refused():
+    with joblib.parallel_config("threading"), pytest.raises(ValueError, match="cannot run in threads"):
+        statuses({}, n_jobs=2)
+    with joblib.parallel_config("threading"):
+        assert statuses({}, n_jobs=1) == []

@@ -7,6 +7,7 @@ import sys
 import time
 
 import numpy as np
+from sklearn.linear_model import SGDClassifier
 from sklearn.naive_bayes import GaussianNB
 
 
@@ -182,3 +183,11 @@ class Sleeps(GaussianNB):
                 file.write(f"{self.seconds} {self.random_state}\n")
             time.sleep(self.seconds)
         return super().partial_fit(X, y, classes)
+
+
+class Slow(SGDClassifier):
+    """Learns, and takes its time for each call."""
+
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        time.sleep(0.1)
+        return super().partial_fit(X, y, classes, sample_weight)

@@ -1,0 +1,145 @@
+"""Several runs on one store share its cells: none is done twice, none is left out, also where a run is killed."""
+
+import multiprocessing
+import os
+import signal
+import time
+
+import pytest
+from helpers import guests
+from helpers.benchmarks import iris, run
+from helpers.store import facts
+from sklearn.naive_bayes import GaussianNB
+
+from forgetless.benchmarks import Interrupted, Store, StoreError
+from forgetless.benchmarks.runs import runner, sharing
+
+CONTEXT = multiprocessing.get_context("fork")
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch):
+    monkeypatch.setattr(runner, "PAUSE", 0.02)
+    monkeypatch.setattr(sharing, "LEASE", 0.6)
+
+
+def sleepers(began, seconds=0.02):
+    return {"sleeps": guests.Sleeps(seconds, path=str(began))}
+
+
+def share(store, began, seconds, answers):
+    results = run(sleepers(began, seconds), [iris()], seeds=10, store=store)
+    answers.put((len(results.runs), len(results.scores)))
+
+
+def at_once(store, began, seconds=0.02, n=2):
+    answers = CONTEXT.SimpleQueue()
+    runs = [CONTEXT.Process(target=share, args=(store, began, seconds, answers)) for _ in range(n)]
+    for each in runs:
+        each.start()
+    return runs, answers
+
+
+def both_finish(store, began):
+    runs, answers = at_once(store, began)
+    for each in runs:
+        each.join(60)
+    assert [each.exitcode for each in runs] == [0, 0]
+    assert answers.get() == answers.get() == (10, 120)
+    assert sorted(began.read_text().splitlines()) == [f"0.02 {seed}" for seed in range(10)]
+    with Store(store) as kept:
+        assert kept.claimed(sharing.LEASE) == {}
+
+
+def test_two_processes_finish_a_store_together(tmp_path):
+    both_finish(tmp_path / "a.db", tmp_path / "began")
+
+
+def wait_until(true):
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("machine", ["this", "another"])
+def test_the_cells_of_a_killed_run_are_done_by_another(tmp_path, monkeypatch, machine):
+    store, began = tmp_path / "a.db", tmp_path / "began"
+    if machine == "another":  # where nobody knows that the process has ended: when its lease is over
+        monkeypatch.setattr(sharing, "is_dead", lambda owner: False)
+    else:
+        monkeypatch.setattr(sharing, "LEASE", 3600)
+    [killed], _ = at_once(store, began, seconds=60, n=1)
+    wait_until(began.exists)
+    killed.kill()
+    killed.join()
+    began.unlink()
+    with Store(store) as kept:
+        assert len(kept.claimed(sharing.LEASE)) == 1
+    monkeypatch.setattr(time, "sleep", lambda seconds, sleep=time.sleep: sleep(min(seconds, 0.02)))
+    results = run(sleepers(began, 60), [iris()], seeds=10, store=store)
+    assert (results.runs["status"] == "ok").all()
+    assert len(began.read_text().splitlines()) == len(results.runs) == 10
+
+
+def test_ctrl_c_drops_the_claims(tmp_path):
+    with pytest.raises(Interrupted):
+        run({"swallows": guests.TakesSignalsForItsOwn()}, [iris()], store=tmp_path / "a.db")
+    with Store(tmp_path / "a.db") as store:
+        assert store.claimed(3600) == {}
+
+
+def test_a_run_that_waits_says_so_and_takes_over_results(tmp_path, capsys):
+    store, began = tmp_path / "a.db", tmp_path / "began"
+    runs, _ = at_once(store, began, seconds=0.4, n=1)
+    wait_until(began.exists)
+    with Store(store) as kept:
+        names = kept.claimed(sharing.LEASE)
+    assert len(names) == 1
+    seed = next(iter(began.read_text().split()[1:]))
+    results = run(sleepers(began, 0.4), [iris()], seeds=[int(seed)], store=store, progress=True)
+    assert results.runs["cell"].tolist() == list(names)
+    assert "1 cells are being done by other runs" in capsys.readouterr().err
+    runs[0].kill()
+    runs[0].join()
+    assert began.read_text().splitlines().count(f"0.4 {seed}") == 1
+
+
+def test_what_fails_elsewhere_meanwhile_is_not_run_again(tmp_path):
+    with Store(tmp_path / "a.db") as store:
+        store.write(facts("a", status="failed"))
+        before = store.started(["a", "b"])
+        assert store.claim({"a": before["a"], "b": None}, "me", 10) == {"a", "b"}
+        store.write(facts("a", status="failed", started="2001-01-01T00:00:00+00:00"))
+        assert store.claimed(10) == {"b": "me"}
+        assert store.claim({"a": before["a"]}, "you", 10) == set()
+        assert store.claim({"a": store.started("a")["a"]}, "you", 10) == {"a"}
+
+
+def test_a_claim_holds_as_long_as_it_is_renewed(tmp_path):
+    with Store(tmp_path / "a.db") as store:
+        assert store.claim({"a": None, "b": None}, "me", 0.1) == {"a", "b"}
+        assert store.claim({"a": None}, "you", 0.1) == set()
+        store.renew("me", 0.3)
+        time.sleep(0.15)
+        assert store.claim({"a": None}, "you", 0.3) == set()
+        time.sleep(0.2)
+        assert store.claim({"a": None}, "you", 0.1) == {"a"}
+        store.unclaim("me")
+        assert store.claimed(0.1) == {"a": "you"}
+        assert store.claimed(0.01) == {}  # it promises to hold for longer than anybody may
+
+
+def test_owners_of_whom_nothing_is_known_are_not_dead():
+    odd = ["", "x", "a/b", "a/-1/", f"{sharing.scope()}/{2**80}/x", f"{sharing.scope()}/{os.getpid()}/x"]
+    assert not any(map(sharing.is_dead, odd))
+
+
+def test_an_error_of_the_store_while_cells_are_claimed_is_raised(tmp_path, monkeypatch):
+    def full(*_):
+        raise StoreError("The disk is full.")
+
+    monkeypatch.setattr(Store, "claim", full)
+    with pytest.raises(OSError, match="The disk is full"):
+        run({"good": GaussianNB()}, [iris()], store=tmp_path / "a.db", n_jobs=2)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
