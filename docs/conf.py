@@ -25,6 +25,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
+    "sphinx-mathjax-offline",
 ]
 exclude_patterns = ["_build", "_templates"]
 templates_path = ["_templates"]
@@ -112,6 +113,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "remove_config_comments": True,
     "show_memory": False,
+    "write_computation_times": False,
     "show_signature": False,
     "matplotlib_animations": False,
     "within_subsection_order": InOrder,
@@ -153,7 +155,7 @@ def page(part: str) -> str:
         for name, where in sorted(names.items()):
             # What is neither class nor function has its docstring where it is defined, and only there.
             told_here = callable(getattr(import_module(package), name)) and name != "Descend"
-            lines.append(f"   {package}.{name}" if told_here else f"   {package}.{where}.{name}")
+            lines.append(f"   ~{package}.{name}" if told_here else f"   ~{package}.{where}.{name}")
         lines.append("")
     return "\n".join(lines)
 
