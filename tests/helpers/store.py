@@ -59,7 +59,7 @@ def timeless(facts: Facts):
 
     Pickles have some bytes more or less after one of them was read: texts that were the same object are two.
     """
-    run = {name: value for name, value in facts.run.items() if name not in ("seconds", "started")}
+    run = {name: value for name, value in facts.run.items() if name not in ("seconds", "started", "n_parallel")}
     changing = ["fit_seconds", "predict_seconds", "peak_memory_bytes", "pickled_bytes"]
     changing += ["model_bytes", "memory"] if run["family"] == "external" else []
     experiences = [{name: row[name] for name in row if name not in changing} for row in facts.experiences]
