@@ -161,6 +161,12 @@ def run(
         str | None,
         typer.Option(help="Run only this part of all cells, 3/100 for example; `merge` puts parts together."),
     ] = None,
+    timing: Annotated[
+        bool,
+        typer.Option(
+            "--timing", help="Measure seconds: one cell at a time, and again those in the store that ran beside others."
+        ),
+    ] = False,
     time_limit: Annotated[
         float, typer.Option(min=1, max=LONGEST_TIME_LIMIT, help="Seconds that a cell may take.")
     ] = TIME_LIMIT,
@@ -209,7 +215,7 @@ def run(
         kept = Store(store)
         conditions = Conditions(n_jobs, time_limit, scheduler, checkpoints_for(kept, checkpoints))
     with kept, _exit_on(BAD_INPUT, ValueError), _exit_on(FAILED, StoreError):
-        results = run_cells(cells, kept, conditions, progress=True)
+        results = run_cells(cells, kept, conditions, progress=True, timing=timing)
     with _exit_on(FAILED, OSError):
         from ..reports import leaderboard, overall, to_terminal
 

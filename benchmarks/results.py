@@ -31,6 +31,8 @@ RUN_COLUMNS: dict[str, type] = {
     "n_experiences": int,
     "n_parameters": float,
     "seconds": float,
+    "n_parallel": float,
+    "n_stacked": float,
     "started": str,
     "versions": str,
     "machine": str,
@@ -46,6 +48,8 @@ EXPERIENCE_COLUMNS: dict[str, type] = {
     "model_bytes": int,
     "replay_bytes": int,
     "state_bytes": int,
+    "pickled_bytes": float,
+    "gradient_steps": float,
     "memory": str,
     "diagnostics": str,
 }
@@ -86,15 +90,20 @@ class Results:
     ----------
     runs : DataFrame
         One row per cell (strategy, stream, seed): names, parameters, status (``"ok"`` or ``"failed"``) and error,
-        device, seconds, versions. ``dataset`` names what the stream is made of; a stream that was made of no data set
-        stands for one of its own. It is empty where it is not known: for cells that failed before the stream was there,
-        and those of stores that older versions made. ``protocol`` is a JSON object: ``evaluate`` (``"all"``,
-        ``"seen"``, ``"current"``, ``"future"`` or ``"prequential"``), ``eval_every`` (rows between evaluations within
-        an experience, or null) and ``scoring`` (names of scikit-learn's scorers; the first is the primary one).
+        device, seconds, versions. ``n_parallel`` says how many runs went on at once: where it is not 1, seconds are no
+        measurement. ``n_stacked`` seeds were trained as one network, whose seconds they share; 1: the run was trained
+        alone. Both are NaN where they are not known. ``dataset`` names what the stream is made of; a stream that was
+        made of no data set stands for one of its own. It is empty where it is not known: for cells that failed before
+        the stream was there, and those of stores that older versions made. ``protocol`` is a JSON object: ``evaluate``
+        (``"all"``, ``"seen"``, ``"current"``, ``"future"`` or ``"prequential"``), ``eval_every`` (rows between
+        evaluations within an experience, or null) and ``scoring`` (names of scikit-learn's scorers; the first is the
+        primary one).
     experiences : DataFrame
         One row per cell and experience: seconds of fit and of predict (over all test sets), bytes carried, and the
         peak of memory: how far resident memory (on a GPU: allocated memory) rose during the fit above what the
-        process held when the cell began to learn; NaN where the system does not tell. ``diagnostics`` is a JSON object
+        process held when the cell began to learn; NaN where the system does not tell. ``pickled_bytes`` is the length
+        of the estimator's pickle, NaN if it has none; ``gradient_steps`` the number of batches that its network was
+        trained on in the experience, NaN without a network. ``diagnostics`` is a JSON object
         of numbers by name, empty if none were asked for.
     scores : DataFrame
         One row per cell, pair and scorer (``metric``): the score on the test set of experience ``tested_on`` after

@@ -77,6 +77,10 @@ _SINCE = {
     "evaluations": 3,
     "runs.dataset": 4,
     "scores.n_tested": 4,
+    "runs.n_parallel": 5,
+    "runs.n_stacked": 5,
+    "experiences.pickled_bytes": 5,
+    "experiences.gradient_steps": 5,
     "claims": 5,
 }
 _BEFORE: dict[str, dict[str, Any]] = {
@@ -84,8 +88,10 @@ _BEFORE: dict[str, dict[str, Any]] = {
         _CHECKSUM: None,
         "protocol": json.dumps({"evaluate": "all", "eval_every": None, "scoring": ["accuracy"]}),
         "dataset": "",
+        "n_parallel": None,
+        "n_stacked": None,
     },
-    "experiences": {"diagnostics": "{}"},
+    "experiences": {"diagnostics": "{}", "pickled_bytes": None, "gradient_steps": None},
     "scores": {"metric": "accuracy", "n_tested": None},
     "evaluations": {},
 }
@@ -413,7 +419,7 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def write(self, facts: Facts) -> None:
+    def write(self, facts: Facts, *, replace: bool = False) -> None:
         """Write a cell, all of it or nothing.
 
         A cell that failed before or is damaged is replaced; one that was finished before, perhaps by another process,
@@ -422,6 +428,8 @@ class Store:
         Parameters
         ----------
         facts : Facts
+        replace : bool, default=False
+            Whether a finished cell, too, gives way to one that did not fail.
 
         Raises
         ------
@@ -437,7 +445,7 @@ class Store:
             ),
         )
         with self._transaction() as connection:
-            self._put(connection, {key: cell})
+            self._put(connection, {key: cell}, replace and cell.status == "ok")
             connection.execute(_claims.delete().where(_claims.c.cell == key))
 
     def merge(self, other: Store) -> int:
@@ -475,10 +483,10 @@ class Store:
         with self._transaction() as connection:
             return self._put(connection, cells)
 
-    def _put(self, connection: sa.Connection, cells: Mapping[str, _Stored]) -> int:
-        """Write cells, but for those that are finished here; return how many."""
+    def _put(self, connection: sa.Connection, cells: Mapping[str, _Stored], replace: bool = False) -> int:
+        """Write cells, but for those that are finished here unless they are replaced; return how many."""
         known, _ = self._read(connection, cells)
-        new = {key: cell for key, cell in cells.items() if key not in known or known[key].status != "ok"}
+        new = {key: cell for key, cell in cells.items() if replace or key not in known or known[key].status != "ok"}
         for key, cell in new.items():
             for source in (_runs, *_DETAILS):
                 connection.execute(source.delete().where(source.c.cell == key))

@@ -247,6 +247,7 @@ def _facts(runs: pd.DataFrame) -> dict[str, Any]:
         "devices": _distinct(runs["device"]),
         "days": sorted({str(started)[:10] for started in runs["started"].dropna()}),
         "versions": _versions(runs["versions"]),
+        "unmeasured": formats.unmeasured(runs),
     }
 
 

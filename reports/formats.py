@@ -156,6 +156,36 @@ def heading(metric: Metric, scorer: str) -> str:
     return label[0].lower() + label[1:] + ", %" * in_percent(scorer)
 
 
+def unmeasured(runs: pd.DataFrame) -> str:
+    """Say that seconds are no measurement, where runs went on beside others.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        ``results.runs``.
+
+    Returns
+    -------
+    str
+        Empty if all ran alone, or nothing is known.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> unmeasured(example_results().runs.assign(n_parallel=1.0))
+    ''
+    """
+    if "n_parallel" not in runs:
+        return ""
+    n_beside = int((pd.to_numeric(runs["n_parallel"], errors="coerce") > 1).sum())
+    if not n_beside:
+        return ""
+    return (
+        f"{n_beside} of {len(runs)} runs went on beside others: their seconds are no measurement (`forgetless run "
+        "--timing` measures)."
+    )
+
+
 def seconds(value: float) -> str:
     """Format a duration.
 

@@ -243,4 +243,6 @@ def to_terminal(
             console.print(Text(_encodable(note, ascii_only), style="dim"))
         console.print()
     if runs is not None:
+        if note := formats.unmeasured(runs):
+            console.print(Text(_encodable(note, ascii_only), style="dim"))
         _failures(runs, console)

@@ -22,7 +22,7 @@ from ...datasets.streams import Stream, take
 from ...estimators.targets import learner_of
 from ..results import Facts
 from .checkpoints import Checkpoints
-from .diagnostics import Diagnostics
+from .diagnostics import Diagnostics, gradient_steps
 from .guests import is_guest, said_by, seconds_outside
 from .identity import dataset_name, describe, digest, set_by_runner
 from .measuring import PeakMemory, limited, machine, now, one_thread, versions
@@ -216,6 +216,7 @@ class _Run:
             "device": cell.device,
             "n_experiences": 0,
             "n_parameters": math.nan,
+            "n_parallel": math.nan,  # the runner knows
             "started": datetime.now(UTC).isoformat(),
             "protocol": json.dumps(cell.protocol.description()),
             "versions": json.dumps(versions()),
@@ -289,7 +290,7 @@ class _Run:
         self.evaluations += [{**where, "metric": metric, "score": value} for metric, value in scores.items()]
         return [(answers, y)]
 
-    def learned(self, k: int, n_train: int, seconds: float, peak: float) -> None:
+    def learned(self, k: int, n_train: int, seconds: float, peak: float, steps: float) -> None:
         """Note what experience `k` cost, and test."""
         carried = _memory_usage(self.estimator)
         model, replay = carried.get("weights", 0), carried.get("replay", 0)
@@ -307,6 +308,8 @@ class _Run:
                 "model_bytes": model,
                 "replay_bytes": replay,
                 "state_bytes": sum(carried.values()) - model - replay,
+                "pickled_bytes": _pickled_bytes(self.estimator),
+                "gradient_steps": steps,
                 "memory": json.dumps(carried),
                 "diagnostics": json.dumps(state),
             }
@@ -327,7 +330,7 @@ class _Run:
 
     def facts(self, n_stacked: int) -> Facts:
         """Return the facts of a run that shared its time with the others of its stack."""
-        self.run["seconds"] = (time.perf_counter() - self.clock) / n_stacked
+        self.run |= {"seconds": (time.perf_counter() - self.clock) / n_stacked, "n_stacked": float(n_stacked)}
         return Facts(self.run, self.experiences, self.scores, self.evaluations)
 
 
@@ -335,7 +338,7 @@ def _learn(runs: Sequence[_Run], k: int) -> None:
     """Let all learn their experience `k`, in one call or in several."""
     device = runs[0].cell.device
     memory = runs[0].memory
-    seconds, peak, n_train = 0.0, 0.0, 0
+    seconds, peak, n_train, steps = 0.0, 0.0, 0, [0.0] * len(runs)
     for calls in zip(*(run.calls(k) for run in runs), strict=True):
         memory.start()
         outside = sum(seconds_outside(run.estimator) for run in runs)
@@ -350,11 +353,12 @@ def _learn(runs: Sequence[_Run], k: int) -> None:
         seconds += (now(device) - clock - outside) / len(runs)
         peak = max(peak, memory.peak() / len(runs))
         n_train += len(calls[0]["y"])
+        steps = [n + gradient_steps(learner_of(run.estimator)) for n, run in zip(steps, runs, strict=True)]
         for run in runs:
             if run.diagnostics:
                 run.diagnostics.called(learner_of(run.estimator), len(calls[0]["y"]))
-    for run in runs:
-        run.learned(k, n_train, seconds, peak)
+    for run, n_steps in zip(runs, steps, strict=True):
+        run.learned(k, n_train, seconds, peak, n_steps)
 
 
 def _some(X: Any, y: np.ndarray, rows: slice) -> tuple[Any, np.ndarray]:
@@ -416,6 +420,27 @@ def _memory_usage(estimator: Any) -> dict[str, int]:
     if not hasattr(estimator, "memory_usage"):
         return {"weights": len(cloudpickle.dumps(estimator, protocol=pickle.DEFAULT_PROTOCOL))}  # also of a script
     return {str(kind): int(n_bytes) for kind, n_bytes in estimator.memory_usage().items()}
+
+
+class _Counted:
+    """A file that keeps nothing but the number of its bytes."""
+
+    n_bytes = 0
+
+    def write(self, part: Any) -> int:
+        n_bytes = memoryview(part).nbytes
+        self.n_bytes += n_bytes
+        return n_bytes
+
+
+def _pickled_bytes(estimator: Any) -> float:
+    """Count the bytes of an estimator's pickle; NaN if it has none."""
+    counted = _Counted()
+    try:
+        cloudpickle.dump(estimator, counted, protocol=pickle.DEFAULT_PROTOCOL)  # type: ignore[arg-type]
+    except Exception:  # whatever a guest does when it is pickled
+        return math.nan
+    return float(counted.n_bytes)
 
 
 def _n_parameters(estimator: Any) -> float:

@@ -13,6 +13,27 @@ MOST_ROWS = 1000
 N_BINS = 15
 
 
+def _steps_by_epoch(learner: Any) -> list[int]:
+    """The batches of each epoch of the last call."""
+    history = getattr(getattr(learner, "net_", None), "history", [])
+    return [epoch["train_batch_count"] for epoch in history if "train_batch_count" in epoch]
+
+
+def gradient_steps(learner: Any) -> float:
+    """Return how many batches a network was trained on in the last call.
+
+    Parameters
+    ----------
+    learner : estimator
+
+    Returns
+    -------
+    float
+        NaN without a network.
+    """
+    return float(sum(_steps_by_epoch(learner))) if hasattr(learner, "net_") else math.nan
+
+
 class Diagnostics:
     r"""What is measured of an estimator while it learns, cheaply: on at most 1,000 rows, after each experience.
 
@@ -39,8 +60,7 @@ class Diagnostics:
         n_rows : int
             From so many rows.
         """
-        history = getattr(getattr(learner, "net_", None), "history", [])
-        steps = [epoch["train_batch_count"] for epoch in history if "train_batch_count" in epoch]
+        steps = _steps_by_epoch(learner)
         self.gradient_steps += sum(steps)
         self.samples_seen += n_rows * len(steps)
 

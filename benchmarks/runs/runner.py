@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import reprlib
 import sys
@@ -50,6 +51,7 @@ def run_benchmark(
     time_limit: float = TIME_LIMIT,
     scheduler: str | None = None,
     checkpoints: str | os.PathLike[str] | None = None,
+    timing: bool = False,
     progress: bool = True,
 ) -> Results:
     """Let every strategy learn every stream with every seed, and measure scores, time and memory.
@@ -92,6 +94,9 @@ def run_benchmark(
     checkpoints : str or path-like, default=None
         A folder for the states of cells that take longer than a minute, from which they go on after a kill. ``None``:
         beside the store, if that is a file. What lies there is only read if this user has written it.
+    timing : bool, default=False
+        Measure seconds: cells run one at a time, in this process, and those in the store that ran beside others run
+        again. Nothing else should run on the machine.
     progress : bool, default=True
         Show progress and the time left on the standard error stream.
 
@@ -131,7 +136,7 @@ def run_benchmark(
         if not isinstance(store, Store):
             store = stack.enter_context(Store(":memory:" if store is None else store))
         conditions = Conditions(n_jobs, time_limit, scheduler, checkpoints_for(store, checkpoints))
-        return run_cells(cells, store, conditions, progress=progress)
+        return run_cells(cells, store, conditions, progress=progress, timing=timing)
 
 
 # --- planning ----------------------------------------------------------------------------------------------------
@@ -335,7 +340,9 @@ def _device(device: str, needed: bool) -> tuple[str, int | None]:
 # --- running -----------------------------------------------------------------------------------------------------
 
 
-def run_cells(cells: Sequence[Cell], store: Store, conditions: Conditions, *, progress: bool) -> Results:
+def run_cells(
+    cells: Sequence[Cell], store: Store, conditions: Conditions, *, progress: bool, timing: bool = False
+) -> Results:
     """Run the cells that the store lacks and return the results of all.
 
     Parameters
@@ -343,7 +350,7 @@ def run_cells(cells: Sequence[Cell], store: Store, conditions: Conditions, *, pr
     cells : sequence of Cell
     store : Store
     conditions : Conditions
-    progress : bool
+    progress, timing
         As in :func:`run_benchmark`.
 
     Returns
@@ -358,6 +365,10 @@ def run_cells(cells: Sequence[Cell], store: Store, conditions: Conditions, *, pr
         If the store cannot be written.
     """
     done = store.finished({cell.key: (cell.strategy, cell.stream) for cell in cells})
+    if timing:
+        conditions = dataclasses.replace(conditions, n_jobs=1, scheduler=None, checkpoints=None)
+        runs = store.results(done).runs
+        done = set(runs.loc[runs["n_parallel"] == 1, "cell"])
     waiting = [cell for cell in cells if cell.key not in done]
     if progress and done:
         print(f"{len(done)} of {len(cells)} cells are in {store.name} already.", file=sys.stderr)
@@ -375,7 +386,8 @@ def run_cells(cells: Sequence[Cell], store: Store, conditions: Conditions, *, pr
                     for facts in found:
                         if asked.is_set():  # perhaps this cell learned less than it should
                             raise Interrupted
-                        store.write(facts)
+                        facts.run["n_parallel"] = conditions.n_parallel
+                        store.write(facts, replace=timing)
                         ended.add(facts.run["cell"])
                         if conditions.checkpoints:
                             conditions.checkpoints.remove({facts.run["cell"]})

@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import ThreadingBackend, get_active_backend
 
 from ..results import Facts
@@ -86,6 +86,11 @@ class Conditions:
     time_limit: float
     scheduler: str | None = None
     checkpoints: Checkpoints | None = None
+
+    @property
+    def n_parallel(self) -> float:
+        """How many cells run at once at most; NaN where a cluster decides."""
+        return math.nan if self.scheduler else float(effective_n_jobs(self.n_jobs))
 
     def longest(self, job: Job) -> float:
         """How many seconds a job may take: a stack that fails is run again, one by one."""

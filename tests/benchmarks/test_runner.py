@@ -28,6 +28,7 @@ from forgetless.estimators import (
     ReplayClassifier,
     make_incremental_pipeline,
 )
+from forgetless.reports.formats import unmeasured
 
 
 def test_a_failing_cell_is_recorded_and_the_rest_goes_on(tmp_path, log):
@@ -199,3 +200,31 @@ def test_a_notebook_shows_the_leaderboard_as_text(n_streams):
     shown = Results(**vars(make_results(streams=["digits", *names], failed=[("EWC", 0)])))._repr_html_()
     assert shown.startswith("<p>Results: ") and shown.count("<table") == 1
     assert "DER++" in shown and "<b>one" not in shown and ("&lt;b&gt;one" in shown) == (n_streams > 0)
+
+
+def test_seconds_of_runs_beside_others_are_no_measurement_until_they_are_measured(tmp_path):
+    store = tmp_path / "a.db"
+    beside = run({"Bayes": GaussianNB()}, [iris()], seeds=2, store=store, n_jobs=2)
+    assert beside.runs["n_parallel"].tolist() == [2, 2]
+    assert "2 of 2 runs went on beside others" in unmeasured(beside.runs)
+    again = run({"Bayes": GaussianNB()}, [iris()], seeds=2, store=store)
+    assert again.runs["started"].tolist() == beside.runs["started"].tolist()
+
+    measured = run({"Bayes": GaussianNB()}, [iris()], seeds=2, store=store, n_jobs=2, timing=True)
+    assert measured.runs["n_parallel"].tolist() == [1, 1]
+    assert (measured.runs["started"] > beside.runs["started"]).all()
+    assert measured.scores["score"].equals(beside.scores["score"])
+    assert not unmeasured(measured.runs)
+    once = run({"Bayes": GaussianNB()}, [iris()], seeds=2, store=store, timing=True)
+    assert once.runs["started"].tolist() == measured.runs["started"].tolist()
+
+
+def test_pickles_and_steps_are_counted():
+    strategies = {"Naive": NaiveClassifier(clone(NET).set_params(batch_size=16)), "Bayes": GaussianNB()}
+    results = run(strategies, [iris()])
+    rows = dict(list(results.experiences.groupby("strategy")))
+    assert rows["Naive"]["gradient_steps"].tolist() == [-(-n // 16) for n in rows["Naive"]["n_train"]]
+    assert rows["Bayes"]["gradient_steps"].isna().all()
+    assert (rows["Naive"]["pickled_bytes"] > rows["Naive"]["model_bytes"]).all()
+    assert (rows["Bayes"]["pickled_bytes"] == rows["Bayes"]["model_bytes"]).all()
+    assert results.runs["n_stacked"].tolist() == [1, 1]

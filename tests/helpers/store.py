@@ -32,6 +32,8 @@ def facts(cell="c0", status="ok", score=1 / 3, **changed):
         "n_experiences": 1,
         "n_parameters": math.nan,
         "seconds": 0.1 + 0.2,
+        "n_parallel": 1.0,
+        "n_stacked": math.nan,
         "started": "2000-01-01T00:00:00+00:00",
         "versions": "{}",
         "machine": "made up",
@@ -40,6 +42,7 @@ def facts(cell="c0", status="ok", score=1 / 3, **changed):
         return Facts(run | changed, [], [], [])
     measured = {"fit_seconds": 0.1, "predict_seconds": 0.2, "peak_memory_bytes": math.nan}
     n_bytes = {"model_bytes": 2**40, "replay_bytes": 0, "state_bytes": 1, "memory": "{}", "diagnostics": "{}"}
+    n_bytes |= {"pickled_bytes": 2.0**40, "gradient_steps": math.nan}
     return Facts(
         run | changed,
         [{"experience": 0, "n_train": 3, **measured, **n_bytes}],
@@ -54,10 +57,10 @@ def facts(cell="c0", status="ok", score=1 / 3, **changed):
 def timeless(facts: Facts):
     """Return facts as text (NaN equals NaN then), without what differs between two runs of the same: times, memory.
 
-    Pickles of guests have some bytes more or less after one of them was read: texts that were the same object are two.
+    Pickles have some bytes more or less after one of them was read: texts that were the same object are two.
     """
-    run = {name: value for name, value in facts.run.items() if name not in ("seconds", "started")}
-    changing = ["fit_seconds", "predict_seconds", "peak_memory_bytes"]
+    run = {name: value for name, value in facts.run.items() if name not in ("seconds", "started", "n_parallel")}
+    changing = ["fit_seconds", "predict_seconds", "peak_memory_bytes", "pickled_bytes"]
     changing += ["model_bytes", "memory"] if run["family"] == "external" else []
     experiences = [{name: row[name] for name in row if name not in changing} for row in facts.experiences]
     return repr((run, experiences, facts.scores, facts.evaluations))
@@ -71,21 +74,26 @@ def assert_same(one: Results, other: Results):
 def make_older(connection, version):
     """Change a store's tables, in any database, to those of an older version.
 
-    Version 4 knew no claims. Version 3 did not know data sets and numbers of test rows. Version 2 had one protocol,
-    hence no metrics and no evaluations; version 1 had no checksums either.
+    Version 4 knew no claims, and not how runs went on beside each other, nor pickles and steps. Version 3 did not know
+    data sets and numbers of test rows. Version 2 had one protocol, hence no metrics and no evaluations; version 1 had
+    no checksums either.
     """
 
     run = connection.exec_driver_sql
     run("DROP TABLE claims")
-    if version == 4:
-        run("UPDATE forgetless SET schema_version = 4")
-        return
-    run("ALTER TABLE runs DROP COLUMN dataset")
-    run("ALTER TABLE scores DROP COLUMN n_tested")
-    details = {"experiences": "2, 3", "scores": "2, 3"}
-    if version == 3:
-        details = {"experiences": "2, 3", "scores": "2, 3, 4", "evaluations": "2, 3, 4, 6"}
-    else:
+    for name, column in (
+        ("runs", "n_parallel"),
+        ("runs", "n_stacked"),
+        ("experiences", "pickled_bytes"),
+        ("experiences", "gradient_steps"),
+    ):
+        run(f"ALTER TABLE {name} DROP COLUMN {column}")
+    if version < 4:
+        run("ALTER TABLE runs DROP COLUMN dataset")
+        run("ALTER TABLE scores DROP COLUMN n_tested")
+    details = {"experiences": "2, 3", "scores": "2, 3, 4", "evaluations": "2, 3, 4, 6"}
+    if version < 3:
+        details = {"experiences": "2, 3", "scores": "2, 3"}
         run("ALTER TABLE runs DROP COLUMN protocol")
         run("ALTER TABLE experiences DROP COLUMN diagnostics")
         run("CREATE TABLE kept AS SELECT cell, trained_on, tested_on, score FROM scores")
