@@ -188,7 +188,8 @@ class StrategySpec:
     estimator : str
         As for :func:`load_class`.
     params : mapping, default={}
-        Parameters for the estimator, nested ones too (``net__lr``).
+        Parameters for the estimator, nested ones too (``net__lr``). An ``estimator`` in them is an import path in
+        scikit-learn.
     net : mapping, default={}
         Settings of the network that strategies with a parameter ``net`` get: ``hidden_units``, ``norm`` ("layer"),
         ``optimizer`` (as for :func:`optimizer_class`), ``weight_decay`` (the optimiser's), and parameters of
@@ -300,6 +301,10 @@ def transformer(step: str | Mapping[str, Any]) -> Any:
 
 def _with_params(name: str, estimator: Any, params: Mapping[str, Any], others: Collection[str] = ()) -> Any:
     """The estimator with parameters of these names; `others` are names that it must have, too."""
+    inner = params.get("estimator")
+    if isinstance(inner, str) and "estimator" in estimator.get_params(deep=False):  # first, for it has parameters, too
+        estimator.set_params(estimator=_made(inner, load_class(inner)))
+        params = {param: value for param, value in params.items() if param != "estimator"}
     names = estimator.get_params(deep=True)
     for param in (*params, *others):
         if param not in names:

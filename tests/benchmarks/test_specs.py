@@ -1,5 +1,8 @@
 """Strategies by name and parameters."""
 
+import pytest
+from sklearn.ensemble import RandomForestClassifier
+
 from forgetless.benchmarks import StrategySpec
 
 
@@ -14,3 +17,12 @@ def test_strategy_spec_builds_net_params_and_pipeline():
     assert learner.buffer_size == 10
     assert learner.net.get_params()["module__hidden_units"] == (8, 4)
     assert (learner.net.lr, learner.net.max_epochs) == (0.5, 2)
+
+
+def test_an_estimator_within_a_strategy_has_a_name_too():
+    forest = {"estimator": "sklearn.ensemble.RandomForestClassifier", "estimator__n_estimators": 3}
+    built = StrategySpec("RefittedClassifier", {"buffer_size": 10, **forest}).build()
+    assert isinstance(built.estimator, RandomForestClassifier)
+    assert (built.buffer_size, built.estimator.n_estimators) == (10, 3)
+    with pytest.raises(ValueError, match="nor in scikit-learn"):
+        StrategySpec("RefittedClassifier", {"estimator": "os.path.join"}).build()
