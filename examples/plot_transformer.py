@@ -132,10 +132,8 @@ for name, model in models.items():
         model.partial_fit(experience.X_train, experience.y_train)
         curve.append(np.mean([model.score(*stream.test_set(j)) for j in range(i + 1)]))
     weights = list(model.net_.module_.parameters())
-    trained, all_weights = (sum(p.numel() for p in some) for some in ([p for p in weights if p.requires_grad], weights))
-    print(
-        f"{name}: trains {trained} of {all_weights} weights ({100 * trained / all_weights:.0f} %), ends at {curve[-1]:.2f}"
-    )
+    trained, total = sum(p.numel() for p in weights if p.requires_grad), sum(p.numel() for p in weights)
+    print(f"{name}: trains {trained} of {total} weights ({100 * trained / total:.0f} %), ends at {curve[-1]:.2f}")
     ax.plot(range(1, 6), curve, marker="o", label=name, linestyle="--" if "plain" in name else "-")
 ax.set(xlabel="experiences learned", ylabel="accuracy on all seen", xticks=range(1, 6), ylim=(0, 1.02))
 ax.legend(frameon=False)
