@@ -92,6 +92,7 @@ html_theme_options = {
 EXAMPLES = [
     *("first_look", "scenarios", "own_csv", "sensors", "electricity", "recommendation", "no_borders", "own_method"),
     *("strength", "plasticity", "forest", "update_in_use", "unlearning", "five_sites", "several_machines"),
+    "transformer",
 ]
 
 
