@@ -696,8 +696,8 @@ class Store:
             places = runs.index.to_numpy()
             runs = runs.reset_index(drop=True)
         columns = (EXPERIENCE_COLUMNS, SCORE_COLUMNS, EVALUATION_COLUMNS)
-        each = zip(details, counts, columns, strict=True)
-        return Results(runs, *(_named(detail, runs, places, count, names) for detail, count, names in each))
+        tables = zip(details, counts, columns, strict=True)
+        return Results(runs, *(_named(detail, runs, places, count, names) for detail, count, names in tables))
 
     def cells(self) -> Iterator[Facts]:
         """Go through all cells as they were measured, in the order of their keys.
@@ -856,7 +856,7 @@ def _unchanged(run: tuple[Any, ...], details: Sequence[list[tuple[Any, ...]]], v
     try:
         if run[-1] != cell.checksum():
             return None
-        for name, rows in zip(_COLUMNS, ([cell.run], *details), strict=True):
+        for name, rows in zip(_COLUMNS, ([cell.run], *cell[1:]), strict=True):
             if not all(_are_types(name, types) for types in {tuple(map(type, row)) for row in rows}):
                 return None
         return cell if _makes_sense(cell) else None
