@@ -624,6 +624,7 @@ def _guests(options: Sequence[str], suite: Suite) -> dict[str, Any]:
     from ..estimators import make_incremental_pipeline
     from .runs.guests import Guest
     from .runs.specs import transformer
+    from .runs.suites import steps_of
 
     found: dict[str, Any] = {}
     for option in options:
@@ -632,7 +633,9 @@ def _guests(options: Sequence[str], suite: Suite) -> dict[str, Any]:
             raise ValueError(f"--guest is {option!r}; give NAME=COMMAND, such as 'Avalanche=python avalanche.py'.")
         guest = Guest.from_command(command, suite.net.model_dump(exclude_none=True))
         found[name.strip()] = (
-            make_incremental_pipeline(*map(transformer, suite.preprocess), guest) if suite.preprocess else guest
+            make_incremental_pipeline(*map(transformer, steps_of(suite.preprocess)), guest)
+            if suite.preprocess
+            else guest
         )
     return found
 

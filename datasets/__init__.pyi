@@ -16,6 +16,7 @@ from .mnist import load_kmnist as load_kmnist
 from .mnist import load_mnist as load_mnist
 from .mnist import load_mnist32 as load_mnist32
 from .news import load_ag_news as load_ag_news
+from .news import load_ag_news_small as load_ag_news_small
 from .ordered import chunked_stream as chunked_stream
 from .ordered import column_stream as column_stream
 from .own import stream_from as stream_from

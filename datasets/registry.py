@@ -9,6 +9,8 @@ from .base import Dataset
 
 DATASETS = {
     "ag_news": "load_ag_news",
+    "ag_news_in_order": "load_ag_news_small",
+    "ag_news_small": "load_ag_news_small",
     "airline_passengers": "load_river",
     "bananas": "load_river",
     "basic_motions": "load_basic_motions",

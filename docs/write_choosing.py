@@ -18,9 +18,9 @@ KEPT = {"nothing": "nothing", "statistics": "statistics", "generator": "a genera
 UPPER, PLAIN = ("Joint", "Cumulative"), "Naive"
 
 
-def finished(results: Results, suite: str) -> Results:
-    """The streams of which all is there, in the order of the suite."""
-    runs = results.runs
+def finished(results: Results, suite: str, n_seeds: int) -> SimpleNamespace:
+    """The streams of which all is there for so many seeds, in the order of the suite."""
+    runs = results.runs[results.runs["seed"] < n_seeds]
     kinds = leaderboard(results).groupby("stream")["scorer"].first()
     counts = runs.groupby("stream")["cell"].nunique()
     full = counts.groupby(kinds).transform("max")
@@ -28,7 +28,7 @@ def finished(results: Results, suite: str) -> Results:
     tables = {}
     for table in ("runs", "experiences", "scores", "evaluations"):
         frame = getattr(results, table)
-        tables[table] = frame[frame["stream"].isin(names)]
+        tables[table] = frame[frame["stream"].isin(names) & (frame["seed"] < n_seeds)]
     return SimpleNamespace(**tables, names=names)
 
 
@@ -69,9 +69,6 @@ def best_by_kept(board: pd.DataFrame, names: list[str]) -> str:
 
 def all_scores(board: pd.DataFrame, results: Results, names: list[str]) -> str:
     """Every strategy on every stream; the best of those that do not see all data again in bold."""
-    seconds = (board["fit_seconds"] + board["predict_seconds"]).groupby([board["stream"], board["strategy"]]).first()
-    # Relative to plain training on the same stream; times themselves say something about one machine.
-    ratios = seconds.div(seconds.xs(PLAIN, level="strategy")).groupby("strategy").median()
     # By the share of the way from plain to joint training, or, in streams of time that have neither, by rank.
     if "Joint" in set(board["strategy"]):
         order = overall(results).table["strategy"].map(short)
@@ -90,9 +87,8 @@ def all_scores(board: pd.DataFrame, results: Results, names: list[str]) -> str:
                 continue
             text = shown(own.loc[stream, "score"], own.loc[stream, "scorer"])
             cells.append(f"**{text}**" if own.loc[stream, "score"] == best[stream] and strategy not in UPPER else text)
-        ratio = ratios.get(strategy, float("nan"))
-        rows.append([strategy, KEPT.get(own["keeps"].iloc[0], "–"), f"{ratio:.2g}", *cells])
-    return table(["strategy", "keeps", "time", *names], rows)
+        rows.append([strategy, KEPT.get(own["keeps"].iloc[0], "–"), *cells])
+    return table(["strategy", "keeps", *names], rows)
 
 
 def sentences(board: pd.DataFrame, names: list[str]) -> list[str]:
@@ -111,12 +107,12 @@ def sentences(board: pd.DataFrame, names: list[str]) -> list[str]:
     return [first, second]
 
 
-def section(store: Path) -> str:
+def section(store: Path, n_seeds: int) -> str:
     """The part of the page that a store fills."""
     suite = store.stem
     with Store(store) as opened:
         everything = opened.results()
-    results = finished(everything, suite)
+    results = finished(everything, suite, n_seeds)
     names = results.names
     board = leaderboard(results)
     board["strategy"] = board["strategy"].map(short)
@@ -127,12 +123,11 @@ def section(store: Path) -> str:
     return "\n\n".join(
         [
             f"Measured by `forgetless run {suite} --seeds {seeds}{part} --store {store.name}`: "
-            f"{runs['strategy'].nunique()} strategies, {len(names)} streams, {seeds} seeds, "
+            f"{runs['strategy'].nunique()} strategies, {len(names)} streams, {seeds} seed{'s' * (seeds > 1)}, "
             f"{runs['cell'].nunique()} runs, of which {failed} failed.",
             " ".join(sentences(board, names)),
             best_by_kept(board, names),
-            "All of them; the best of those that do not see all data again is bold. *Time* is that of learning and "
-            "predicting, as a multiple of plain training's (median over streams).",
+            "All of them; the best of those that do not see all data again is bold.",
             all_scores(board, results, names),
         ]
     )
@@ -142,14 +137,16 @@ def main() -> None:
     """Replace what stands between the marks of each suite."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("stores", nargs="+", type=Path)
+    parser.add_argument("--seeds", type=int, default=3, help="how many of the seeds are shown  [default: 3]")
+    options = parser.parse_args()
     page = PAGE.read_text("utf-8")
-    for store in parser.parse_args().stores:
+    for store in options.stores:
         begin, end = (f"<!-- {store.stem}: {mark} -->" for mark in ("begin", "end"))
         before, found_begin, rest = page.partition(begin)
         _, found_end, after = rest.partition(end)
         if not (found_begin and found_end):
             raise SystemExit(f"{PAGE.name} has no place for {store.stem}.")
-        page = f"{before}{begin}\n\n{section(store)}\n\n{end}{after}"
+        page = f"{before}{begin}\n\n{section(store, options.seeds)}\n\n{end}{after}"
     PAGE.write_text(page, "utf-8")
 
 

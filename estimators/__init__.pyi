@@ -58,6 +58,7 @@ from .engine.per_sample import sum_over_samples as sum_over_samples
 from .engine.rows import Rows as Rows
 from .engine.stacking import partial_fit_together as partial_fit_together
 from .federated import average_networks as average_networks
+from .isolation.adapters import AdapterClassifier as AdapterClassifier
 from .isolation.hat import HATClassifier as HATClassifier
 from .isolation.independent import (
     IndependentClassifier as IndependentClassifier,
@@ -81,6 +82,10 @@ from .plasticity.shrink_perturb import ShrinkPerturbClassifier as ShrinkPerturbC
 from .plasticity.shrink_perturb import ShrinkPerturbRegressor as ShrinkPerturbRegressor
 from .plasticity.upgd import UPGDClassifier as UPGDClassifier
 from .plasticity.upgd import UPGDRegressor as UPGDRegressor
+from .pretrained.frozen_features import FrozenFeatures as FrozenFeatures
+from .pretrained.text_net import NamedInputs as NamedInputs
+from .pretrained.text_net import TextNet as TextNet
+from .pretrained.text_net import Tokens as Tokens
 from .registry import all_estimators as all_estimators
 from .regularization.anchored import AnchoredClassifier as AnchoredClassifier
 from .regularization.anchored import AnchoredRegressor as AnchoredRegressor

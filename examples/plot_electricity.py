@@ -79,8 +79,8 @@ leaderboard(results)[["strategy", "score", "fit_seconds", "keeps"]].round(3)
 # Week by week
 # ------------
 #
-# The last label, which no network sees, is hard to beat where labels come in runs, as on the real market. On the made
-# one the rules turn round after twelve weeks, and all have to learn anew.
+# A score that the last label has, too, says little about what was learned. On the made market the rules turn round
+# after twelve weeks, and all have to learn anew.
 
 plot_curves(results)
 plt.show()

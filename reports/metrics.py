@@ -261,6 +261,33 @@ def intransigence(R: ArrayLike, R_joint: ArrayLike) -> float:
     return _mean(_vector(np.diagonal(_matrix(R_joint)), "R_joint's diagonal", len(matrix)) - np.diagonal(matrix))
 
 
+def gain_over_frozen(R: ArrayLike, R_frozen: ArrayLike) -> float:
+    """What training adds to a frozen pretrained model: mean_j R[T−1, j] − mean_j R°[T−1, j].
+
+    The frozen model is SimpleCIL (Zhou et al. 2023): the nearest class mean, by the cosine, of its features.
+
+    Parameters
+    ----------
+    R : array-like of shape (T, T)
+        Accuracy matrix.
+    R_frozen : array-like of shape (T, T)
+        Accuracy matrix of ``NCMClassifier(metric="cosine")`` on features of ``FrozenFeatures``, on the same stream with
+        the same seed; of several models, that of the best.
+
+    Returns
+    -------
+    float
+        From −1 to 1, higher is better, negative if the frozen model does better.
+
+    Examples
+    --------
+    >>> gain_over_frozen([[1.0, 0.0], [0.75, 1.0]], [[1.0, 0.0], [0.5, 0.75]])
+    0.25
+    """
+    _vector(_matrix(R_frozen)[-1], "R_frozen's last row", len(_matrix(R)))
+    return average_accuracy(R) - average_accuracy(R_frozen)
+
+
 def parts_against_union(R: ArrayLike, R_joint: ArrayLike) -> float:
     """Learned in parts over learned at once: mean_j R[T−1, j] / mean_j R*[T−1, j].
 
@@ -611,8 +638,8 @@ class Metric:
     function : callable
         Takes the inputs that `needs` names.
     needs : tuple of str
-        ``"R"``, ``"b"``, ``"R_joint"``, ``"E"``, ``"t"``, ``"prequential"``, ``"n_tested"``, or the name of a column
-        of ``results.experiences``.
+        ``"R"``, ``"b"``, ``"R_joint"``, ``"R_frozen"``, ``"E"``, ``"t"``, ``"prequential"``, ``"n_tested"``, or the
+        name of a column of ``results.experiences``.
     formula : str
         The formula.
     source : str
@@ -713,8 +740,8 @@ def _difference(
 ) -> Metric:
     needs = ("R", extra) if extra else ("R",)
     name, unit = function.__name__, "difference of scores"
-    # Only the comparison with joint training is defined for a single experience.
-    min_experiences = 1 if extra == "R_joint" else 2
+    # Only comparisons with another run are defined for a single experience.
+    min_experiences = 1 if extra in ("R_joint", "R_frozen") else 2
     return Metric(name, label, function, needs, formula, source, unit, higher_is_better, protocols, min_experiences)
 
 
@@ -767,6 +794,14 @@ METRICS: dict[str, Metric] = {
         ),
         _difference(
             intransigence, "Intransigence", "mean_k (R*[k, k] − R[k, k])", _CHAUDHRY, False, _DIAGONAL, extra="R_joint"
+        ),
+        _difference(
+            gain_over_frozen,
+            "Gain over the frozen model",
+            "mean_j R[T−1, j] − mean_j R°[T−1, j]",
+            "forgetless",
+            True,
+            extra="R_frozen",
         ),
         Metric(
             "parts_against_union",

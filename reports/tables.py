@@ -17,7 +17,17 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from .choice import within_noise
-from .metrics import METRICS, Array, Metric, accuracy_curve, counts_rows, future_curve, sampling_variance, score_bounds
+from .metrics import (
+    METRICS,
+    Array,
+    Metric,
+    accuracy_curve,
+    average_accuracy,
+    counts_rows,
+    future_curve,
+    sampling_variance,
+    score_bounds,
+)
 
 CELL_COLUMNS = ["cell", "strategy", "stream", "scenario", "seed", "status"]
 SUMMARY_COLUMNS = [
@@ -224,6 +234,8 @@ class _Cell:
             return "undefined for class-incremental streams: the classes to come are unknown"
         if "R_joint" in metric.needs and "R_joint" not in self.inputs:
             return "needs JointClassifier on the same stream with the same seed"
+        if "R_frozen" in metric.needs and "R_frozen" not in self.inputs:
+            return "needs SimpleCIL, cosine class means of frozen features, on the same stream with the same seed"
         if "b" in metric.needs and np.isnan(self.inputs["b"][1:]).all():
             return "unknown before learning: the estimator cannot answer untrained"
         if measured and np.isnan(self.inputs[metric.needs[0]]).all():
@@ -420,7 +432,22 @@ def _read_cells(results: ResultTables) -> dict[str, _Cell]:
         cell, reference = cells[str(run.cell)], joint.get((run.stream, run.seed))
         if reference is not None and reference.shape == cell.inputs["R"].shape:
             cell.inputs["R_joint"] = reference
+    frozen: dict[tuple[object, object], Array] = {}
+    for run in finished[finished["estimator"] == "NCMClassifier"].itertuples(index=False):
+        if _is_simple_cil(str(run.params)):
+            R, best = cells[str(run.cell)].inputs["R"], frozen.get((run.stream, run.seed))
+            if best is None or average_accuracy(R) > average_accuracy(best):
+                frozen[run.stream, run.seed] = R
+    for run in finished.itertuples(index=False):
+        cell, reference = cells[str(run.cell)], frozen.get((run.stream, run.seed))
+        if reference is not None and reference.shape == cell.inputs["R"].shape:
+            cell.inputs["R_frozen"] = reference
     return cells
+
+
+def _is_simple_cil(params: str) -> bool:
+    """Whether parameters are those of cosine class means on frozen features."""
+    return "frozen_features.FrozenFeatures" in params and '"metric": "cosine"' in params
 
 
 def _chosen(metrics: Iterable[str | Metric] | None) -> list[Metric]:

@@ -25,8 +25,8 @@ def commands_of(block):
     """The lines of a block that call forgetless, as lists of arguments."""
     if block.language not in ("", "bash"):
         return []
-    lines = re.sub(r"\\\n\s*", "", block.code).splitlines()
-    calls = [line for line in lines if line.startswith("forgetless ")]
+    code = re.sub(r"\$\{\w+\}", "1", re.sub(r"\\\n\s*", "", block.code))  # one line for each, and a value for variables
+    calls = [call for line in code.splitlines() for call in line.split(" && ") if call.startswith("forgetless ")]
     # In a list of commands, what each does stands beside it.
     return [shlex.split(re.split(r"\s{2,}| #", call)[0])[1:] for call in calls]
 

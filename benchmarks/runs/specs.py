@@ -192,10 +192,12 @@ class StrategySpec:
     net : mapping, default={}
         Settings of the network that strategies with a parameter ``net`` get: ``hidden_units``, ``norm`` ("layer"),
         ``optimizer`` (as for :func:`optimizer_class`), ``weight_decay`` (the optimiser's), and parameters of
-        :class:`~forgetless.estimators.ContinualNet` (``lr``, ``max_epochs``, ``batch_size``).
-    preprocess : sequence of str, default=()
-        Import paths of transformers in scikit-learn, or ``"TableEncoder"``; they and the estimator become an
-        incremental pipeline.
+        :class:`~forgetless.estimators.ContinualNet` (``lr``, ``max_epochs``, ``batch_size``). With ``model`` it is a
+        :class:`~forgetless.estimators.TextNet` of this name instead of an MLP, with ``lora_rank`` one with adapters.
+    preprocess : sequence of str or mapping, default=()
+        Import paths of transformers in scikit-learn, ``"TableEncoder"``, ``"FrozenFeatures"`` or ``"Tokens"``, or
+        mappings of such a name as ``estimator`` and of its ``params``; they and the estimator become an incremental
+        pipeline.
     any_module : bool, default=False
         Whether ``estimator`` may be an import path into any module.
     tune : mapping of str to list, default={}
@@ -213,7 +215,7 @@ class StrategySpec:
     estimator: str
     params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     net: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    preprocess: tuple[str, ...] = ()
+    preprocess: tuple[str | Mapping[str, Any], ...] = ()
     any_module: bool = False
     tune: Mapping[str, Sequence[Any]] = dataclasses.field(default_factory=dict)
     budget: Mapping[str, int] = dataclasses.field(default_factory=dict)
@@ -237,14 +239,7 @@ class StrategySpec:
         names = estimator.get_params(deep=False)
         if "net" in names and self.net:
             estimator.set_params(net=_build_net(self.net, estimator))
-        names = estimator.get_params(deep=True)
-        for name in (*self.params, *self.tune):
-            if name not in names:
-                raise ValueError(f"{self.estimator} has no parameter {name!r}{nearest(name, names)}.")
-        try:
-            estimator.set_params(**self.params)
-        except Exception as error:
-            raise ValueError(f"{self.estimator} does not take its parameters: {_told(error)}.") from None
+        _with_params(self.estimator, estimator, self.params, self.tune)
         if self.tune:
             estimator = self._tuned(estimator)
         if not self.preprocess:
@@ -268,16 +263,17 @@ class StrategySpec:
         return ContinualSearchCV(estimator, dict(self.tune)).set_params(**self.budget)
 
 
-_TRANSFORMERS = ("TableEncoder",)
+_TRANSFORMERS = ("FrozenFeatures", "TableEncoder", "Tokens")
 
 
-def transformer(path: str) -> Any:
+def transformer(step: str | Mapping[str, Any]) -> Any:
     """Make a transformer of a pipeline.
 
     Parameters
     ----------
-    path : str
-        Import path in scikit-learn, or ``"TableEncoder"``.
+    step : str or mapping
+        Import path in scikit-learn, ``"TableEncoder"``, ``"FrozenFeatures"`` or ``"Tokens"``; or a mapping of such a
+        name as ``estimator`` and of its ``params``.
 
     Returns
     -------
@@ -295,10 +291,23 @@ def transformer(path: str) -> Any:
     """
     from ... import estimators
 
+    path, params = (step, {}) if isinstance(step, str) else (step["estimator"], step["params"])
     cls = getattr(estimators, path) if path in _TRANSFORMERS else load_class(path, known=_TRANSFORMERS)
     if not hasattr(cls, "transform"):
         raise ValueError(f"{path!r} in preprocess is no transformer.")
-    return _made(path, cls)
+    return _with_params(path, _made(path, cls), params)
+
+
+def _with_params(name: str, estimator: Any, params: Mapping[str, Any], others: Collection[str] = ()) -> Any:
+    """The estimator with parameters of these names; `others` are names that it must have, too."""
+    names = estimator.get_params(deep=True)
+    for param in (*params, *others):
+        if param not in names:
+            raise ValueError(f"{name} has no parameter {param!r}{nearest(param, names)}.")
+    try:
+        return estimator.set_params(**params)
+    except Exception as error:
+        raise ValueError(f"{name} does not take its parameters: {_told(error)}.") from None
 
 
 def optimizer_class(name: str) -> Any:
@@ -339,6 +348,8 @@ def optimizer_class(name: str) -> Any:
 
 
 _NET_PARAMETERS = {
+    "model": "module__model",
+    "lora_rank": "module__lora_rank",
     "hidden_units": "module__hidden_units",
     "norm": "module__norm",
     "weight_decay": "optimizer__weight_decay",
@@ -348,14 +359,17 @@ _NET_PARAMETERS = {
 def _build_net(settings: Mapping[str, Any], estimator: Any) -> Any:
     from sklearn.base import is_regressor
 
-    from ...estimators import MLP, ContinualNet, ContinualRegressionNet
+    from ...estimators import MLP, ContinualNet, ContinualRegressionNet, TextNet
 
+    if "model" in settings:
+        settings = {name: value for name, value in settings.items() if name not in ("hidden_units", "norm")}
     own = {_NET_PARAMETERS.get(name, name): value for name, value in settings.items()}
     if "module__hidden_units" in own:
         own["module__hidden_units"] = tuple(own["module__hidden_units"])
     if "optimizer" in own:
         own["optimizer"] = optimizer_class(own["optimizer"])
-    return (ContinualRegressionNet if is_regressor(estimator) else ContinualNet)(MLP, **own)
+    module = TextNet if "model" in settings else MLP
+    return (ContinualRegressionNet if is_regressor(estimator) else ContinualNet)(module, **own)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -89,6 +89,15 @@ class NetSettings(TomlTable):
     optimizer: str | None = None
     weight_decay: NonNegativeFloat | None = None
     norm: Literal["layer"] | None = None
+    model: str | None = None
+    lora_rank: PositiveInt | None = None
+
+
+class Step(TomlTable):
+    """A transformer before strategies, with parameters."""
+
+    estimator: str
+    params: dict[str, Any] = {}
 
 
 class Strategy(TomlTable):
@@ -103,7 +112,7 @@ class Strategy(TomlTable):
     name: Name
     params: dict[str, Any] = {}
     net: NetSettings = NetSettings()
-    preprocess: list[str] = []
+    preprocess: list[str | Step] = []
     tune: dict[str, list[Any]] = {}
 
 
@@ -263,7 +272,7 @@ class Suite(TomlTable):
         Number of seeds.
     evaluate, eval_every, scoring, diagnostics
         How models are tested, as for :class:`~forgetless.benchmarks.runs.protocol.Protocol`.
-    preprocess : list of str, default=[]
+    preprocess : list of str or Step, default=[]
         Transformers before every strategy that names none of its own.
     net : NetSettings
         The network of all strategies that have one.
@@ -287,7 +296,7 @@ class Suite(TomlTable):
     eval_every: PositiveInt | None = None
     scoring: list[str] = []
     diagnostics: bool = False
-    preprocess: list[str] = []
+    preprocess: list[str | Step] = []
     net: NetSettings = NetSettings()
     tune: TuneSettings = TuneSettings()
     streams: Annotated[list[_AnyStream], Field(max_length=_MOST_ITEMS), AfterValidator(unique_names)]
@@ -333,7 +342,7 @@ class Suite(TomlTable):
                 strategy.estimator,
                 strategy.params,
                 net | strategy.net.model_dump(exclude_unset=True, exclude_none=True),
-                tuple(strategy.preprocess or self.preprocess),
+                steps_of(strategy.preprocess or self.preprocess),
                 tune=strategy.tune,
                 budget=budget if strategy.tune else {},
             )
@@ -351,7 +360,7 @@ class Suite(TomlTable):
             else:
                 load_class(name, any_module=True, known=ours)
                 chosen[short_name(name)] = StrategySpec(
-                    name, net=net, preprocess=tuple(self.preprocess), any_module=True
+                    name, net=net, preprocess=steps_of(self.preprocess), any_module=True
                 )
         return chosen
 
@@ -389,6 +398,11 @@ class Suite(TomlTable):
         return chosen
 
 
+def steps_of(preprocess: Iterable[str | Step]) -> tuple[str | dict[str, Any], ...]:
+    """What :func:`~forgetless.benchmarks.runs.specs.transformer` takes for each step of a suite."""
+    return tuple(step if isinstance(step, str) else step.model_dump() for step in preprocess)
+
+
 def _matching(name: str, known: Mapping[str, Iterable[str]]) -> list[str]:
     return [key for key, texts in known.items() if name.casefold() in (text.casefold() for text in texts)]
 
@@ -403,7 +417,7 @@ def suite_names() -> list[str]:
     Examples
     --------
     >>> suite_names()
-    ['domains', 'drift', 'long', 'mnist', 'plasticity', 'quick']
+    ['domains', 'drift', 'long', 'mnist', 'plasticity', 'quick', 'text']
     """
     return sorted(path.stem for path in _FOLDER.glob("*.toml"))
 

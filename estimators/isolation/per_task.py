@@ -112,13 +112,14 @@ class PerTaskClassifier(NetworkStrategy, ContinualClassifier):
         if not parts:  # nothing learned yet
             outputs = self.network_outputs(self.on_device(X), twin_of(self.net_.module_))
             return as_logits(outputs, self.net_.criterion_).cpu().numpy()
-        return most_certain([self._answer(X, part) for part in parts.values()], len(self.classes_))
+        return most_certain([self.answer(X, part) for part in parts.values()], len(self.classes_))
 
     def task_output_scores(self, X: NDArray[Any], task_id: Hashable) -> NDArray[Any]:
         """Logarithms of the probabilities of the task's network."""
-        return most_certain([self._answer(X, self.parts_[task_id])], len(self.classes_))
+        return most_certain([self.answer(X, self.parts_[task_id])], len(self.classes_))
 
-    def _answer(self, X: NDArray[Any], part: Part) -> Answer:
+    def answer(self, X: NDArray[Any], part: Part) -> Answer:
+        """What the network of a task says of rows."""
         outputs = self.network_outputs(self.on_device(X), self.task_network(part))
         logits = as_logits(outputs, self.net_.criterion_)
         return part["outputs"], logits.double().log_softmax(1).cpu().numpy()

@@ -121,9 +121,22 @@ def _passed(module: nn.Module, x: torch.Tensor) -> list[tuple[nn.Module, torch.T
     return passed
 
 
+def _check_rows(passed: list[tuple[nn.Module, torch.Tensor]]) -> None:
+    """Raise ValueError where a linear layer reads sequences: then the next one called need not read what it makes."""
+    for layer, entered in passed:
+        if isinstance(layer, nn.Linear) and entered.ndim > 2:
+            raise ValueError(
+                "Continual backpropagation replaces hidden units, whose outputs the next linear layer reads; the "
+                f"network has linear layers over sequences (inputs of shape {tuple(entered.shape)}), as transformers "
+                "do, of which that cannot be told. Use ShrinkPerturb or UPGD, or a network of rows."
+            )
+
+
 def _hidden_layers(module: nn.Module, x: torch.Tensor) -> list[tuple[nn.Linear, nn.Linear]]:
     """Of each fully connected layer of hidden units, what makes them and what they enter."""
-    order = [layer for layer, _ in _passed(module, x)]
+    passed = _passed(module, x)
+    _check_rows(passed)
+    order = [layer for layer, _ in passed]
     return [
         (layer, following)
         for layer, following in itertools.pairwise(order)

@@ -324,6 +324,11 @@ class GenerativeReplayClassifier(NetworkClassifier):
 
     def before_training(self, call: Call) -> None:
         """The weight of what is replayed, and the groups of outputs over which."""
+        if getattr(self.net_.module_, "reads_tokens", False):
+            raise ValueError(
+                "GenerativeReplayClassifier makes rows of real numbers up, but the network reads numbers of tokens; "
+                "replay features (FrozenFeatures before an MLP), or use ReplayClassifier."
+            )
         k, state = call.experience, call.state
         state.w = (k - 1) / k if self.replay_weight == "balanced" else self.replay_weight
         if hasattr(self, "old_generator_"):

@@ -588,6 +588,7 @@ class Interrupting(torch.nn.Module):
 
     def __init__(self, n_inputs, n_outputs):
         super().__init__()
+        self.hidden = torch.nn.Linear(n_inputs, n_inputs)
         self.head = torch.nn.Linear(n_inputs, n_outputs)
 
     def forward(self, x):
@@ -595,7 +596,7 @@ class Interrupting(torch.nn.Module):
             Interrupting.countdown -= 1
             if Interrupting.countdown == 0:
                 raise KeyboardInterrupt
-        return self.head(x)
+        return self.head(self.hidden(x))
 
 
 @check(lambda subject: subject.has_net and not subject.trains_once)

@@ -6,9 +6,8 @@ import itertools
 import json
 import sqlite3
 
-from helpers.store import facts
-
 from forgetless.benchmarks import Store
+from helpers.store import facts
 
 N_EXPERIENCES = 5
 TABLES = ("runs", "experiences", "scores", "evaluations")

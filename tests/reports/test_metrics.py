@@ -23,6 +23,7 @@ b = np.array([0.3, 0.1, 0.05])
         ("forward_transfer", (R, b), ((0.2 - 0.1) + (0.3 - 0.05)) / 2),
         ("learning_accuracy", (R,), (0.9 + 0.8 + 0.7) / 3),
         ("intransigence", (R, R_JOINT), (0.0 + 0.1 + 0.2) / 3),
+        ("gain_over_frozen", (R, R_JOINT), (0.6 + 0.4 + 0.7) / 3 - 0.9),
         ("parts_against_union", (R, R_JOINT), ((0.6 + 0.4 + 0.7) / 3) / 0.9),
         ("average_anytime_accuracy", (E, t), (0.9 + (0.4 + 0.6) / 2 + (0.5 + 0.8) / 2 + (0.6 + 0.4 + 0.7) / 3) / 4),
         ("min_accuracy", (R,), (0.5 + 0.4) / 2),
@@ -94,7 +95,7 @@ def test_bounds_hold_for_random_matrices():
     rng = np.random.default_rng(0)
     for _ in range(200):
         matrix, joint, before = rng.random((4, 4)), rng.random((4, 4)), rng.random(4)
-        inputs = {"R": matrix, "R_joint": joint, "b": before}
+        inputs = {"R": matrix, "R_joint": joint, "R_frozen": joint, "b": before}
         for metric in METRICS.values():
             if metric.needs[0] == "R":
                 low, high = metric.bounds("accuracy")

@@ -549,3 +549,15 @@ def test_published_numbers_on_mnist(mnist):
 def test_random_projection_on_mnist(mnist, n_features, least):
     seeds = [RandomProjectionClassifier(n_features, random_state=seed) for seed in range(3)]
     assert np.mean([score(clf, mnist) for clf in seeds]) > least
+
+
+def test_nearest_mean_by_cosine_is_that_of_plain_numpy_whatever_the_lengths():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 5)) + 2, rng.integers(3, size=60)
+    clf = NCMClassifier(metric="cosine").partial_fit(X[:30], y[:30]).partial_fit(X[30:], y[30:])
+    means = np.stack([X[y == k].mean(axis=0) for k in range(3)])
+    cosines = (X @ means.T) / np.linalg.norm(X, axis=1)[:, None] / np.linalg.norm(means, axis=1)
+    np.testing.assert_allclose(clf.decision_function(X), cosines, atol=1e-6)
+    np.testing.assert_allclose(clf.decision_function(1000 * X), cosines, atol=1e-6)
+    plain = NCMClassifier().fit(X, y).decision_function(X)
+    np.testing.assert_allclose(clf.set_params(metric="euclidean").decision_function(X), plain, atol=1e-9)

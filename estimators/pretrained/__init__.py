@@ -1,0 +1,1 @@
+"""Pretrained models: as a source of features that are computed once, and as networks with adapters."""
