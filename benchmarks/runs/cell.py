@@ -437,7 +437,7 @@ def _pickled_bytes(estimator: Any) -> float:
     """Count the bytes of an estimator's pickle; NaN if it has none."""
     counted = _Counted()
     try:
-        cloudpickle.dump(estimator, counted, protocol=pickle.DEFAULT_PROTOCOL)  # type: ignore[arg-type]
+        cloudpickle.dump(estimator, counted, protocol=pickle.DEFAULT_PROTOCOL)
     except Exception:  # whatever a guest does when it is pickled
         return math.nan
     return float(counted.n_bytes)
