@@ -19,7 +19,7 @@ FILES = sorted(
 # What stands in no package, such as programs that measure speed, is no part of forgetless.
 MODULES = [path for path in FILES if (path.parent / "__init__.py").exists()]
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
-FAMILIES = {path.parent.name for path in (ROOT / "estimators").glob("*/__init__.py")} - {ENGINE}
+FAMILIES = {path.parent.name for path in (ROOT / "estimators").glob("*/__init__.py")} - {ENGINE, "pretrained"}
 OTHERS_OF_TESTS = {path.stem for path in TESTS if HELPERS not in path.parts} | {
     path.parent.name for path in TESTS if path.parent.name not in ("tests", HELPERS)
 }
