@@ -79,7 +79,7 @@ def assert_goes_on(cells, folder):
     for facts, state in zip(continued, states, strict=True):
         assert facts.run["seconds"] > spent / len(cells) > 0
         assert facts.run["started"] == state["run"]["started"]
-        assert facts.experiences[:2] == state["experiences"]
+        assert repr(facts.experiences[:2]) == repr(state["experiences"])  # NaN equals NaN then
 
 
 def test_seconds_spent_before_count_for_the_limit(tmp_path):
