@@ -14,7 +14,6 @@ from helpers.documentation import DOCS, PAGES, ROOT, anchors_of, blocks_of, link
 
 from forgetless.benchmarks import load_suite
 from forgetless.benchmarks.command import app, main
-from forgetless.estimators import all_estimators
 
 LANGUAGES = {"", "python", "bash", "toml", "{toctree}", "{include}"}
 WITH_CODE = [page for page in PAGES if any(block.language in ("python", "bash", "toml") for block in blocks_of(page))]
@@ -117,11 +116,6 @@ def test_speed_in_the_readme_is_that_of_the_last_run():
     ratios = [float(row[8]) for row in rows]
     text = " ".join((ROOT / "README.md").read_text("utf-8").split())
     assert f"Avalanche takes {min(ratios):.1f} to {max(ratios):.1f} times as long" in text
-
-
-def test_number_of_strategies_in_the_readme():
-    methods = {re.sub("(Classifier|Regressor)$", "", name) for name, _ in all_estimators()}
-    assert f"| {len(methods)} strategies" in (ROOT / "README.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
