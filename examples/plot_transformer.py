@@ -4,8 +4,8 @@ A transformer with adapters
 
 A small transformer has learned something before; now new classes come, two at a time. Train all of its weights, or
 leave them as they are and train low-rank adapters beside them (LoRA)? The transformer, its pretraining on noisy digits
-and the adapters are made here, in some seconds. For a large one, ``AdapterClassifier`` of ``forgetless[large]`` makes the
-adapters by itself.
+and the adapters are made here, in some seconds. For a large one, ``AdapterClassifier`` of ``forgetless[large]`` makes
+the adapters by itself.
 """
 
 import copy
