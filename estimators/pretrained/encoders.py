@@ -1,6 +1,7 @@
 """Pretrained models by name, each as a function from rows to features."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any, Protocol
@@ -160,6 +161,18 @@ class WordLlama:
         return features
 
 
+@contextlib.contextmanager
+def _no_bar(logging: Any) -> Iterator[None]:
+    """Weights are there in a moment; a bar for them would lie across that of a benchmark."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
 class TextTransformer:
     """Means over tokens of the last hidden states of a transformer of ``transformers``.
 
@@ -179,7 +192,8 @@ class TextTransformer:
         transformers = from_extra("transformers")
         options = {"local_files_only": is_local, "trust_remote_code": False}
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(source, **options)
-        self.module = transformers.AutoModel.from_pretrained(source, use_safetensors=True, **options).eval()
+        with _no_bar(transformers.utils.logging):
+            self.module = transformers.AutoModel.from_pretrained(source, use_safetensors=True, **options).eval()
         self.identity = identity
 
     def key(self) -> bytes:
