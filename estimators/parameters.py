@@ -100,8 +100,8 @@ def one_of(*options: str) -> StrOptions:
 
     Examples
     --------
-    >>> print(one_of("mean", "sum"))
-    a str among {'mean', 'sum'}
+    >>> one_of("mean", "sum").is_satisfied_by("sum")
+    True
     """
     return StrOptions(set(options))
 

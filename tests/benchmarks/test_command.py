@@ -356,7 +356,7 @@ def test_interrupt(folder, n_jobs, whom):
         ("run small.toml --seeds 0", "Invalid value for '--seeds'"),
         ("run small.toml --seeds x", "Invalid value for '--seeds'"),
         ("run small.toml --n-jobs 0", "--n-jobs is 0"),
-        ("run small.toml --device gpu", "Invalid value for '--device'"),
+        ("run small.toml --device gpu", "device is 'gpu'; give 'auto'"),
         ("run small.toml --sede 3", "No such option: --sede"),
         ("run small.toml --store small.toml", "small.toml is no database"),
         ("run small.toml --store no/results.db", "there is no folder"),

@@ -184,7 +184,7 @@ ARGUMENTS = {
     "--streams \x1b[2J": "has no stream '\\x1b[2J'",
     "--seeds 1000000000000": "Invalid value for '--seeds'",
     "--n-jobs 1000000000": "Invalid value for '--n-jobs'",
-    "--device cuda:99": "Invalid value for '--device'",
+    "--device cuda:nine": "device is 'cuda:nine'",
     "--store \0": "null",
     "--report \0": "null",
 }

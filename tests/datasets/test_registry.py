@@ -10,7 +10,7 @@ def test_names_and_loaders():
     assert {"ag_news", "cifar10", "digits", "flights", "image_segments", "mnist", "watch"} <= set(DATASETS)
     assert list(DATASETS) == sorted(DATASETS)
     assert all(callable(getattr(datasets, loader)) for loader in DATASETS.values())
-    with pytest.raises(ValueError, match=r"no data set 'cifar'; choose one of ag_news, airline_passengers"):
+    with pytest.raises(ValueError, match=r"no data set 'cifar'; choose one of ag_news, ag_news_in_order"):
         load_dataset("cifar")
 
 
