@@ -1,6 +1,5 @@
 """Several runs on one store share its cells: none is done twice, none is left out, also where a run is killed."""
 
-import multiprocessing
 import os
 import signal
 import time
@@ -8,36 +7,18 @@ import time
 import pytest
 from helpers import guests
 from helpers.benchmarks import iris, run
+from helpers.sharing import at_once, sleepers
 from helpers.store import facts
 from sklearn.naive_bayes import GaussianNB
 
 from forgetless.benchmarks import Interrupted, Store, StoreError
 from forgetless.benchmarks.runs import runner, sharing
 
-CONTEXT = multiprocessing.get_context("fork")
-
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
     monkeypatch.setattr(runner, "PAUSE", 0.02)
     monkeypatch.setattr(sharing, "LEASE", 0.6)
-
-
-def sleepers(began, seconds=0.02):
-    return {"sleeps": guests.Sleeps(seconds, path=str(began))}
-
-
-def share(store, began, seconds, answers):
-    results = run(sleepers(began, seconds), [iris()], seeds=10, store=store)
-    answers.put((len(results.runs), len(results.scores)))
-
-
-def at_once(store, began, seconds=0.02, n=2):
-    answers = CONTEXT.SimpleQueue()
-    runs = [CONTEXT.Process(target=share, args=(store, began, seconds, answers)) for _ in range(n)]
-    for each in runs:
-        each.start()
-    return runs, answers
 
 
 def both_finish(store, began):

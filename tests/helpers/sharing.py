@@ -1,0 +1,30 @@
+"""Runs in processes of their own that share a store."""
+
+import multiprocessing
+
+from forgetless.benchmarks.runs import runner, sharing
+
+from . import guests
+from .benchmarks import iris, run
+
+# A fork would take the locks along that threads of other tests hold, and wait for them for ever.
+CONTEXT = multiprocessing.get_context("spawn")
+
+
+def sleepers(began, seconds=0.02):
+    return {"sleeps": guests.Sleeps(seconds, path=str(began))}
+
+
+def share(store, began, seconds, answers, lease, pause):
+    sharing.LEASE, runner.PAUSE = lease, pause
+    results = run(sleepers(began, seconds), [iris()], seeds=10, store=store)
+    answers.put((len(results.runs), len(results.scores)))
+
+
+def at_once(store, began, seconds=0.02, n=2):
+    answers = CONTEXT.SimpleQueue()
+    given = (store, began, seconds, answers, sharing.LEASE, runner.PAUSE)
+    runs = [CONTEXT.Process(target=share, args=given) for _ in range(n)]
+    for each in runs:
+        each.start()
+    return runs, answers
