@@ -7,6 +7,7 @@ import functools
 import hashlib
 import itertools
 import json
+import logging
 import os
 import sqlite3
 import time
@@ -914,9 +915,16 @@ def _named(
     return detail.take(order).reset_index(drop=True).assign(**names)[list(columns)]
 
 
+def _silent_engine(url: sa.URL, **options: Any) -> sa.Engine:
+    """Make an engine that only raises: where Ctrl-C breaks into its pool, that would write a traceback as well."""
+    engine = sa.create_engine(url, pool_logging_name="forgetless", **options)
+    logging.getLogger(engine.pool.logger.name).setLevel(logging.CRITICAL)
+    return engine
+
+
 def _sqlite(url: sa.URL, begin: str, leave_wal_mode: bool = False) -> sa.Engine:
     """Make an engine whose transactions begin as told."""
-    engine = sa.create_engine(url, connect_args={"timeout": _TIMEOUT})
+    engine = _silent_engine(url, connect_args={"timeout": _TIMEOUT})
 
     @sa.event.listens_for(engine, "connect")
     def connect(connection: Any, record: object) -> None:
@@ -935,7 +943,7 @@ def _sqlite(url: sa.URL, begin: str, leave_wal_mode: bool = False) -> sa.Engine:
 
 def _postgresql(url: sa.URL, read_only: bool) -> sa.Engine:
     """Make an engine that, as SQLite does, lets one writer begin after the other."""
-    engine = sa.create_engine(url, pool_pre_ping=True)
+    engine = _silent_engine(url, pool_pre_ping=True)
     if read_only:
         return engine.execution_options(postgresql_readonly=True)
 

@@ -32,11 +32,11 @@ def test_what_kills_its_process_twice_has_failed_and_the_rest_goes_on(tmp_path, 
 
 
 def test_what_hangs_fails_when_its_time_is_over(monkeypatch):
-    monkeypatch.setattr(workers, "GRACE", 1)
-    expected = ["TimeLimit: it ran longer than 1 seconds, the time limit."]
-    assert statuses({"hangs": guests.Hangs()}, n_jobs=1, time_limit=1) == expected
+    monkeypatch.setattr(workers, "GRACE", 0.5)
+    expected = ["TimeLimit: it ran longer than 0.5 seconds, the time limit."]
+    assert statuses({"hangs": guests.Hangs()}, n_jobs=1, time_limit=0.5) == expected
     both = {"hangs": guests.Hangs(), "for good": guests.HangsForGood()}
-    assert statuses(both, n_jobs=2, time_limit=1) == expected * 2
+    assert statuses(both, n_jobs=2, time_limit=0.5) == expected * 2
 
 
 def test_signals_are_as_before_afterwards():

@@ -1,5 +1,6 @@
 """Leaderboards as Markdown, LaTeX, HTML, Parquet: the numbers are right, and nothing foreign acts on anything."""
 
+import functools
 import html.parser
 import io
 import math
@@ -53,6 +54,7 @@ def results(name=None):
     return found
 
 
+@functools.cache
 def boards(name):
     found = results(name)
     return [overall(found), leaderboard(found)]
