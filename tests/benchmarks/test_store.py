@@ -296,7 +296,6 @@ def test_an_interrupt_within_the_pool_is_only_raised(tmp_path, caplog):
     with Store(tmp_path / "a.db") as store:
         with caplog.at_level("DEBUG"), pytest.raises(KeyboardInterrupt), store._transaction():
             sa.event.listen(store._engine, "reset", interrupt)
-                sa.event.listen(store._engine, "reset", interrupt)
         sa.event.remove(store._engine, "reset", interrupt)
         assert not [record for record in caplog.records if record.levelname == "ERROR"]
         store.write(facts())
