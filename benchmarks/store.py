@@ -918,7 +918,8 @@ def _named(
 def _silent_engine(url: sa.URL, **options: Any) -> sa.Engine:
     """Make an engine that only raises: where Ctrl-C breaks into its pool, that would write a traceback as well."""
     engine = sa.create_engine(url, pool_logging_name="forgetless", **options)
-    logging.getLogger(engine.pool.logger.name).setLevel(logging.CRITICAL)
+    pool = type(engine.pool)
+    logging.getLogger(f"{pool.__module__}.{pool.__name__}.forgetless").setLevel(logging.CRITICAL)
     return engine
 
 
