@@ -18,7 +18,6 @@ from forgetless.benchmarks.runs import runner, sharing
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
     monkeypatch.setattr(runner, "PAUSE", 0.02)
-    monkeypatch.setattr(sharing, "LEASE", 0.6)
 
 
 def both_finish(store, began):
@@ -46,10 +45,6 @@ def wait_until(true):
 @pytest.mark.parametrize("machine", ["this", "another"])
 def test_the_cells_of_a_killed_run_are_done_by_another(tmp_path, monkeypatch, machine):
     store, began = tmp_path / "a.db", tmp_path / "began"
-    if machine == "another":  # where nobody knows that the process has ended: when its lease is over
-        monkeypatch.setattr(sharing, "is_dead", lambda owner: False)
-    else:
-        monkeypatch.setattr(sharing, "LEASE", 3600)
     [killed], _ = at_once(store, began, seconds=60, n=1)
     wait_until(began.exists)
     killed.kill()
@@ -57,6 +52,9 @@ def test_the_cells_of_a_killed_run_are_done_by_another(tmp_path, monkeypatch, ma
     began.unlink()
     with Store(store) as kept:
         assert len(kept.claimed(sharing.LEASE)) == 1
+    if machine == "another":  # where nobody knows that the process has ended: when its lease is over
+        monkeypatch.setattr(sharing, "is_dead", lambda owner: False)
+        monkeypatch.setattr(time, "time", lambda now=time.time: now() + sharing.LEASE)
     monkeypatch.setattr(time, "sleep", lambda seconds, sleep=time.sleep: sleep(min(seconds, 0.02)))
     results = run(sleepers(began, 60), [iris()], seeds=10, store=store)
     assert (results.runs["status"] == "ok").all()
@@ -70,13 +68,14 @@ def test_ctrl_c_drops_the_claims(tmp_path):
         assert store.claimed(3600) == {}
 
 
-def test_a_run_that_waits_says_so_and_takes_over(tmp_path, capsys):
+def test_a_run_that_waits_says_so_and_takes_over(tmp_path, monkeypatch, capsys):
     strategies = {"Bayes": GaussianNB()}
     [cell] = runner.plan_cells(strategies, [iris()], seeds=1, device="cpu")
     with Store(tmp_path / "a.db") as store:
-        assert store.claim({cell.key: None}, "elsewhere", 1.1) == {cell.key}
+        assert store.claim({cell.key: None}, "elsewhere", sharing.LEASE) == {cell.key}
+        monkeypatch.setattr(time, "sleep", lambda _: store.unclaim("elsewhere"))
         results = run(strategies, [iris()], store=store, progress=True)
-        assert store.claimed(1.1) == {}
+        assert store.claimed(sharing.LEASE) == {}
     assert results.runs["status"].tolist() == ["ok"]
     assert "1 cells are being done by other runs" in capsys.readouterr().err
 
@@ -92,18 +91,21 @@ def test_what_fails_elsewhere_meanwhile_is_not_run_again(tmp_path):
         assert store.claim({"a": store.started("a")["a"]}, "you", 10) == {"a"}
 
 
-def test_a_claim_holds_as_long_as_it_is_renewed(tmp_path):
+def test_a_claim_holds_as_long_as_it_is_renewed(tmp_path, monkeypatch):
+    clock = 1000.0
+    monkeypatch.setattr(time, "time", lambda: clock)
     with Store(tmp_path / "a.db") as store:
-        assert store.claim({"a": None, "b": None}, "me", 0.1) == {"a", "b"}
-        assert store.claim({"a": None}, "you", 0.1) == set()
-        store.renew("me", 0.3)
-        time.sleep(0.15)
-        assert store.claim({"a": None}, "you", 0.3) == set()
-        time.sleep(0.2)
-        assert store.claim({"a": None}, "you", 0.1) == {"a"}
+        assert store.claim({"a": None, "b": None}, "me", 10) == {"a", "b"}
+        assert store.claim({"a": None}, "you", 10) == set()
+        clock += 9
+        store.renew("me", 10)
+        clock += 9
+        assert store.claim({"a": None}, "you", 10) == set()
+        clock += 2
+        assert store.claim({"a": None}, "you", 10) == {"a"}
         store.unclaim("me")
-        assert store.claimed(0.1) == {"a": "you"}
-        assert store.claimed(0.01) == {}  # it promises to hold for longer than anybody may
+        assert store.claimed(10) == {"a": "you"}
+        assert store.claimed(1) == {}  # it promises to hold for longer than anybody may
 
 
 def test_owners_of_whom_nothing_is_known_are_not_dead():
