@@ -15,6 +15,7 @@ from pathlib import Path
 from ..store import Store, StoreError
 from .cell import Cell
 
+PATIENCE = 2.0  # seconds for a last renewal that is on its way
 LEASE = 60.0  # seconds that a claim holds after its run was heard of last
 
 
@@ -39,10 +40,11 @@ class Claims:
         self._before |= store.started(keys)
         self._error: StoreError | None = None
         self._over = threading.Event()
+        self._renewing = threading.Thread(target=self._renew, daemon=True)
 
     def __enter__(self) -> Claims:
         if self._store.shared:
-            threading.Thread(target=self._renew, daemon=True).start()
+            self._renewing.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -50,6 +52,7 @@ class Claims:
         if kind is not None:
             self._store.release()
         if self._store.shared:
+            self._renewing.join(PATIENCE)  # a thread that outlives its interpreter may crash it
             with contextlib.suppress(StoreError):  # then the lease ends them
                 self._store.unclaim(self._owner)
 
