@@ -136,7 +136,7 @@ def test_implicit_steps_hold_at_any_strength(name):
     """With the default network; weights of no importance are free, and move further as the others are held."""
     clf, parameter = IMPLICIT[name]
     begun = copy.deepcopy(clf).set_params(random_state=0).partial_fit(X[:500], Y[:500])
-    distances = [moved_in_a_second_call(begun, **{parameter: 10.0**power}) for power in range(-2, 13)]
+    distances = [moved_in_a_second_call(begun, **{parameter: 10.0**power}) for power in range(-2, 13, 2)]
     assert distances == sorted(distances, reverse=True), distances
     assert distances[-1] < 1e-5 * distances[0]
 
