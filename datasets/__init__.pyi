@@ -8,6 +8,7 @@ from .electricity import load_electricity as load_electricity
 from .file_streams import file_stream as file_stream
 from .files import load_csv as load_csv
 from .files import load_frame as load_frame
+from .files import load_image_folder as load_image_folder
 from .files import load_images as load_images
 from .files import load_openml as load_openml
 from .files import load_parquet as load_parquet
@@ -21,6 +22,7 @@ from .ordered import chunked_stream as chunked_stream
 from .ordered import column_stream as column_stream
 from .own import stream_from as stream_from
 from .packaged import load_basic_motions as load_basic_motions
+from .packaged import load_courses as load_courses
 from .packaged import load_flights as load_flights
 from .packaged import load_movielens as load_movielens
 from .packaged import load_river as load_river

