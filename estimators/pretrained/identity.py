@@ -1,5 +1,6 @@
 """What a model and a row are, as short keys: equal for equal content, in whatever object it is."""
 
+import functools
 import hashlib
 import inspect
 import io
@@ -62,13 +63,22 @@ def model_key(model: Any) -> bytes:
             f"model is a {type(model).__name__} that cannot be pickled ({error}), so its features cannot be found "
             "again in a cache; give cache=None."
         ) from error
-    source = b""
-    for thing in [type(layer) for layer in model.modules()] if isinstance(model, nn.Module) else [model, type(model)]:
-        try:
-            source += inspect.getsource(thing).encode()
-        except (OSError, TypeError):
-            continue
+    if isinstance(model, nn.Module):
+        source = b"".join(map(_class_source, dict.fromkeys(type(layer) for layer in model.modules())))
+    else:
+        source = _source(model) + _class_source(type(model))
     return hashlib.blake2b(file.getvalue() + source, digest_size=_LENGTH).digest()
+
+
+def _source(thing: Any) -> bytes:
+    try:
+        return inspect.getsource(thing).encode()
+    except (OSError, TypeError):
+        return b""
+
+
+# To find a class, the whole file is parsed.
+_class_source = functools.lru_cache(maxsize=1024)(_source)
 
 
 def row_key(row: bytes) -> bytes:

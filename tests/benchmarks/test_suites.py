@@ -57,7 +57,7 @@ def test_suites_that_come_along_can_be_built(name):
         if "net" in estimator.get_params():
             assert estimator.net.get_params()["module__hidden_units"] == tuple(suite.net.hidden_units)
     for spec in suite.stream_specs().values():
-        if spec.dataset not in ("ag_news_in_order", "ag_news_small", "electricity", "mnist"):  # downloads
+        if spec.dataset not in ("ag_news_in_order", "ag_news_small", "cifar10", "electricity", "image_folder", "mnist"):
             assert len(spec.build(0)) == spec.params.get("n_experiences", 10)  # watch: ten people
 
 
@@ -313,8 +313,8 @@ def test_the_suite_of_images_runs_on_a_folder_of_ones_own(tmp_path):
             Image.fromarray(pixels).save(tmp_path / "images" / label / f"{k}.png")
     suite = load_suite("images")
     streams = suite.stream_specs(["folder-class"], data_home=str(tmp_path))
-    results = run_benchmark(suite.strategy_specs(), streams, seeds=1, n_jobs=1, progress=False)
-    assert len(results.runs) == 7
+    strategies = suite.strategy_specs(["SimpleCIL", "Replay-features", "Replay"])
+    results = run_benchmark(strategies, streams, seeds=1, n_jobs=1, progress=False)
     assert results.runs["error"].isna().all()
     last = results.scores.query("trained_on == 1 and strategy == 'SimpleCIL'")
     assert last["score"].tolist() == [1, 1]
