@@ -262,6 +262,7 @@ class ChainPasses:
                 bias = bias[:, None]
             to_bias = None if bias is None else places[linear.bias]
             self.layers.append(_Layer(weight, weight.mT, bias, places[linear.weight], to_bias, elementwise))
+        self.is_stack = is_stack
         self.product: Callable[..., torch.Tensor] = torch.bmm if is_stack else torch.mm
         self.sum_of_products: Callable[..., torch.Tensor] = torch.baddbmm if is_stack else torch.addmm
         # Of each pass what entered each layer, and the leaves whose gradients are wanted.
@@ -309,7 +310,9 @@ class ChainPasses:
         """The backward pass of one forward pass; the first writes, others add."""
         for k in reversed(range(len(self.layers))):
             layer, x = self.layers[k], entered[k]
-            if is_first:
+            if is_first and self.is_stack:  # into what does not lie together, torch multiplies matrix by matrix
+                layer.to_weight.copy_(self.product(delta.mT, x))
+            elif is_first:
                 self.product(delta.mT, x, out=layer.to_weight)
             else:
                 layer.to_weight.add_(self.product(delta.mT, x))
