@@ -4,7 +4,8 @@ A transformer with adapters
 
 A small transformer has learned something before; now new classes come, two at a time. Train all of its weights, or
 leave them as they are and train a low-rank adapter for each pair beside them (LoRA)? The transformer and its
-pretraining on noisy digits are made here, in some seconds; ``AdapterClassifier`` needs ``pip install "forgetless[large]"``.
+pretraining on noisy digits are made here, in some seconds; ``AdapterClassifier`` needs
+``pip install "forgetless[large]"``.
 """
 
 import copy
