@@ -155,8 +155,9 @@ def run(
     store: Annotated[str, typer.Option(help="Keeps finished cells; an SQLite file or a database URL.")] = "results.db",
     report: Annotated[Path, typer.Option("--report", "-o", help="The report, one HTML file.")] = Path("report.html"),
     stack_seeds: Annotated[
-        bool, typer.Option("--stack-seeds", help="Train all seeds of a strategy as one network where it allows that.")
-    ] = False,
+        bool | None,
+        typer.Option(help="Train all seeds of a strategy as one network.  [default: where that is faster]"),
+    ] = None,
     shard: Annotated[
         str | None,
         typer.Option(help="Run only this part of all cells, 3/100 for example; `merge` puts parts together."),
@@ -164,7 +165,7 @@ def run(
     timing: Annotated[
         bool,
         typer.Option(
-            "--timing", help="Measure seconds: one cell at a time, and again those in the store that ran beside others."
+            "--timing", help="Measure seconds: one cell at a time, and again those in the store that were not alone."
         ),
     ] = False,
     time_limit: Annotated[
@@ -204,7 +205,7 @@ def run(
             chosen.stream_specs(_split(streams), None if data_home is None else str(data_home)),
             seeds=chosen.seeds if seeds is None else seeds,
             device=device,
-            stack_seeds=stack_seeds,
+            stack_seeds="auto" if stack_seeds is None else stack_seeds,
             protocol=chosen.protocol(),
         )
         if shard is not None:

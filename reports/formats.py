@@ -3,6 +3,7 @@
 import math
 import re
 
+import numpy as np
 import pandas as pd
 
 from .metrics import Metric, score_bounds
@@ -157,7 +158,7 @@ def heading(metric: Metric, scorer: str) -> str:
 
 
 def unmeasured(runs: pd.DataFrame) -> str:
-    """Say that seconds are no measurement, where runs went on beside others.
+    """Say that seconds are no measurement, where runs went on beside others or shared a stack.
 
     Parameters
     ----------
@@ -175,14 +176,13 @@ def unmeasured(runs: pd.DataFrame) -> str:
     >>> unmeasured(example_results().runs.assign(n_parallel=1.0))
     ''
     """
-    if "n_parallel" not in runs:
-        return ""
-    n_beside = int((pd.to_numeric(runs["n_parallel"], errors="coerce") > 1).sum())
+    shared = [pd.to_numeric(runs[name], errors="coerce") > 1 for name in ("n_parallel", "n_stacked") if name in runs]
+    n_beside = int(np.logical_or.reduce(shared).sum()) if shared else 0
     if not n_beside:
         return ""
     return (
-        f"{n_beside} of {len(runs)} runs went on beside others: their seconds are no measurement (`forgetless run "
-        "--timing` measures)."
+        f"{n_beside} of {len(runs)} runs went on beside others or as one with other seeds: their seconds are no "
+        "measurement (`forgetless run --timing` measures)."
     )
 
 

@@ -60,7 +60,8 @@ class Cell:
     stream_definition : dict
         What identifies the content of the stream.
     stacked : bool, default=False
-        Whether the seeds of this strategy and stream are trained as one stacked network; scores differ by rounding.
+        Whether the seeds of this strategy and stream are trained as one stacked network. Scores differ by rounding; the
+        key does not depend on it.
     protocol : Protocol, default=Protocol(scoring=("accuracy",))
         How models are tested, with scorers that fit the stream.
     gpu : int, default=None
@@ -85,9 +86,9 @@ class Cell:
 
     @functools.cached_property
     def key(self) -> str:
-        """SHA-256 of what defines the cell: protocol, strategy with all parameters, stream, seed, device, stacking."""
+        """SHA-256 of what defines the cell: protocol, strategy with all parameters, stream, seed, device."""
         parts = [PROTOCOL, self.params, self.stream_definition, self.seed, self.device, self.protocol.description()]
-        return digest([*parts, "stacked"] if self.stacked else parts)
+        return digest(parts)
 
 
 def open_stream(source: StreamSource, seed: int) -> Stream:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import operator
 import os
 import reprlib
 import sys
@@ -11,7 +12,7 @@ import time
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from numbers import Integral
-from typing import Any
+from typing import Any, Literal
 
 from sklearn.base import clone, is_classifier, is_regressor
 from tqdm import tqdm
@@ -33,6 +34,9 @@ from .workers import Conditions, finished, stop_on_ctrl_c
 _DEFAULT = Protocol()
 MOST_SHARDS = 100_000
 PAUSE = 1.0  # seconds between two looks at what other runs do
+# Products of one pass of a batch up to which seeds pay as a stack: a larger network keeps its core busy by itself.
+MOST_PRODUCTS = 1_000_000
+StackSeeds = bool | Literal["auto"]
 
 
 def run_benchmark(
@@ -43,7 +47,7 @@ def run_benchmark(
     n_jobs: int = -1,
     device: str = "cpu",
     store: Store | str | os.PathLike[str] | None = None,
-    stack_seeds: bool = False,
+    stack_seeds: StackSeeds = "auto",
     evaluate: Evaluate = "all",
     eval_every: int | None = None,
     scoring: str | Sequence[str] = (),
@@ -78,10 +82,11 @@ def run_benchmark(
         Where finished cells are kept, as for :class:`Store`. Cells already there are not run again unless they failed,
         and those that another run on the same store does at this time are left to it. ``None``: nothing is kept but
         what is returned.
-    stack_seeds : bool, default=False
-        Train all seeds of a strategy on a stream as one stacked network, where the strategy allows it: several small
-        networks cost little more than one. Scores are those of seeds trained one by one up to rounding, so the cells
-        are others; seconds are a seed's share.
+    stack_seeds : bool or "auto", default="auto"
+        Train all seeds of a strategy on a stream as one stacked network, where the strategy allows it: ten small
+        networks cost about three times one. "auto": where the network is so small that it pays.
+        Scores are those of seeds trained one by one up to rounding; ``n_stacked`` says how a run was trained, and the
+        seconds are a seed's share.
     evaluate, eval_every, scoring, diagnostics
         How models are tested, see :class:`~forgetless.benchmarks.runs.protocol.Protocol`; by default on all test sets
         after each experience, by accuracy or R².
@@ -95,8 +100,8 @@ def run_benchmark(
         A folder for the states of cells that take longer than a minute, from which they go on after a kill. ``None``:
         beside the store, if that is a file. What lies there is only read if this user has written it.
     timing : bool, default=False
-        Measure seconds: cells run one at a time, in this process, and those in the store that ran beside others run
-        again. Nothing else should run on the machine.
+        Measure seconds: cells run one at a time, in this process and in no stack, and those in the store that did not
+        run again. Nothing else should run on the machine.
     progress : bool, default=True
         Show progress and the time left on the standard error stream.
 
@@ -148,7 +153,7 @@ def plan_cells(
     *,
     seeds: int | Sequence[int],
     device: str,
-    stack_seeds: bool = False,
+    stack_seeds: StackSeeds = False,
     protocol: Protocol = _DEFAULT,
 ) -> list[Cell]:
     """List the cells of a benchmark; data are loaded, nothing is learned.
@@ -200,7 +205,7 @@ def plan_cells(
                 if _fits(estimator, opened.kind):
                     tested.check_answers(strategy, estimator)
                     used = device if strategy in on_device else "cpu"
-                    stacked = stack_seeds and getattr(estimator, "pure_steps", False)
+                    stacked = len(seeds) > 1 and _stacks(estimator, opened, stack_seeds)
                     cell = Cell(strategy, stream, estimator, source, seed, used, definition, stacked, tested, gpu)
                     twin = cells.setdefault(cell.key, cell)
                     if twin is not cell:
@@ -245,6 +250,21 @@ def shard_of(cells: Sequence[Cell], shard: str) -> list[Cell]:
         first.setdefault(of_stack[key], key)
     mine = {stack for number, stack in enumerate(first) if number % int(of) == int(which) - 1}
     return [cell for cell in cells if of_stack[cell.key] in mine]
+
+
+def _stacks(estimator: Any, stream: Stream, stack_seeds: StackSeeds) -> bool:
+    """Whether seeds of a strategy are to be trained as a stack."""
+    if not stack_seeds or not getattr(estimator, "pure_steps", False):
+        return False
+    if stack_seeds != "auto":
+        return True
+    from ...estimators.engine.modules import MLP
+
+    settings = estimator.prototype().get_params()
+    if settings["module"] is not MLP or settings["batch_size"] == -1:
+        return False
+    widths = [stream.n_features, *settings.get("module__hidden_units", (100,)), len(stream.classes)]
+    return settings["batch_size"] * sum(map(operator.mul, widths, widths[1:])) <= MOST_PRODUCTS
 
 
 def _fits(estimator: Any, kind: str) -> bool:
@@ -364,18 +384,20 @@ def run_cells(
     StoreError
         If the store cannot be written.
     """
+    claims = Claims(store, cells)  # before a look at what is done: what is done in between must not count as both
     done = store.finished({cell.key: (cell.strategy, cell.stream) for cell in cells})
     if timing:
         conditions = dataclasses.replace(conditions, n_jobs=1, scheduler=None, checkpoints=None)
+        cells = [dataclasses.replace(cell, stacked=False) for cell in cells]
         runs = store.results(done).runs
-        done = set(runs.loc[runs["n_parallel"] == 1, "cell"])
+        done = set(runs.loc[(runs["n_parallel"] == 1) & (runs["n_stacked"] == 1), "cell"])
     waiting = [cell for cell in cells if cell.key not in done]
     if progress and done:
         print(f"{len(done)} of {len(cells)} cells are in {store.name} already.", file=sys.stderr)
     n_failed = 0
     bar = tqdm(total=len(cells), initial=len(done), unit="cell", dynamic_ncols=True, disable=not progress)
     try:
-        with bar, stop_on_ctrl_c() as asked, Claims(store, waiting) as claims:
+        with bar, stop_on_ctrl_c() as asked, claims:
             while waiting:
                 free = claims.free(waiting)
                 bar.set_description(None if free else f"{len(waiting)} cells are being done by other runs")

@@ -58,7 +58,7 @@ def test_scores_are_those_of_a_serial_run_and_no_data_are_in_the_graph(cluster, 
     assert found.runs["error"].isna().all()
     assert_frame_equal(found.scores, expected.scores, check_exact=True)
     n_bytes = load_digits().X_train.nbytes
-    assert len(sizes) == 8
+    assert len(sizes) == 6  # the seeds of Replay are stacked
     assert max(sizes) < 10_000 < n_bytes / 20
 
 

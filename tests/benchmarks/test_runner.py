@@ -24,6 +24,7 @@ from forgetless.estimators import (
     MLP,
     ContinualNet,
     EWCClassifier,
+    IndependentClassifier,
     NaiveClassifier,
     ReplayClassifier,
     make_incremental_pipeline,
@@ -68,13 +69,33 @@ def test_stacked_seeds_have_the_scores_of_single_ones_up_to_rounding(tmp_path):
         "SGD": SGDClassifier(),
     }
     streams = {"split": StreamSpec("iris", "split", {"n_experiences": 3})}
-    single = run(strategies, streams, seeds=3, store=tmp_path / "a.db")
-    stacked = run(strategies, streams, seeds=3, store=tmp_path / "a.db", stack_seeds=True)
+    single = run(strategies, streams, seeds=3, stack_seeds=False)
+    stacked = run(strategies, streams, seeds=3, store=tmp_path / "a.db")
     assert_series_equal(single.scores["score"], stacked.scores["score"], atol=0.1)
-    is_replay = single.runs["strategy"] == "Replay"
-    assert not set(single.runs["cell"][is_replay]) & set(stacked.runs["cell"])
-    assert set(single.runs["cell"][~is_replay]) < set(stacked.runs["cell"])
-    assert (stacked.runs["status"] == "ok").all()
+    assert single.runs["cell"].tolist() == stacked.runs["cell"].tolist()
+    n_stacked = dict(zip(stacked.runs["strategy"], stacked.runs["n_stacked"], strict=True))
+    assert n_stacked == {"Replay": 3, "SGD": 1}
+    assert set(single.runs["n_stacked"]) == {1}
+    timed = run(strategies, streams, seeds=3, store=tmp_path / "a.db", timing=True)
+    assert set(timed.runs["n_stacked"]) == {1}
+    assert (timed.runs["started"] == stacked.runs["started"]).tolist() == [False, True] * 3
+
+
+@pytest.mark.parametrize(
+    ("net", "seeds", "expected"),
+    [
+        (NET, 2, {"Naive"}),
+        (NET, 1, set()),
+        (clone(NET).set_params(batch_size=-1), 2, set()),
+        (clone(NET).set_params(module__hidden_units=(1000, 1000)), 2, set()),
+        (ContinualNet(torch.nn.Linear), 2, set()),
+    ],
+    ids=["small", "one seed", "all rows at once", "large", "of whatever size"],
+)
+def test_seeds_are_stacked_where_that_pays(net, seeds, expected):
+    strategies = {"Naive": NaiveClassifier(net), "Independent": IndependentClassifier(net)}
+    cells = plan_cells(strategies, [iris()], seeds=seeds, device="cpu", stack_seeds="auto")
+    assert {cell.strategy for cell in cells if cell.stacked} == expected
 
 
 def test_stream_sources():

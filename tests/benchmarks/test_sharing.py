@@ -35,6 +35,20 @@ def test_two_processes_finish_a_store_together(tmp_path):
     both_finish(tmp_path / "a.db", tmp_path / "began")
 
 
+def test_what_another_run_ends_between_two_looks_is_not_done_again(tmp_path, monkeypatch):
+    strategies, look = sleepers(tmp_path / "began"), Store.finished
+
+    def late(store, names):
+        done = look(store, names)
+        monkeypatch.setattr(Store, "finished", look)
+        run(strategies, [iris()], store=tmp_path / "a.db")
+        return done
+
+    monkeypatch.setattr(Store, "finished", late)
+    assert len(run(strategies, [iris()], store=tmp_path / "a.db").runs) == 1
+    assert (tmp_path / "began").read_text().splitlines() == ["0.02 0"]
+
+
 def wait_until(true):
     deadline = time.monotonic() + 60
     while not true():
