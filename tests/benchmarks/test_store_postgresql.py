@@ -1,7 +1,6 @@
 """The store in PostgreSQL: a server of its own on this machine."""
 
 import importlib.util
-import multiprocessing
 import os
 import pwd
 import shutil
@@ -13,8 +12,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from helpers import guests
-from helpers.benchmarks import iris, run
+from helpers.sharing import CONTEXT, at_once, write_many
 from helpers.store import assert_same, facts, make_older
 
 from forgetless.benchmarks import Store, StoreError, StoreWarning
@@ -187,19 +185,9 @@ def test_a_database_of_another_program(url):
         Store(url)
 
 
-def write_many(url, prefix, start):
-    start.wait()
-    with Store(url) as store:
-        for number in range(3):
-            store.write(facts(f"{prefix}{number}", seed=number, strategy=prefix))
-            store.write(facts(f"shared{number}", status="failed", seed=number, strategy="shared"))
-            store.write(facts(f"shared{number}", seed=number, strategy="shared"))
-
-
 def test_several_processes_make_the_tables_and_write(url):
-    context = multiprocessing.get_context("fork")
-    start = context.Barrier(4)
-    writers = [context.Process(target=write_many, args=(url, prefix, start)) for prefix in "abcd"]
+    start = CONTEXT.Barrier(4)
+    writers = [CONTEXT.Process(target=write_many, args=(url, prefix, start)) for prefix in "abcd"]
     for writer in writers:
         writer.start()
     for writer in writers:
@@ -211,21 +199,12 @@ def test_several_processes_make_the_tables_and_write(url):
     assert (results.scores.groupby("cell").size() == 2).all()
 
 
-def share(url, began, answers):
-    results = run({"sleeps": guests.Sleeps(0.02, path=str(began))}, [iris()], seeds=6, store=url)
-    answers.put(len(results.runs))
-
-
 def test_two_runs_share_the_cells(url, tmp_path):
-    context = multiprocessing.get_context("fork")
-    answers = context.SimpleQueue()
-    runs = [context.Process(target=share, args=(url, tmp_path / "began", answers)) for _ in range(2)]
-    for each in runs:
-        each.start()
+    runs, answers = at_once(url, tmp_path / "began")
     for each in runs:
         each.join(60)
-    assert answers.get() == answers.get() == 6
-    assert sorted((tmp_path / "began").read_text().splitlines()) == [f"0.02 {seed}" for seed in range(6)]
+    assert answers.get() == answers.get() == (10, 120)
+    assert sorted((tmp_path / "began").read_text().splitlines()) == [f"0.02 {seed}" for seed in range(10)]
     with Store(url) as store:
         assert store.claim({"a": None}, "me", 10) == {"a"}
         assert store.claim({"a": None}, "you", 10) == set()

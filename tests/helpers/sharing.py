@@ -2,10 +2,12 @@
 
 import multiprocessing
 
+from forgetless.benchmarks import Store
 from forgetless.benchmarks.runs import runner, sharing
 
 from . import guests
 from .benchmarks import iris, run
+from .store import facts
 
 # A fork would take the locks along that threads of other tests hold, and wait for them for ever.
 CONTEXT = multiprocessing.get_context("spawn")
@@ -28,3 +30,12 @@ def at_once(store, began, seconds=0.02, n=2):
     for each in runs:
         each.start()
     return runs, answers
+
+
+def write_many(url, prefix, start):
+    start.wait()
+    with Store(url) as store:
+        for number in range(3):
+            store.write(facts(f"{prefix}{number}", seed=number, strategy=prefix))
+            store.write(facts(f"shared{number}", status="failed", seed=number, strategy="shared"))
+            store.write(facts(f"shared{number}", seed=number, strategy="shared"))
