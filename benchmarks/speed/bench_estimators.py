@@ -32,6 +32,7 @@ from scipy.linalg.blas import ssyrk
 from sklearn.base import clone, is_classifier
 from sklearn.naive_bayes import GaussianNB
 from threadpoolctl import threadpool_limits
+from torch.nn import functional as F
 
 from forgetless.datasets import load_digits, load_mnist, permuted_stream
 from forgetless.estimators import (
@@ -176,6 +177,79 @@ def test_ten_stacked_seeds_against_one(benchmark, section, rounds, task_of, name
         on=setting,
         **{"one seed": milliseconds(time_of["one"]), "ten seeds": milliseconds(time_of["ours"])},
         **verdict(time_of["ours"] / time_of["one"], 3.5),
+    )
+
+
+def parts_of_a_step(n_nets, sizes, batch_size):
+    """What a step of plain training does, each kind of work as a function; several networks as a stack."""
+    n_inputs, n_hidden, n_outputs = sizes
+    stack = () if n_nets == 1 else (n_nets,)
+    x, hidden, outputs = (torch.randn(*stack, batch_size, n) for n in sizes)
+    delta = torch.randn_like(hidden)
+    first, last = torch.randn(*stack, n_hidden, n_inputs), torch.randn(*stack, n_outputs, n_hidden)
+    biases = [torch.randn(*stack, *([1] if stack else []), n) for n in (n_hidden, n_outputs)]
+    y = torch.randint(n_outputs, (*stack, batch_size))
+    product, with_bias = (torch.bmm, torch.baddbmm) if stack else (torch.mm, torch.addmm)
+    theta, gradient, mean, square = torch.rand(4, sum(map(torch.numel, (first, last, *biases)))).unbind()
+    count = torch.tensor(1.0)
+
+    def products():
+        with_bias(biases[0], x, first.mT)
+        with_bias(biases[1], hidden, last.mT)
+        product(outputs.mT, hidden)
+        product(outputs, last)
+        product(delta.mT, x)
+
+    def loss_and_gradient():
+        leaf = outputs.detach().requires_grad_()
+        losses = F.cross_entropy(leaf.mT, y, reduction="none").mean(1) if stack else F.cross_entropy(leaf, y)
+        torch.autograd.grad(losses.sum(), leaf)
+
+    def elementwise():
+        torch.relu_(hidden)
+        torch.ops.aten.threshold_backward.grad_input(delta, hidden, 0, grad_input=delta)
+        outputs.sum(-2)
+        delta.sum(-2)
+
+    def optimiser():
+        moments = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "weight_decay": 0.0, "eps": 1e-8}
+        flags = {"amsgrad": False, "maximize": False}
+        torch._fused_adam_([theta], [gradient], [mean], [square], [], [count], **moments, **flags)
+
+    return {
+        "products": products,
+        "loss and its gradient": loss_and_gradient,
+        "elementwise, sums": elementwise,
+        "optimiser": optimiser,
+    }
+
+
+@pytest.mark.parametrize("n_nets", [1, 10])
+def test_where_a_step_goes(benchmark, section, rounds, task_of, n_nets):
+    torch.set_num_threads(1)
+    task = task_of("digits")
+    estimators = [prepared("Naive", task, "cpu", seed)[0] for seed in range(n_nets)]
+    X, y = task.experiences[1]
+    n_steps = task.epochs * -(-len(X) // task.batch_size)
+
+    def whole():
+        learners = copy.deepcopy(estimators)
+        if n_nets == 1:
+            return lambda: learners[0].partial_fit(X, y)
+        return lambda: partial_fit_together(learners, [{"X": X, "y": y}] * n_nets)
+
+    parts = parts_of_a_step(n_nets, task.sizes, task.batch_size)
+    often = {name: lambda part=part: lambda: [part() for _ in range(n_steps)] for name, part in parts.items()}
+    time_of = {name: 1e6 * each / n_steps for name, each in medians(benchmark, rounds, whole, **often).items()}
+    step = time_of.pop("ours")
+    section.row(
+        "Where a step goes",
+        "A step of plain training on digits in microseconds, on one thread: a part of `partial_fit`, and the kernels it "
+        "starts, each kind by itself. What is left is Python between them, batches, and the start of the call.",
+        networks=str(n_nets),
+        **{name: f"{each:.0f}" for name, each in time_of.items()},
+        **{"the rest": f"{step - sum(time_of.values()):.0f}", "whole step": f"{step:.0f}"},
+        **{"whole / products": f"{step / time_of['products']:.1f}"},
     )
 
 
