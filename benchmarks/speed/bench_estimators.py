@@ -244,8 +244,8 @@ def test_where_a_step_goes(benchmark, section, rounds, task_of, n_nets):
     step = time_of.pop("ours")
     section.row(
         "Where a step goes",
-        "A step of plain training on digits in microseconds, on one thread: as a part of `partial_fit`, and its kernels, "
-        "each kind by itself. What is left is Python between them, batches, and the start of the call.",
+        "A step of plain training on digits in microseconds, on one thread: as a part of `partial_fit`, and its "
+        "kernels, each kind by itself. What is left is Python between them, batches, and the start of the call.",
         networks=str(n_nets),
         **{name: f"{each:.0f}" for name, each in time_of.items()},
         **{"the rest": f"{step - sum(time_of.values()):.0f}", "whole step": f"{step:.0f}"},
