@@ -1,4 +1,4 @@
-"""Sums over samples of powers of per-sample gradients, without a loop over samples."""
+"""Sums over samples of powers of per-sample gradients, without a loop over samples where the module allows it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def sum_over_samples(
 
     Where each parameter belongs to a linear layer that sees every row once, the gradient of a row is the outer product
     of what leaves and what enters the layer, so the sum is one matrix product a layer. Any other module takes
-    ``torch.func.vmap`` over rows. Batch statistics stand still and dropout is off.
+    ``torch.func.vmap`` over rows, and one that decides by what is in a row, a loop over them. Batch statistics stand
+    still and dropout is off.
 
     Parameters
     ----------
@@ -131,8 +132,22 @@ def _by_rows(
     n_rows = max(1, _CHUNK_ELEMENTS // sum(p.numel() for p in trained.values()))
     for rows in zip(*(torch.split(t, n_rows) for t in (X, *fields)), strict=True):
         for k in range(n_terms):
-            in_dims = (None, None, *(0 for _ in rows))
-            gradients = vmap(grad(function), in_dims=in_dims, randomness="different")(trained, k, *rows)
-            for accumulated, gradient in zip(total, gradients.values(), strict=True):
+            for accumulated, gradient in zip(total, _gradients(function, trained, k, rows).values(), strict=True):
                 accumulated += gradient.abs().pow(power).sum(0)
     return torch.cat([t.reshape(-1) for t in total])
+
+
+def _gradients(
+    function: Callable[..., torch.Tensor], trained: dict[str, torch.Tensor], k: int, rows: Sequence[torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Gradients of a function of each row, with the rows as first dimension."""
+    of_one = grad(function)
+    try:
+        in_dims = (None, None, *(0 for _ in rows))
+        return vmap(of_one, in_dims=in_dims, randomness="different")(trained, k, *rows)
+    except RuntimeError as error:
+        if "vmap" not in str(error):
+            raise
+        # The module decides by what is in a row, as transformers do by their mask.
+        each = [of_one(trained, k, *row) for row in zip(*rows, strict=True)]
+        return {name: torch.stack([gradients[name] for gradients in each]) for name in trained}

@@ -108,6 +108,18 @@ def gradient_at(module, t, x, y):
     return torch.autograd.grad(loss, leaf)[0]
 
 
+class Deciding(nn.Module):
+    """Asks what is in its rows, as transformers ask their mask."""
+
+    def __init__(self, n_outputs=10):
+        super().__init__()
+        self.scale, self.head = nn.Parameter(torch.ones(64)), nn.Linear(64, n_outputs)
+
+    def forward(self, x):
+        x = x * self.scale
+        return self.head(x.relu() if bool((x > 0.5).any()) else x)
+
+
 class Normed(nn.Module):
     """Not only linear layers: batch norm, dropout, a convolution."""
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers.estimators import DIGITS, Normed, distance_from_anchor, learned, make_net, make_stream, theta
+from helpers.estimators import DIGITS, Deciding, Normed, distance_from_anchor, learned, make_net, make_stream, theta
 from torch.nn import functional as F
 
 from forgetless.estimators import MLP, ContinualNet, EWCClassifier, NaiveClassifier
@@ -35,7 +35,7 @@ def fisher_one_by_one(clf, X, y, kind):
     return torch.cat([t.reshape(-1) for t in total]) / len(X)
 
 
-@pytest.mark.parametrize("module", [MLP, Normed])
+@pytest.mark.parametrize("module", [MLP, Normed, Deciding])
 @pytest.mark.parametrize("kind", ["exact", "empirical", "predicted"])
 def test_fisher_is_the_mean_of_squared_per_sample_gradients(module, kind):
     X, y = DIGITS.X_train[:40], np.arange(40) % 10
