@@ -49,7 +49,7 @@ def run_blocks(page, slow, monkeypatch):
                 monkeypatch.setattr(sys, "argv", ["forgetless", *arguments])
                 with pytest.raises(SystemExit) as end:
                     main()
-                assert end.value.code == 0, arguments
+                assert not end.value.code, arguments
         if block.language == "toml":
             assert load_suite(block.file) if block.file else tomllib.loads(block.code)
 
