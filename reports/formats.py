@@ -243,6 +243,59 @@ def size(value: float) -> str:
     return f"{value:.3g} TB"
 
 
+def count(value: float) -> str:
+    """Format a number of steps, samples or operations.
+
+    Parameters
+    ----------
+    value : float
+        May be NaN.
+
+    Returns
+    -------
+    str
+        With a prefix that suits its size.
+
+    Examples
+    --------
+    >>> count(866), count(12_345), count(27_365_600), count(3.2e15)
+    ('866', '12.3 k', '27.4 M', '3.2 P')
+    """
+    if pd.isna(value):
+        return DASH
+    for prefix in ("", " k", " M", " G", " T", " P"):
+        if value < 999.5:
+            return f"{value:.3g}{prefix}"
+        value /= 1000
+    return f"{value:.3g} E"
+
+
+def cost(value: float, unit: str) -> str:
+    """Format what was measured.
+
+    Parameters
+    ----------
+    value : float
+        May be NaN.
+    unit : str
+        One of `COST_UNITS`.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> cost(1.5, "seconds"), cost(1500, "bytes"), cost(1500, "samples"), cost(1500, "joules")
+    ('1.50 s', '1.5 kB', '1.5 k', '1.5 kJ')
+    """
+    if unit in ("seconds", "bytes"):
+        return seconds(value) if unit == "seconds" else size(value)
+    if unit != "joules" or pd.isna(value):
+        return count(value)
+    return f"{count(value)}J" if value >= 999.5 else f"{count(value)} J"
+
+
 def plain(value: object) -> str:
     r"""Make a name or an error message safe to print on one line of a terminal.
 

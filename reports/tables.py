@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .choice import within_noise
 from .metrics import (
+    COST_UNITS,
     METRICS,
     Array,
     Metric,
@@ -50,9 +51,14 @@ LEADERBOARD_COLUMNS = [
     "learning_accuracy",
     "fit_seconds",
     "predict_seconds",
+    "n_beside",
+    "gradient_steps",
+    "samples_seen",
+    "flops",
     "model_bytes",
     "replay_bytes",
     "state_bytes",
+    "pickled_bytes",
     "keeps",
 ]
 BLOCK_COLUMNS = ["strategy", "stream", "seed", "block", "score", "variance", "seconds", "bytes"]
@@ -291,7 +297,7 @@ class _Cell:
 
 
 _ROWS_OF = {"R": "rows_R", "E": "rows_E", "prequential": "n_tested"}
-_MEASURED = [metric.name for metric in METRICS.values() if metric.unit in ("seconds", "bytes")]
+_MEASURED = [metric.name for metric in METRICS.values() if metric.unit in COST_UNITS]
 _EVALUATED = ["experience", "n_rows", "tested_on", "n_tested", "score"]
 
 
@@ -414,7 +420,8 @@ def _read_cells(results: ResultTables) -> dict[str, _Cell]:
 
     counted = results.scores if "n_tested" in results.scores else results.scores.assign(n_tested=math.nan)
     scores = _by_cell(primary(counted), ["trained_on", "tested_on", "n_tested", "score"])
-    experiences = _by_cell(results.experiences, ["experience", "n_train", *_MEASURED])
+    measured = ["experience", "n_train", *_MEASURED]
+    experiences = _by_cell(results.experiences.reindex(columns=["cell", *measured]), measured)
     evaluations = _by_cell(primary(results.evaluations), _EVALUATED)
     cells = {}
     for run in finished.itertuples(index=False):
@@ -791,6 +798,7 @@ def leaderboard(
         ``score``, with its 95 % interval, is what the stream is ranked by: ``headline`` names the metric, which is
         ``"average_accuracy"`` where all past experiences are tested, else ``"learning_accuracy"``,
         ``"prequential_score"`` or ``"future_score"``; ``scorer`` names the score. Accuracies lie between 0 and 1.
+        ``n_beside`` is the number of runs that went on beside others, so that their seconds are no measurement.
         ``best`` tells which of the strategies shown are the best or not shown to be worse, see `best_of_streams`. A
         strategy whose runs all failed has ``n_seeds`` 0.
 
@@ -818,7 +826,8 @@ def leaderboard(
     board = rank(shown, summary[among(summary, shown.runs)])
     names = [metric.name for metric in chosen]
     before = LEADERBOARD_COLUMNS[: LEADERBOARD_COLUMNS.index("best") + 1]
-    return board[LEADERBOARD_COLUMNS if metrics is None else [*before, *names, "keeps"]]
+    beside = ["n_beside"] * any(metric.unit == "seconds" for metric in chosen)
+    return board[LEADERBOARD_COLUMNS if metrics is None else [*before, *names, *beside, "keeps"]]
 
 
 def pivot(board: pd.DataFrame, value: str = "score") -> pd.DataFrame:
@@ -896,12 +905,19 @@ def rank(results: ResultTables, summary: pd.DataFrame) -> pd.DataFrame:
         score_ci_low=first["ci_low"],
         score_ci_high=first["ci_high"],
         best=best_of_streams(run_scores(results)).set_index(keys)["best"],
+        n_beside=_beside(results.runs).groupby([results.runs[key] for key in keys]).sum(),
         keeps=results.runs.groupby(keys)["keeps"].first(),
     )
     board = board.reset_index()
     place = {stream: position for position, stream in enumerate(results.runs["stream"].unique())}
     order = np.lexsort((-board["score"].to_numpy(dtype=np.float64), board["stream"].map(place).to_numpy()))
     return board.iloc[order].reset_index(drop=True)[[*LEADERBOARD_COLUMNS, *names]]
+
+
+def _beside(runs: pd.DataFrame) -> pd.Series:
+    """Tell which runs went on beside others, so that their seconds are no measurement."""
+    known = runs["n_parallel"] if "n_parallel" in runs else pd.Series(math.nan, index=runs.index)
+    return pd.to_numeric(known, errors="coerce") > 1
 
 
 def run_scores(results: ResultTables) -> pd.DataFrame:

@@ -50,7 +50,8 @@ LEADERBOARD = [
         "fit_seconds",
         "predict_seconds",
     ),
-    *("model_bytes", "replay_bytes", "state_bytes", "keeps"),
+    *("n_beside", "gradient_steps", "samples_seen", "flops"),
+    *("model_bytes", "replay_bytes", "state_bytes", "pickled_bytes", "keeps"),
 ]
 
 # A strategy that writes down each cell that starts, with its process, and takes its time.
