@@ -55,6 +55,13 @@ class Format(StrEnum):
     parquet = "parquet"
 
 
+class Matched(StrEnum):
+    """What is equal in a leaderboard."""
+
+    memory = "memory"
+    compute = "compute"
+
+
 class Kind(StrEnum):
     """What can be listed."""
 
@@ -342,6 +349,13 @@ def leaderboard(
         list[str] | None, typer.Option(help="Only what keeps this of the data: nothing, say; may be repeated.")
     ] = None,
     device: Annotated[list[str] | None, typer.Option(help="Only what ran on this device; may be repeated.")] = None,
+    matched: Annotated[
+        Matched | None, typer.Option(help="Only runs that share a budget: of bytes carried, or of seconds of fit.")
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(help="With --matched: the bytes or seconds; strategies that took no more come, too."),
+    ] = None,
     pivot: Annotated[
         bool, typer.Option("--pivot", help="One table, with the streams (by their scores) side by side.")
     ] = False,
@@ -358,6 +372,8 @@ def leaderboard(
             raise ValueError("Parquet is no text to print; name a file with --output.")
         if pivot and together:
             raise ValueError("--pivot and --overall are two tables; give one of them.")
+        if budget is not None and matched is None:
+            raise ValueError("--budget is a limit of something: give --matched memory, or --matched compute.")
         if output is not None:
             _check_report(output, store)
         results, name = _stored(store)
@@ -372,6 +388,8 @@ def leaderboard(
             "keeps": keeps,
             "device": device,
         }
+        if matched is not None:
+            results = reports.matched(results, matched.value, budget)
         board = reports.leaderboard(results, metric or None, **wanted)
         several = len(board["stream"].unique()) > 1
         whole = reports.overall(results, **wanted) if together or several else None

@@ -13,7 +13,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from . import figures, formats, plots
+from . import budgets, figures, formats, plots
 from .diagnosis import diagnose
 from .findings import answer, findings, notable, regularization_in_class_streams
 from .metrics import COST_UNITS, METRICS, Array
@@ -248,6 +248,7 @@ def _facts(runs: pd.DataFrame) -> dict[str, Any]:
         "days": sorted({str(started)[:10] for started in runs["started"].dropna()}),
         "versions": _versions(runs["versions"]),
         "unmeasured": formats.unmeasured(runs),
+        "budgets": budgets.said(runs),
     }
 
 

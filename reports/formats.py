@@ -156,6 +156,28 @@ def heading(metric: Metric, scorer: str) -> str:
     return label[0].lower() + label[1:] + ", %" * in_percent(scorer)
 
 
+def beside(runs: pd.DataFrame) -> "pd.Series[bool]":
+    """Tell which runs went on beside others, so that their seconds are no measurement.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        ``results.runs``.
+
+    Returns
+    -------
+    Series of bool
+        False where nothing is known.
+
+    Examples
+    --------
+    >>> beside(pd.DataFrame({"n_parallel": [1.0, 2.0, None]})).tolist()
+    [False, True, False]
+    """
+    known = runs["n_parallel"] if "n_parallel" in runs else pd.Series(math.nan, index=runs.index)
+    return pd.to_numeric(known, errors="coerce") > 1
+
+
 def unmeasured(runs: pd.DataFrame) -> str:
     """Say that seconds are no measurement, where runs went on beside others.
 
@@ -175,9 +197,7 @@ def unmeasured(runs: pd.DataFrame) -> str:
     >>> unmeasured(example_results().runs.assign(n_parallel=1.0))
     ''
     """
-    if "n_parallel" not in runs:
-        return ""
-    n_beside = int((pd.to_numeric(runs["n_parallel"], errors="coerce") > 1).sum())
+    n_beside = int(beside(runs).sum())
     if not n_beside:
         return ""
     return (

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from .choice import within_noise
+from .formats import beside
 from .metrics import (
     COST_UNITS,
     METRICS,
@@ -722,6 +723,32 @@ def select(results: ResultTables, **wanted: str | Iterable[str] | None) -> Resul
         there = "; ".join(f"{name}: {', '.join(of_first[name].astype(str).unique())}" for name in others)
         at_first = " or ".join(map(repr, chosen[first]))
         raise ValueError(f"No run has {asked}; those with {first} {at_first} have {there}.")
+    return choose_runs(results, kept)
+
+
+def choose_runs(results: ResultTables, kept: NDArray[np.bool_]) -> ResultTables:
+    """Select runs by their places.
+
+    Parameters
+    ----------
+    results : ResultTables
+        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
+    kept : ndarray of bool
+        One for each run.
+
+    Returns
+    -------
+    ResultTables
+        These runs, and what belongs to them.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> results = example_results()
+    >>> len(choose_runs(results, (results.runs["seed"] == 0).to_numpy()).scores)
+    18
+    """
+    runs = results.runs
     cells = set(runs.loc[kept, "cell"].astype(str))
     frames = {"runs": runs[kept]}
     for name in ("experiences", "scores", "evaluations"):
@@ -905,19 +932,13 @@ def rank(results: ResultTables, summary: pd.DataFrame) -> pd.DataFrame:
         score_ci_low=first["ci_low"],
         score_ci_high=first["ci_high"],
         best=best_of_streams(run_scores(results)).set_index(keys)["best"],
-        n_beside=_beside(results.runs).groupby([results.runs[key] for key in keys]).sum(),
+        n_beside=beside(results.runs).groupby([results.runs[key] for key in keys]).sum(),
         keeps=results.runs.groupby(keys)["keeps"].first(),
     )
     board = board.reset_index()
     place = {stream: position for position, stream in enumerate(results.runs["stream"].unique())}
     order = np.lexsort((-board["score"].to_numpy(dtype=np.float64), board["stream"].map(place).to_numpy()))
     return board.iloc[order].reset_index(drop=True)[[*LEADERBOARD_COLUMNS, *names]]
-
-
-def _beside(runs: pd.DataFrame) -> pd.Series:
-    """Tell which runs went on beside others, so that their seconds are no measurement."""
-    known = runs["n_parallel"] if "n_parallel" in runs else pd.Series(math.nan, index=runs.index)
-    return pd.to_numeric(known, errors="coerce") > 1
 
 
 def run_scores(results: ResultTables) -> pd.DataFrame:
