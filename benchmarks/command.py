@@ -388,11 +388,10 @@ def leaderboard(
             "keeps": keeps,
             "device": device,
         }
-        if matched is not None:
-            results = reports.matched(results, matched.value, budget)
-        board = reports.leaderboard(results, metric or None, **wanted)
+        chosen: reports.ResultTables = results if matched is None else reports.matched(results, matched.value, budget)
+        board = reports.leaderboard(chosen, metric or None, **wanted)
         several = len(board["stream"].unique()) > 1
-        whole = reports.overall(results, **wanted) if together or several else None
+        whole = reports.overall(chosen, **wanted) if together or several else None
         numbers = whole.table if whole is not None and together else reports.pivot(board) if pivot else board
         if format is Format.parquet and output is not None:
             reports.to_parquet(numbers, output)
@@ -410,7 +409,7 @@ def leaderboard(
             case Format.html:
                 text.write(reports.to_html(*boards, pivot=pivot, title=f"Leaderboard: {Path(name).name}"))
             case _:
-                runs = reports.select(results, **wanted).runs
+                runs = reports.select(chosen, **wanted).runs
                 to_file = None if output is None else text
                 reports.to_terminal(board, runs, overall=whole, pivot=pivot, file=to_file)
         if output is not None:

@@ -112,7 +112,7 @@ def value(row: Row, name: str) -> str:
         return formats.score(row[name], "")
     unit = METRICS[name].unit
     if unit == "seconds":
-        return formats.seconds(row[name]) + "*" * (row.get("n_beside", 0) > 0)
+        return formats.seconds(row[name]) + ("*" if row.get("n_beside", 0) > 0 else "")
     return formats.cost(row[name], unit) if unit in COST_UNITS else formats.score(row[name], row["scorer"])
 
 

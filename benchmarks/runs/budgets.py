@@ -39,7 +39,11 @@ class _Part(Stream):
 
     def __init__(self, stream: Stream, n_rows: int | None = None, n_experiences: int | None = None) -> None:
         super().__init__(
-            stream.name, stream.scenario, stream.classes, stream.n_features, min(n_experiences or math.inf, len(stream))
+            stream.name,
+            stream.scenario,
+            stream.classes,
+            stream.n_features,
+            min(n_experiences or len(stream), len(stream)),
         )
         self.stream, self.n_rows, self.announces_classes = stream, n_rows, stream.announces_classes
 
@@ -60,7 +64,7 @@ class _Part(Stream):
     def _few(self, X: Any, y: np.ndarray) -> tuple[Any, np.ndarray]:
         if self.n_rows is None or len(y) <= self.n_rows:
             return X, y
-        first = np.unique(y, return_index=True)[1] if self.kind == "classification" else []
+        first = np.unique(y, return_index=True)[1].tolist() if self.kind == "classification" else []
         rows = list(dict.fromkeys([*first, *range(len(y))]))
         return take(X, y, np.array(sorted(rows[: max(self.n_rows, len(first))])))
 
@@ -109,7 +113,7 @@ def fitting(strategy: str, estimator: Any, stream: Stream, seed: int, budget: Bu
                 return _with(estimator, SIZE, n_kept)
             needed = math.ceil(rest + per_row)
             raise ValueError(
-                f"{strategy!r} on {stream.name!r} does not fit the budget of {budget.state_bytes:,} bytes: with a "
+                f"{strategy!r} on {stream.name!r} does not fit the budget of {budget.state_bytes:,.0f} bytes: with a "
                 f"memory of one row it carries {needed:,}."
             )
         carried = sizes[1]
@@ -122,7 +126,7 @@ def fitting(strategy: str, estimator: Any, stream: Stream, seed: int, budget: Bu
         carried = math.ceil(sizes[1] + max(per_row, 0.0) * (n_total - seen[1]))
     if carried > budget.state_bytes:
         raise ValueError(
-            f"{strategy!r} on {stream.name!r} does not fit the budget of {budget.state_bytes:,} bytes: it carries "
+            f"{strategy!r} on {stream.name!r} does not fit the budget of {budget.state_bytes:,.0f} bytes: it carries "
             f"{carried:,}, and has no {SIZE} to be set."
         )
     return estimator
@@ -198,8 +202,10 @@ def with_epochs(cells: Sequence[Cell], stored: Iterable[Any]) -> list[Cell]:
             except ValueError as error:
                 chosen[key] = None
                 too_slow.append(str(error))
-        epochs = chosen[key]
-        made.append(cell if epochs is None else dataclasses.replace(cell, estimator=_with(estimator, EPOCHS, epochs)))
+        n_epochs = chosen[key]
+        if n_epochs is not None:
+            cell = dataclasses.replace(cell, estimator=_with(estimator, EPOCHS, n_epochs))
+        made.append(cell)
     if too_slow:
         raise ValueError(f"Nothing has run. {' '.join(too_slow)}")
     return made
@@ -213,7 +219,8 @@ def _epochs(cell: Cell, estimator: Any) -> int | None:
     part = _Part(stream, n_experiences=2)
     last = _tried(cell.strategy, _with(estimator, EPOCHS, 1), part, cell.seed, cell.device).experiences[-1]
     seconds = last["fit_seconds"] / max(last["n_train"], 1) * n_total
-    has_epochs = _names(estimator, EPOCHS) and last["samples_seen"] > 0  # GDumb learns when it is asked
+    # GDumb learns when it is asked.
+    has_epochs = bool(_names(estimator, EPOCHS)) and last["samples_seen"] > 0 and seconds > 0
     if seconds > budget:
         what = "one epoch" if has_epochs else "learning"
         raise ValueError(

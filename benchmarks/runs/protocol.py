@@ -23,7 +23,7 @@ class Budget:
 
     Parameters
     ----------
-    state_bytes : int, default=None
+    state_bytes : float, default=None
         Bytes carried from call to call after the last experience, of all kinds together. Strategies that have a
         ``buffer_size`` get the largest that fits.
     fit_seconds : float, default=None
@@ -37,16 +37,19 @@ class Budget:
     Examples
     --------
     >>> Budget(state_bytes=500_000).description()
-    {'state_bytes': 500000}
+    {'state_bytes': 500000.0}
     """
 
-    state_bytes: int | None = None
+    state_bytes: float | None = None
     fit_seconds: float | None = None
 
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():
-            if value is not None and not (isinstance(value, int | float) and 0 < value < math.inf):
+            if value is None:
+                continue
+            if not (isinstance(value, int | float) and 0 < value < math.inf):
                 raise ValueError(f"The budget's {name} is {value!r}; give a positive number.")
+            object.__setattr__(self, name, float(value))  # 60 and 60.0 are the same, in the key of a cell, too
 
     def description(self) -> dict[str, Any]:
         """Return what is limited, serialisable as JSON."""
