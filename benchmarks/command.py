@@ -55,6 +55,13 @@ class Format(StrEnum):
     parquet = "parquet"
 
 
+class Matched(StrEnum):
+    """What is equal in a leaderboard."""
+
+    memory = "memory"
+    compute = "compute"
+
+
 class Kind(StrEnum):
     """What can be listed."""
 
@@ -343,6 +350,13 @@ def leaderboard(
         list[str] | None, typer.Option(help="Only what keeps this of the data: nothing, say; may be repeated.")
     ] = None,
     device: Annotated[list[str] | None, typer.Option(help="Only what ran on this device; may be repeated.")] = None,
+    matched: Annotated[
+        Matched | None, typer.Option(help="Only runs that share a budget: of bytes carried, or of seconds of fit.")
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(help="With --matched: the bytes or seconds; strategies that took no more come, too."),
+    ] = None,
     pivot: Annotated[
         bool, typer.Option("--pivot", help="One table, with the streams (by their scores) side by side.")
     ] = False,
@@ -359,6 +373,8 @@ def leaderboard(
             raise ValueError("Parquet is no text to print; name a file with --output.")
         if pivot and together:
             raise ValueError("--pivot and --overall are two tables; give one of them.")
+        if budget is not None and matched is None:
+            raise ValueError("--budget is a limit of something: give --matched memory, or --matched compute.")
         if output is not None:
             _check_report(output, store)
         results, name = _stored(store)
@@ -373,9 +389,10 @@ def leaderboard(
             "keeps": keeps,
             "device": device,
         }
-        board = reports.leaderboard(results, metric or None, **wanted)
+        chosen: reports.ResultTables = results if matched is None else reports.matched(results, matched.value, budget)
+        board = reports.leaderboard(chosen, metric or None, **wanted)
         several = len(board["stream"].unique()) > 1
-        whole = reports.overall(results, **wanted) if together or several else None
+        whole = reports.overall(chosen, **wanted) if together or several else None
         numbers = whole.table if whole is not None and together else reports.pivot(board) if pivot else board
         if format is Format.parquet and output is not None:
             reports.to_parquet(numbers, output)
@@ -393,7 +410,7 @@ def leaderboard(
             case Format.html:
                 text.write(reports.to_html(*boards, pivot=pivot, title=f"Leaderboard: {Path(name).name}"))
             case _:
-                runs = reports.select(results, **wanted).runs
+                runs = reports.select(chosen, **wanted).runs
                 to_file = None if output is None else text
                 reports.to_terminal(board, runs, overall=whole, pivot=pivot, file=to_file)
         if output is not None:

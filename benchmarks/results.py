@@ -50,6 +50,10 @@ EXPERIENCE_COLUMNS: dict[str, type] = {
     "state_bytes": int,
     "pickled_bytes": float,
     "gradient_steps": float,
+    "samples_seen": float,
+    "flops": float,
+    "energy_joules": float,
+    "pickled_memory": str,
     "memory": str,
     "diagnostics": str,
 }
@@ -100,11 +104,17 @@ class Results:
         primary one).
     experiences : DataFrame
         One row per cell and experience: seconds of fit and of predict (over all test sets), bytes carried, and the
-        peak of memory: how far resident memory (on a GPU: allocated memory) rose during the fit above what the
-        process held when the cell began to learn; NaN where the system does not tell. ``pickled_bytes`` is the length
-        of the estimator's pickle, NaN if it has none; ``gradient_steps`` the number of batches that its network was
-        trained on in the experience, NaN without a network. ``diagnostics`` is a JSON object
-        of numbers by name, empty if none were asked for.
+        peak of memory: how far resident memory (on a GPU: allocated memory) rose during the fit above what the process
+        held when the cell began to learn; NaN where the system does not tell. ``pickled_bytes`` is the length of the
+        estimator's pickle, NaN if it has none; ``gradient_steps`` the number of batches that its network was trained on
+        in the experience, ``samples_seen`` the rows of which a gradient was computed (replayed ones, and those of
+        Fisher information and of reference gradients included, each as often as it was), ``flops`` the floating-point
+        operations of all passes of networks while it learned: the matrix products and convolutions, forward and back,
+        of steps, teachers and Fisher information; NaN without a network, and of GDumb, which learns when it is asked.
+        What is done element by element, optimisers and second derivatives are not counted. ``energy_joules`` is what
+        the machine's processors took during the fit, other programs included; NaN on a GPU, and where the system does
+        not tell. ``pickled_memory`` is a JSON object: of the pickled bytes those of each kind of ``memory``, and
+        ``other``. ``diagnostics`` is a JSON object of numbers by name, empty if none were asked for.
     scores : DataFrame
         One row per cell, pair and scorer (``metric``): the score on the test set of experience ``tested_on`` after
         learning experience ``trained_on``; -1 is the untrained model. ``n_tested`` rows are behind it: 0 where there

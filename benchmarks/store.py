@@ -34,7 +34,7 @@ from .results import (
     table,
 )
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 _BATCH = 500  # databases limit the number of values in a statement
 _TIMEOUT = 600  # seconds to wait for another process
@@ -68,7 +68,7 @@ _COLUMNS = {
     "scores": _without_names(SCORE_COLUMNS),
     "evaluations": _without_names(EVALUATION_COLUMNS),
 }
-_JSON = {"params", "stream_definition", "protocol", "versions", "memory", "diagnostics"}
+_JSON = {"params", "stream_definition", "protocol", "versions", "memory", "pickled_memory", "diagnostics"}
 # Tables and columns that the first version did not have, and what holds for its cells: it knew one protocol.
 _SINCE = {
     "runs.checksum": 2,
@@ -83,6 +83,10 @@ _SINCE = {
     "experiences.pickled_bytes": 5,
     "experiences.gradient_steps": 5,
     "claims": 5,
+    "experiences.samples_seen": 6,
+    "experiences.flops": 6,
+    "experiences.energy_joules": 6,
+    "experiences.pickled_memory": 6,
 }
 _BEFORE: dict[str, dict[str, Any]] = {
     "runs": {
@@ -92,7 +96,11 @@ _BEFORE: dict[str, dict[str, Any]] = {
         "n_parallel": None,
         "n_stacked": None,
     },
-    "experiences": {"diagnostics": "{}", "pickled_bytes": None, "gradient_steps": None},
+    "experiences": {
+        "diagnostics": "{}",
+        "pickled_memory": "{}",
+        **dict.fromkeys(("pickled_bytes", "gradient_steps", "samples_seen", "flops", "energy_joules")),
+    },
     "scores": {"metric": "accuracy", "n_tested": None},
     "evaluations": {},
 }

@@ -25,6 +25,7 @@ from .engine.passes import Passes, passes_of
 from .engine.randomness import may_draw
 from .engine.rows import Rows
 from .engine.vectors import vectors_of
+from .engine.work import note
 from .parameters import one_of
 
 # Rows per forward pass when nothing is learned; bounds memory, and is large enough that the loop costs nothing.
@@ -249,10 +250,12 @@ class NetworkStrategy(ContinualEstimator):
     @torch.no_grad()
     def network_outputs(self, x: torch.Tensor, module: nn.Module | None = None) -> torch.Tensor:
         """Outputs of the network (or of another module) in evaluation mode, for rows on the device."""
+        module = self.net_.module_ if module is None else module
+        note(module, x, back=False)
         n_rows = len(x)
         if n_rows < _LEAST_ROWS:
             x = torch.cat([x, x.new_zeros(_LEAST_ROWS - n_rows, *x.shape[1:])])
-        with fixed_statistics(self.net_.module_ if module is None else module) as module:
+        with fixed_statistics(module) as module:
             return torch.cat([module(rows) for rows in torch.split(x, _PREDICT_ROWS)])[:n_rows]
 
     def network_features(self, x: torch.Tensor, module: nn.Module | None = None) -> torch.Tensor:

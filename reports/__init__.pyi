@@ -1,3 +1,4 @@
+from .budgets import matched as matched
 from .diagnosis import Diagnosis as Diagnosis
 from .diagnosis import describe as describe
 from .diagnosis import diagnose as diagnose

@@ -13,10 +13,10 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from . import figures, formats, plots
+from . import budgets, figures, formats, plots
 from .diagnosis import diagnose
 from .findings import answer, findings, notable, regularization_in_class_streams
-from .metrics import METRICS, Array
+from .metrics import COST_UNITS, METRICS, Array
 from .recommendation import recommend
 from .statistics import Overall, comparison_matrix, gap_closed, overall, performance_profiles
 from .tables import (
@@ -72,9 +72,7 @@ def _interval(row: Any, scorer: str) -> str:
 def _measure(row: Any) -> str:
     """Format a row of `summarize` by the unit of its metric."""
     unit = METRICS[row["metric"]].unit
-    if unit == "seconds":
-        return formats.seconds(row["mean"])
-    return formats.size(row["mean"]) if unit == "bytes" else _interval(row, row["scorer"])
+    return formats.cost(row["mean"], unit) if unit in COST_UNITS else _interval(row, row["scorer"])
 
 
 @cache
@@ -93,6 +91,7 @@ def _environment() -> Environment:
         "score": formats.score,
         "seconds": formats.seconds,
         "size": formats.size,
+        "count": formats.count,
         "number": _number,
         "interval": _interval,
         "measure": _measure,
@@ -104,6 +103,7 @@ def _environment() -> Environment:
         "heading": lambda name, scorer: formats.heading(METRICS[name], scorer),
         "in_percent": formats.in_percent,
         "missing": pd.isna,
+        "costs": COST_UNITS,
     }
     return environment
 
@@ -248,6 +248,7 @@ def _facts(runs: pd.DataFrame) -> dict[str, Any]:
         "days": sorted({str(started)[:10] for started in runs["started"].dropna()}),
         "versions": _versions(runs["versions"]),
         "unmeasured": formats.unmeasured(runs),
+        "budgets": budgets.said(runs),
     }
 
 
@@ -398,7 +399,7 @@ def _overview(board: pd.DataFrame, streams: list[dict[str, Any]], whole: Overall
     if whole is None:
         return []
     rows = {(row["stream"], row["strategy"]): row for row in board.to_dict("records")}
-    costs = board.groupby("strategy")[["fit_seconds", "predict_seconds"]].mean()
+    costs = board.groupby("strategy")[["fit_seconds", "predict_seconds", "samples_seen", "flops", "n_beside"]].mean()
     lines: list[dict[str, Any]] = []
     for row in whole.table.join(costs, on="strategy").to_dict("records"):
         cells = [rows.get((stream["name"], row["strategy"])) for stream in streams]

@@ -157,6 +157,29 @@ def heading(metric: Metric, scorer: str) -> str:
     return label[0].lower() + label[1:] + ", %" * in_percent(scorer)
 
 
+def beside(runs: pd.DataFrame) -> "pd.Series[bool]":
+    """Tell which runs went on beside others or shared a stack, so that their seconds are no measurement.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        ``results.runs``.
+
+    Returns
+    -------
+    Series of bool
+        False where nothing is known.
+
+    Examples
+    --------
+    >>> beside(pd.DataFrame({"n_parallel": [1.0, 2.0, None]})).tolist()
+    [False, True, False]
+    """
+    known = [runs[name] for name in ("n_parallel", "n_stacked") if name in runs]
+    shared = [pd.to_numeric(numbers, errors="coerce").to_numpy() > 1 for numbers in known]
+    return pd.Series(np.logical_or.reduce(shared) if shared else False, index=runs.index)
+
+
 def unmeasured(runs: pd.DataFrame) -> str:
     """Say that seconds are no measurement, where runs went on beside others or shared a stack.
 
@@ -176,8 +199,7 @@ def unmeasured(runs: pd.DataFrame) -> str:
     >>> unmeasured(example_results().runs.assign(n_parallel=1.0))
     ''
     """
-    shared = [pd.to_numeric(runs[name], errors="coerce") > 1 for name in ("n_parallel", "n_stacked") if name in runs]
-    n_beside = int(np.logical_or.reduce(shared).sum()) if shared else 0
+    n_beside = int(beside(runs).sum())
     if not n_beside:
         return ""
     return (
@@ -241,6 +263,59 @@ def size(value: float) -> str:
             return f"{value:.3g} {unit}"
         value /= 1000
     return f"{value:.3g} TB"
+
+
+def count(value: float) -> str:
+    """Format a number of steps, samples or operations.
+
+    Parameters
+    ----------
+    value : float
+        May be NaN.
+
+    Returns
+    -------
+    str
+        With a prefix that suits its size.
+
+    Examples
+    --------
+    >>> count(866), count(12_345), count(27_365_600), count(3.2e15)
+    ('866', '12.3 k', '27.4 M', '3.2 P')
+    """
+    if pd.isna(value):
+        return DASH
+    for prefix in ("", " k", " M", " G", " T", " P"):
+        if value < 999.5:
+            return f"{value:.3g}{prefix}"
+        value /= 1000
+    return f"{value:.3g} E"
+
+
+def cost(value: float, unit: str) -> str:
+    """Format what was measured.
+
+    Parameters
+    ----------
+    value : float
+        May be NaN.
+    unit : str
+        One of `COST_UNITS`.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> cost(1.5, "seconds"), cost(1500, "bytes"), cost(1500, "samples"), cost(1500, "joules")
+    ('1.50 s', '1.5 kB', '1.5 k', '1.5 kJ')
+    """
+    if unit in ("seconds", "bytes"):
+        return seconds(value) if unit == "seconds" else size(value)
+    if unit != "joules" or pd.isna(value):
+        return count(value)
+    return f"{count(value)}J" if value >= 999.5 else f"{count(value)} J"
 
 
 def plain(value: object) -> str:

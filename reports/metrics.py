@@ -645,7 +645,7 @@ class Metric:
     source : str
         Who defined it; "measured" for measurements of the benchmark.
     unit : str
-        ``"score"``, ``"difference of scores"``, ``"ratio of scores"``, ``"seconds"`` or ``"bytes"``.
+        ``"score"``, ``"difference of scores"``, ``"ratio of scores"``, or one of `COST_UNITS`.
     higher_is_better : bool
         Whether higher values are better.
     protocols : tuple of str
@@ -745,8 +745,12 @@ def _difference(
     return Metric(name, label, function, needs, formula, source, unit, higher_is_better, protocols, min_experiences)
 
 
-def _measured(name: str, label: str, function: Callable[..., float], formula: str) -> Metric:
-    return Metric(name, label, function, (name,), formula, "measured", name.rsplit("_", 1)[1], False)
+COST_UNITS = ("seconds", "bytes", "steps", "samples", "operations", "joules")
+"""Units of what was measured."""
+
+
+def _measured(name: str, label: str, function: Callable[..., float], formula: str, unit: str = "") -> Metric:
+    return Metric(name, label, function, (name,), formula, "measured", unit or name.rsplit("_", 1)[1], False)
 
 
 _LOPEZ_PAZ = "Lopez-Paz & Ranzato 2017"
@@ -854,10 +858,15 @@ METRICS: dict[str, Metric] = {
         ),
         _measured("fit_seconds", "Fit time", total, "sum over experiences"),
         _measured("predict_seconds", "Predict time", total, "sum over experiences"),
+        _measured("gradient_steps", "Gradient steps", total, "batches trained on, sum over experiences"),
+        _measured("samples_seen", "Samples seen", total, "rows of which a gradient was computed, sum", "samples"),
+        _measured("flops", "FLOPs", total, "operations of the networks' passes while learning, sum", "operations"),
+        _measured("energy_joules", "Energy", total, "of the machine's processors while learning, sum"),
         _measured("peak_memory_bytes", "Peak memory", peak, "maximum over experiences"),
         _measured("model_bytes", "Model size", final, "weights, after the last experience"),
         _measured("replay_bytes", "Replay memory", final, "stored samples or features, after the last experience"),
         _measured("state_bytes", "Other state", final, "all else carried on, after the last experience"),
+        _measured("pickled_bytes", "Pickled size", final, "the whole estimator as a pickle, after the last experience"),
     )
 }
 """All metrics by name, in the order of the tables."""

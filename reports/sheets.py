@@ -9,7 +9,7 @@ import pandas as pd
 from markupsafe import escape
 
 from . import formats
-from .metrics import METRICS
+from .metrics import COST_UNITS, METRICS
 from .statistics import Overall
 from .tables import LEADERBOARD_COLUMNS
 
@@ -78,10 +78,15 @@ _SHORT = {
     "learning_accuracy": ("learned", 8),
     "fit_seconds": ("fit", 2),
     "predict_seconds": ("predict", 9),
+    "gradient_steps": ("steps", 13),
+    "samples_seen": ("samples", 12),
+    "flops": ("FLOPs", 10),
     "model_bytes": ("model", 5),
     "replay_bytes": ("replay", 6),
     "state_bytes": ("state", 7),
+    "pickled_bytes": ("pickled", 11),
 }
+_BESIDE = "* Runs went on beside others or as one: the time is no measurement (`forgetless run --timing` measures)."
 
 
 def value(row: Row, name: str) -> str:
@@ -107,8 +112,8 @@ def value(row: Row, name: str) -> str:
         return formats.score(row[name], "")
     unit = METRICS[name].unit
     if unit == "seconds":
-        return formats.seconds(row[name])
-    return formats.size(row[name]) if unit == "bytes" else formats.score(row[name], row["scorer"])
+        return formats.seconds(row[name]) + ("*" if row.get("n_beside", 0) > 0 else "")
+    return formats.cost(row[name], unit) if unit in COST_UNITS else formats.score(row[name], row["scorer"])
 
 
 def _heading(name: str, scorer: str) -> str:
@@ -116,7 +121,7 @@ def _heading(name: str, scorer: str) -> str:
         return name
     metric = METRICS[name]
     label = metric.label[0].lower() + metric.label[1:]
-    return label if metric.unit in ("seconds", "bytes") else formats.heading(metric, scorer)
+    return label if metric.unit in COST_UNITS else formats.heading(metric, scorer)
 
 
 def _score(row: Row) -> str:
@@ -173,7 +178,8 @@ def stream_sheet(stream: str, rows: pd.DataFrame) -> Sheet:
         own = [str(name) for name in rows if name in METRICS or name not in _KNOWN]
         columns += [Column(_heading(name, scorer), partial(value, name=name)) for name in own]
     columns.append(Column("keeps", _keeps, 1, right=False))
-    return Sheet(formats.plain(stream), columns, _records(rows))
+    marked = "n_beside" in rows and bool((rows["n_beside"] > 0).any())
+    return Sheet(formats.plain(stream), columns, _records(rows), (_BESIDE,) * marked)
 
 
 def pivot_sheet(board: pd.DataFrame) -> Sheet:

@@ -17,7 +17,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from .choice import within_noise
+from .formats import beside
 from .metrics import (
+    COST_UNITS,
     METRICS,
     Array,
     Metric,
@@ -50,9 +52,14 @@ LEADERBOARD_COLUMNS = [
     "learning_accuracy",
     "fit_seconds",
     "predict_seconds",
+    "n_beside",
+    "gradient_steps",
+    "samples_seen",
+    "flops",
     "model_bytes",
     "replay_bytes",
     "state_bytes",
+    "pickled_bytes",
     "keeps",
 ]
 BLOCK_COLUMNS = ["strategy", "stream", "seed", "block", "score", "variance", "seconds", "bytes"]
@@ -291,7 +298,7 @@ class _Cell:
 
 
 _ROWS_OF = {"R": "rows_R", "E": "rows_E", "prequential": "n_tested"}
-_MEASURED = [metric.name for metric in METRICS.values() if metric.unit in ("seconds", "bytes")]
+_MEASURED = [metric.name for metric in METRICS.values() if metric.unit in COST_UNITS]
 _EVALUATED = ["experience", "n_rows", "tested_on", "n_tested", "score"]
 
 
@@ -414,7 +421,8 @@ def _read_cells(results: ResultTables) -> dict[str, _Cell]:
 
     counted = results.scores if "n_tested" in results.scores else results.scores.assign(n_tested=math.nan)
     scores = _by_cell(primary(counted), ["trained_on", "tested_on", "n_tested", "score"])
-    experiences = _by_cell(results.experiences, ["experience", "n_train", *_MEASURED])
+    measured = ["experience", "n_train", *_MEASURED]
+    experiences = _by_cell(results.experiences.reindex(columns=["cell", *measured]), measured)
     evaluations = _by_cell(primary(results.evaluations), _EVALUATED)
     cells = {}
     for run in finished.itertuples(index=False):
@@ -715,6 +723,32 @@ def select(results: ResultTables, **wanted: str | Iterable[str] | None) -> Resul
         there = "; ".join(f"{name}: {', '.join(of_first[name].astype(str).unique())}" for name in others)
         at_first = " or ".join(map(repr, chosen[first]))
         raise ValueError(f"No run has {asked}; those with {first} {at_first} have {there}.")
+    return choose_runs(results, kept)
+
+
+def choose_runs(results: ResultTables, kept: NDArray[np.bool_]) -> ResultTables:
+    """Select runs by their places.
+
+    Parameters
+    ----------
+    results : ResultTables
+        Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
+    kept : ndarray of bool
+        One for each run.
+
+    Returns
+    -------
+    ResultTables
+        These runs, and what belongs to them.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> results = example_results()
+    >>> len(choose_runs(results, (results.runs["seed"] == 0).to_numpy()).scores)
+    18
+    """
+    runs = results.runs
     cells = set(runs.loc[kept, "cell"].astype(str))
     frames = {"runs": runs[kept]}
     for name in ("experiences", "scores", "evaluations"):
@@ -791,6 +825,7 @@ def leaderboard(
         ``score``, with its 95 % interval, is what the stream is ranked by: ``headline`` names the metric, which is
         ``"average_accuracy"`` where all past experiences are tested, else ``"learning_accuracy"``,
         ``"prequential_score"`` or ``"future_score"``; ``scorer`` names the score. Accuracies lie between 0 and 1.
+        ``n_beside`` is the number of runs that went on beside others, so that their seconds are no measurement.
         ``best`` tells which of the strategies shown are the best or not shown to be worse, see `best_of_streams`. A
         strategy whose runs all failed has ``n_seeds`` 0.
 
@@ -818,7 +853,8 @@ def leaderboard(
     board = rank(shown, summary[among(summary, shown.runs)])
     names = [metric.name for metric in chosen]
     before = LEADERBOARD_COLUMNS[: LEADERBOARD_COLUMNS.index("best") + 1]
-    return board[LEADERBOARD_COLUMNS if metrics is None else [*before, *names, "keeps"]]
+    beside = ["n_beside"] * any(metric.unit == "seconds" for metric in chosen)
+    return board[LEADERBOARD_COLUMNS if metrics is None else [*before, *names, *beside, "keeps"]]
 
 
 def pivot(board: pd.DataFrame, value: str = "score") -> pd.DataFrame:
@@ -896,6 +932,7 @@ def rank(results: ResultTables, summary: pd.DataFrame) -> pd.DataFrame:
         score_ci_low=first["ci_low"],
         score_ci_high=first["ci_high"],
         best=best_of_streams(run_scores(results)).set_index(keys)["best"],
+        n_beside=beside(results.runs).groupby([results.runs[key] for key in keys]).sum(),
         keeps=results.runs.groupby(keys)["keeps"].first(),
     )
     board = board.reset_index()

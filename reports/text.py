@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import pandas as pd
 
-from . import formats
+from . import budgets, formats
 from .files import replace_file
 from .sheets import Column, Sheet, sheets
 from .statistics import Overall
@@ -243,6 +243,6 @@ def to_terminal(
             console.print(Text(_encodable(note, ascii_only), style="dim"))
         console.print()
     if runs is not None:
-        if note := formats.unmeasured(runs):
+        for note in filter(None, (budgets.said(runs), formats.unmeasured(runs))):
             console.print(Text(_encodable(note, ascii_only), style="dim"))
         _failures(runs, console)

@@ -19,13 +19,14 @@ import numpy as np
 from sklearn.base import clone
 
 from ...datasets.streams import Stream, take
+from ...estimators.engine.work import Work, counted
 from ...estimators.targets import learner_of
 from ..results import Facts
 from .checkpoints import Checkpoints
 from .diagnostics import Diagnostics, gradient_steps
 from .guests import is_guest, said_by, seconds_outside
 from .identity import dataset_name, describe, digest, set_by_runner
-from .measuring import PeakMemory, limited, machine, now, one_thread, versions
+from .measuring import Energy, PeakMemory, limited, machine, now, one_thread, pickled_bytes, pickled_memory, versions
 from .protocol import Protocol
 from .scoring import Answers
 from .specs import StreamSpec
@@ -242,7 +243,7 @@ class _Run:
         takes_classes = len(self.stream.classes) and _takes(self.estimator, "partial_fit", "classes")
         self.announced = {"classes": self.stream.classes} if announces and takes_classes else {}
         self.knows_tasks = _takes(self.estimator, "partial_fit", "task_id")
-        self.memory = PeakMemory(cell.device)
+        self.memory, self.energy = PeakMemory(cell.device), Energy(cell.device)
         self.diagnostics = Diagnostics() if cell.protocol.diagnostics else None
         self.tests.spent()
         vars(self).update(state or {})
@@ -291,9 +292,11 @@ class _Run:
         self.evaluations += [{**where, "metric": metric, "score": value} for metric, value in scores.items()]
         return [(answers, y)]
 
-    def learned(self, k: int, n_train: int, seconds: float, peak: float, steps: float) -> None:
+    def learned(self, k: int, n_train: int, steps: float, cost: dict[str, float]) -> None:
         """Note what experience `k` cost, and test."""
         carried = _memory_usage(self.estimator)
+        pickled = pickled_bytes(self.estimator)
+        by_kind = pickled_memory(learner_of(self.estimator), pickled)
         model, replay = carried.get("weights", 0), carried.get("replay", 0)
         self.scores += self.tests.after(k, self.estimator)
         state: dict[str, float] = {}
@@ -303,13 +306,13 @@ class _Run:
             {
                 "experience": k,
                 "n_train": n_train,
-                "fit_seconds": seconds,
+                **cost,
                 "predict_seconds": self.tests.spent(),
-                "peak_memory_bytes": math.nan if is_guest(self.estimator) else peak,  # another process holds it
                 "model_bytes": model,
                 "replay_bytes": replay,
                 "state_bytes": sum(carried.values()) - model - replay,
-                "pickled_bytes": _pickled_bytes(self.estimator),
+                "pickled_bytes": pickled,
+                "pickled_memory": json.dumps(by_kind),
                 "gradient_steps": steps,
                 "memory": json.dumps(carried),
                 "diagnostics": json.dumps(state),
@@ -338,28 +341,38 @@ class _Run:
 def _learn(runs: Sequence[_Run], k: int) -> None:
     """Let all learn their experience `k`, in one call or in several."""
     device = runs[0].cell.device
-    memory = runs[0].memory
-    seconds, peak, n_train, steps = 0.0, 0.0, 0, [0.0] * len(runs)
+    memory, energy, work = runs[0].memory, runs[0].energy, Work()
+    seconds, peak, joules, n_train, steps = 0.0, 0.0, 0.0, 0, [0.0] * len(runs)
     for calls in zip(*(run.calls(k) for run in runs), strict=True):
         memory.start()
         outside = sum(seconds_outside(run.estimator) for run in runs)
+        energy.start()
         clock = now(device)
-        if len(runs) == 1:
-            runs[0].estimator.partial_fit(**calls[0])
-        else:
-            from ...estimators import partial_fit_together
+        with counted(work):
+            if len(runs) == 1:
+                runs[0].estimator.partial_fit(**calls[0])
+            else:
+                from ...estimators import partial_fit_together
 
-            partial_fit_together([run.estimator for run in runs], calls)
+                partial_fit_together([run.estimator for run in runs], calls)
         outside = sum(seconds_outside(run.estimator) for run in runs) - outside
         seconds += (now(device) - clock - outside) / len(runs)
+        joules += energy.spent() / len(runs)
         peak = max(peak, memory.peak() / len(runs))
         n_train += len(calls[0]["y"])
         steps = [n + gradient_steps(learner_of(run.estimator)) for n, run in zip(steps, runs, strict=True)]
         for run in runs:
             if run.diagnostics:
                 run.diagnostics.called(learner_of(run.estimator), len(calls[0]["y"]))
+    cost = {
+        "fit_seconds": seconds,
+        "peak_memory_bytes": math.nan if is_guest(runs[0].estimator) else peak,  # another process holds it
+        "energy_joules": joules,
+        "samples_seen": work.samples_seen / len(runs),
+        "flops": work.flops() / len(runs),
+    }
     for run, n_steps in zip(runs, steps, strict=True):
-        run.learned(k, n_train, seconds, peak, n_steps)
+        run.learned(k, n_train, n_steps, cost)
 
 
 def _some(X: Any, y: np.ndarray, rows: slice) -> tuple[Any, np.ndarray]:
@@ -421,27 +434,6 @@ def _memory_usage(estimator: Any) -> dict[str, int]:
     if not hasattr(estimator, "memory_usage"):
         return {"weights": len(cloudpickle.dumps(estimator, protocol=pickle.DEFAULT_PROTOCOL))}  # also of a script
     return {str(kind): int(n_bytes) for kind, n_bytes in estimator.memory_usage().items()}
-
-
-class _Counted:
-    """A file that keeps nothing but the number of its bytes."""
-
-    n_bytes = 0
-
-    def write(self, part: Any) -> int:
-        n_bytes = memoryview(part).nbytes
-        self.n_bytes += n_bytes
-        return n_bytes
-
-
-def _pickled_bytes(estimator: Any) -> float:
-    """Count the bytes of an estimator's pickle; NaN if it has none."""
-    counted = _Counted()
-    try:
-        cloudpickle.dump(estimator, counted, protocol=pickle.DEFAULT_PROTOCOL)
-    except Exception:  # whatever a guest does when it is pickled
-        return math.nan
-    return float(counted.n_bytes)
 
 
 def _n_parameters(estimator: Any) -> float:

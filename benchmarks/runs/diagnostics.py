@@ -13,9 +13,14 @@ MOST_ROWS = 1000
 N_BINS = 15
 
 
+def _net(learner: Any) -> Any:
+    """The net that a learner has, None if it has none; GDumb trains one when asked, as part of predicting."""
+    return getattr(learner, "__dict__", {}).get("net_")
+
+
 def _steps_by_epoch(learner: Any) -> list[int]:
     """The batches of each epoch of the last call."""
-    history = getattr(getattr(learner, "net_", None), "history", [])
+    history = getattr(_net(learner), "history", [])
     return [epoch["train_batch_count"] for epoch in history if "train_batch_count" in epoch]
 
 
@@ -31,7 +36,7 @@ def gradient_steps(learner: Any) -> float:
     float
         NaN without a network.
     """
-    return float(sum(_steps_by_epoch(learner))) if hasattr(learner, "net_") else math.nan
+    return float(sum(_steps_by_epoch(learner))) if _net(learner) else math.nan
 
 
 class Diagnostics:

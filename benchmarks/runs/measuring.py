@@ -8,6 +8,7 @@ import importlib
 import importlib.metadata
 import math
 import os
+import pickle
 import platform
 import re
 import signal
@@ -16,7 +17,9 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import cloudpickle
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 
@@ -123,6 +126,117 @@ class PeakMemory:
             return math.nan
         found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
         return 1024.0 * int(found[1]) - self.base if found else math.nan
+
+
+POWERCAP = Path("/sys/class/powercap")
+
+
+class Energy:
+    """Joules that the machine's processors take, as their own counters tell (RAPL, through Linux' powercap).
+
+    They count what every program on the machine does, and neither memory modules nor GPUs.
+
+    Parameters
+    ----------
+    device : str
+        Where networks compute; what others than the processors take is not known: NaN.
+    """
+
+    def __init__(self, device: str) -> None:
+        packages = sorted(POWERCAP.glob("intel-rapl:*")) if device == "cpu" else []
+        self.packages = [path for path in packages if path.name.count(":") == 1]  # others are parts of these
+        self.start()
+
+    def start(self) -> None:
+        """Begin to count."""
+        self.begin = self._counters()
+
+    def spent(self) -> float:
+        """Return the joules since the start; NaN where the system does not tell."""
+        end = self._counters()
+        if not end or len(end) != len(self.begin):
+            return math.nan
+        # A counter begins anew where it is full.
+        return sum((now - before) % full for (now, full), (before, _) in zip(end, self.begin, strict=True)) / 1e6
+
+    def _counters(self) -> list[tuple[int, int]]:
+        """Of each package what it took, in microjoules, and the number at which it begins anew."""
+        names = ("energy_uj", "max_energy_range_uj")
+        try:
+            found = [tuple(int((path / name).read_text()) for name in names) for path in self.packages]
+        except (OSError, ValueError):  # it is root's alone, usually
+            return []
+        return [(count, full) for count, full in found if full > 0]
+
+
+class _Counted:
+    """A file that keeps nothing but the number of its bytes."""
+
+    n_bytes = 0
+
+    def write(self, part: Any) -> int:
+        n_bytes = memoryview(part).nbytes
+        self.n_bytes += n_bytes
+        return n_bytes
+
+
+def pickled_bytes(thing: Any) -> float:
+    """Count the bytes of a pickle.
+
+    Parameters
+    ----------
+    thing : object
+
+    Returns
+    -------
+    float
+        NaN if it has none.
+    """
+    counted = _Counted()
+    try:
+        cloudpickle.dump(thing, counted, protocol=pickle.DEFAULT_PROTOCOL)
+    except Exception:  # whatever a guest does when it is pickled
+        return math.nan
+    return float(counted.n_bytes)
+
+
+def pickled_memory(learner: Any, total: float) -> dict[str, int]:
+    """Share out the bytes of a pickled estimator among the kinds of what it carries.
+
+    Parameters
+    ----------
+    learner : estimator
+        What learns in it.
+    total : float
+        The bytes of the whole; NaN if it has no pickle.
+
+    Returns
+    -------
+    dict of str to int
+        Of each kind, as in ``memory_usage()``, the length of a pickle of its tensors, arrays and rows; ``"other"`` is
+        all else: settings, the structure of modules, what is of no kind. Empty if it has no pickle.
+
+    Examples
+    --------
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> pickled_memory(GaussianNB(), 500.0)
+    {'other': 500}
+    """
+    if math.isnan(total):
+        return {}
+    found: dict[str, int] = {}
+    if hasattr(learner, "carried"):
+        from torch.nn import Module
+
+        from ...estimators.engine.modules import contents_of
+        from ...estimators.engine.pickling import packed
+
+        kinds: dict[str, list[Any]] = {}
+        for (kind, thing), (_, again) in zip(list(learner.carried()), list(learner.carried()), strict=True):
+            if thing is again or not isinstance(thing, Module):  # GDumb shows a network that it has not got yet
+                kinds.setdefault(kind, []).append(thing)
+        found = {kind: len(packed(contents)) for kind, things in kinds.items() if (contents := contents_of(things))}
+    return found | {"other": int(total) - sum(found.values())}
 
 
 @functools.cache

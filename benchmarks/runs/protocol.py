@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -17,8 +18,47 @@ DEFAULT_SCORING = {"classification": ("accuracy",), "regression": ("r2",)}
 
 
 @dataclasses.dataclass(frozen=True)
+class Budget:
+    """What a strategy may cost; memory sizes and epochs are set so that it fits.
+
+    Parameters
+    ----------
+    state_bytes : float, default=None
+        Bytes carried from call to call after the last experience, of all kinds together. Strategies that have a
+        ``buffer_size`` get the largest that fits.
+    fit_seconds : float, default=None
+        Seconds of learning a stream. Strategies that have ``max_epochs`` get as many as fit.
+
+    Raises
+    ------
+    ValueError
+        If one of them is no positive number.
+
+    Examples
+    --------
+    >>> Budget(state_bytes=500_000).description()
+    {'state_bytes': 500000.0}
+    """
+
+    state_bytes: float | None = None
+    fit_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in dataclasses.asdict(self).items():
+            if value is None:
+                continue
+            if not (isinstance(value, int | float) and 0 < value < math.inf):
+                raise ValueError(f"The budget's {name} is {value!r}; give a positive number.")
+            object.__setattr__(self, name, float(value))  # 60 and 60.0 are the same, in the key of a cell, too
+
+    def description(self) -> dict[str, Any]:
+        """Return what is limited, serialisable as JSON."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+
+
+@dataclasses.dataclass(frozen=True)
 class Protocol:
-    """How models are tested.
+    """How models are tested, and what they may cost.
 
     Parameters
     ----------
@@ -36,6 +76,8 @@ class Protocol:
     diagnostics : bool, default=False
         Whether to measure the state of networks after each experience; see
         :func:`~forgetless.benchmarks.runs.diagnostics.diagnose`.
+    budget : Budget, default=Budget()
+        Without limits by default.
 
     Raises
     ------
@@ -56,6 +98,7 @@ class Protocol:
     eval_every: int | None = None
     scoring: Sequence[str] = ()
     diagnostics: bool = False
+    budget: Budget = Budget()
 
     def __post_init__(self) -> None:
         known = get_args(Evaluate)
@@ -168,4 +211,5 @@ class Protocol:
 
     def description(self) -> dict[str, Any]:
         """Return what decides which numbers there are, serialisable as JSON."""
-        return dataclasses.asdict(self) | {"scoring": list(self.scoring)}
+        found = dataclasses.asdict(self) | {"scoring": list(self.scoring), "budget": self.budget.description()}
+        return found if found["budget"] else {name: value for name, value in found.items() if name != "budget"}

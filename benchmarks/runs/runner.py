@@ -23,10 +23,11 @@ from ...estimators.pipeline import IncrementalPipeline
 from ...estimators.steps import is_fitted
 from ..results import Results
 from ..store import Store
+from .budgets import fitting, with_epochs
 from .cell import Cell, Interrupted, StreamSource, open_stream
 from .checkpoints import checkpoints_for
 from .identity import describe_stream
-from .protocol import Evaluate, Protocol
+from .protocol import Budget, Evaluate, Protocol
 from .sharing import Claims
 from .specs import LONGEST_TIME_LIMIT, MOST_SEEDS, TIME_LIMIT, StrategySpec
 from .workers import Conditions, finished, stop_on_ctrl_c
@@ -52,6 +53,7 @@ def run_benchmark(
     eval_every: int | None = None,
     scoring: str | Sequence[str] = (),
     diagnostics: bool = False,
+    budget: Mapping[str, float] | None = None,
     time_limit: float = TIME_LIMIT,
     scheduler: str | None = None,
     checkpoints: str | os.PathLike[str] | None = None,
@@ -90,6 +92,10 @@ def run_benchmark(
     evaluate, eval_every, scoring, diagnostics
         How models are tested, see :class:`~forgetless.benchmarks.runs.protocol.Protocol`; by default on all test sets
         after each experience, by accuracy or R².
+    budget : mapping, default=None
+        What each strategy may cost, ``state_bytes`` or ``fit_seconds`` or both, see
+        :class:`~forgetless.benchmarks.runs.protocol.Budget`: the memory size and the epochs of each cell are set so
+        that it fits.
     time_limit : float, default=86400
         Seconds that a cell may take, at most 1,000,000; after that it has failed. With ``n_jobs=1`` cells run in this
         process, where code that never comes back to Python cannot be stopped.
@@ -135,7 +141,7 @@ def run_benchmark(
         raise ValueError("n_jobs is 0; give how many cells may run in parallel, or -1 for one per core.")
     if not 0 < time_limit <= LONGEST_TIME_LIMIT:
         raise ValueError(f"time_limit is {time_limit}; give the seconds that a cell may take, at most 1,000,000.")
-    protocol = Protocol(evaluate, eval_every, scoring, diagnostics)
+    protocol = Protocol(evaluate, eval_every, scoring, diagnostics, Budget(**(budget or {})))
     cells = plan_cells(strategies, streams, seeds=seeds, device=device, stack_seeds=stack_seeds, protocol=protocol)
     with contextlib.ExitStack() as stack:
         if not isinstance(store, Store):
@@ -156,7 +162,7 @@ def plan_cells(
     stack_seeds: StackSeeds = False,
     protocol: Protocol = _DEFAULT,
 ) -> list[Cell]:
-    """List the cells of a benchmark; data are loaded, nothing is learned.
+    """List the cells of a benchmark; data are loaded, nothing is learned but a few rows where bytes are limited.
 
     Parameters
     ----------
@@ -192,6 +198,7 @@ def plan_cells(
     device, gpu = _device(device, needed=bool(on_device))
     seeds = _seeds(seeds)
     cells: dict[str, Cell] = {}
+    too_large: dict[tuple[str, str], str] = {}
     kinds = set()
     for stream, source in sources.items():
         fixed = source if isinstance(source, Stream) else None
@@ -205,12 +212,19 @@ def plan_cells(
                 if _fits(estimator, opened.kind):
                     tested.check_answers(strategy, estimator)
                     used = device if strategy in on_device else "cpu"
+                    try:
+                        fitted = fitting(strategy, estimator, opened, seed, protocol.budget)
+                    except ValueError as error:
+                        too_large.setdefault((strategy, stream), str(error))
+                        continue
                     stacked = len(seeds) > 1 and _stacks(estimator, opened, stack_seeds)
-                    cell = Cell(strategy, stream, estimator, source, seed, used, definition, stacked, tested, gpu)
+                    cell = Cell(strategy, stream, fitted, source, seed, used, definition, stacked, tested, gpu)
                     twin = cells.setdefault(cell.key, cell)
                     if twin is not cell:
                         names = f"{twin.strategy!r} on {twin.stream!r} and {strategy!r} on {stream!r}"
                         raise ValueError(f"{names} are the same thing under two names; leave one out.")
+    if too_large:
+        raise ValueError(f"Nothing has run. {' '.join(too_large.values())}")
     _check_all_run(estimators, sources, protocol, cells.values(), kinds)
     return list(cells.values())
 
@@ -384,6 +398,8 @@ def run_cells(
     StoreError
         If the store cannot be written.
     """
+    if any(cell.protocol.budget.fit_seconds is not None for cell in cells):
+        cells = with_epochs(cells, store.results().runs.itertuples(index=False))
     claims = Claims(store, cells)  # before a look at what is done: what is done in between must not count as both
     done = store.finished({cell.key: (cell.strategy, cell.stream) for cell in cells})
     if timing:

@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from ...datasets.streams import MOST_EXPERIENCES
-from .protocol import Evaluate, Protocol
+from .protocol import Budget, Evaluate, Protocol
 from .specs import MOST_SEEDS, StrategySpec, StreamSpec, load_class, nearest, short_name
 
 _FOLDER = Path(__file__).parent / "suites"
@@ -121,6 +121,13 @@ class TuneSettings(TomlTable):
 
     experiences: Annotated[int, Field(ge=2, le=MOST_EXPERIENCES)] = 2
     candidates: Annotated[PositiveInt, Field(le=_MOST_ITEMS)] = 10
+
+
+class BudgetSettings(TomlTable):
+    """What each strategy may cost, see :class:`~forgetless.benchmarks.runs.protocol.Budget`."""
+
+    state_bytes: PositiveInt | None = None
+    fit_seconds: PositiveFloat | None = None
 
 
 Experiences = Annotated[PositiveInt, Field(le=MOST_EXPERIENCES)]
@@ -278,6 +285,9 @@ class Suite(TomlTable):
         The network of all strategies that have one.
     tune : TuneSettings
         The budget of strategies that are tuned; it is part of what they cost.
+    budget : BudgetSettings
+        What each strategy may carry (``state_bytes``) and how long it may learn (``fit_seconds``): memory sizes and
+        epochs are set so that it fits.
     streams : list of SplitStream, BlurryStream and their like
         One table for each builder.
     strategies : list of Strategy
@@ -299,6 +309,7 @@ class Suite(TomlTable):
     preprocess: list[str | Step] = []
     net: NetSettings = NetSettings()
     tune: TuneSettings = TuneSettings()
+    budget: BudgetSettings = BudgetSettings()
     streams: Annotated[list[_AnyStream], Field(max_length=_MOST_ITEMS), AfterValidator(unique_names)]
     strategies: Annotated[list[_AnyStrategy], Field(max_length=_MOST_ITEMS), AfterValidator(unique_names)]
 
@@ -314,7 +325,8 @@ class Suite(TomlTable):
         -------
         Protocol
         """
-        return Protocol(self.evaluate, self.eval_every, self.scoring, self.diagnostics)
+        budget = Budget(**self.budget.model_dump())
+        return Protocol(self.evaluate, self.eval_every, self.scoring, self.diagnostics, budget)
 
     def strategy_specs(self, names: Sequence[str] | None = None) -> dict[str, StrategySpec]:
         """Say how to make the strategies.
@@ -497,6 +509,7 @@ def _check_values(table: dict[str, Any]) -> None:
 _MODELS: dict[str, type[TomlTable]] = {
     "net": NetSettings,
     "tune": TuneSettings,
+    "budget": BudgetSettings,
     "strategies": Strategy,
     **_STREAMS,
 }

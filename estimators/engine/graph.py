@@ -13,6 +13,7 @@ import torch
 
 from .rows import Rows
 from .vectors import vectors_of
+from .work import counted
 
 # So many calls run as they are before one is recorded. Libraries make their plans and workspaces in the first of them;
 # and as recording takes as long as many steps, a short call should not pay for it.
@@ -96,7 +97,7 @@ class Recording:
         self.graph = torch.cuda.CUDAGraph()
         stream = torch.cuda.current_stream()
         try:
-            with torch.cuda.graph(self.graph):
+            with counted() as self.work, torch.cuda.graph(self.graph):
                 self.outputs = work(self.batch)
         finally:
             torch.cuda.set_stream(stream)  # torch stays on its own where recording fails
@@ -106,6 +107,7 @@ class Recording:
         for place, t in zip(self.batch.tensors(), batch.tensors(), strict=True):
             place.copy_(t, non_blocking=True)
         self.graph.replay()
+        self.work.repeat()
         return self.outputs
 
 

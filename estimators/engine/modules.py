@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -324,6 +324,29 @@ def bytes_of(thing: Any) -> int:
         return sum(map(bytes_of, thing))
     nbytes = getattr(thing, "nbytes", 0)
     return int(nbytes() if callable(nbytes) else nbytes)
+
+
+def contents_of(things: Iterable[Any]) -> list[Any]:
+    """What there is to pickle of what an estimator carries: what :func:`bytes_of` counts, without what is around it.
+
+    Examples
+    --------
+    >>> [part.shape for part in contents_of([nn.Linear(3, 2), {"a": torch.ones(4)}, None, 5])]
+    [torch.Size([2, 3]), torch.Size([2]), torch.Size([4])]
+    """
+    contents: list[Any] = []
+    for thing in things:
+        if isinstance(thing, nn.Module):
+            contents += [t.detach() for t in (*thing.parameters(), *thing.buffers())]
+        elif isinstance(thing, torch.optim.Optimizer):
+            contents += contents_of(thing.state.values())
+        elif isinstance(thing, dict):
+            contents += contents_of(thing.values())
+        elif isinstance(thing, list | tuple):
+            contents += contents_of(thing)
+        elif bytes_of(thing):
+            contents.append(bytes(thing) if isinstance(thing, memoryview) else thing)
+    return contents
 
 
 def twin_of(module: nn.Module) -> nn.Module:

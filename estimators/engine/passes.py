@@ -16,6 +16,7 @@ from torch.func import vmap
 from torch.nn import functional as F
 
 from .modules import MLP, call_with, features_and_outputs, head_of
+from .work import note
 
 if TYPE_CHECKING:
     from .net import FastLoop
@@ -110,9 +111,9 @@ def passes_of(net: FastLoop, gradient: torch.Tensor, x: torch.Tensor) -> Passes:
     params = net.trainable()
     layers = _chain(net)
     if layers is not None and x.ndim == 2:
-        return ChainPasses(layers, dict(zip(params, [p.detach() for p in params], strict=True)), gradient)
+        return ChainPasses(net.module_, layers, dict(zip(params, [p.detach() for p in params], strict=True)), gradient)
     module, head = net.module_, head_of(net.module_)
-    return AutogradPasses(module, lambda x: features_and_outputs(module, x, head), params, gradient)
+    return AutogradPasses(module, module, lambda x: features_and_outputs(module, x, head), params, gradient)
 
 
 def stacked_passes_of(net: FastLoop, theta: torch.Tensor, gradient: torch.Tensor, x: torch.Tensor) -> Passes:
@@ -135,7 +136,7 @@ def stacked_passes_of(net: FastLoop, theta: torch.Tensor, gradient: torch.Tensor
     weights = [torch.unflatten(part, 1, p.shape).detach() for part, p in zip(parts, params, strict=True)]
     layers = _chain(net)
     if layers is not None and x.ndim == 2:
-        return ChainPasses(layers, dict(zip(params, weights, strict=True)), gradient)
+        return ChainPasses(net.module_, layers, dict(zip(params, weights, strict=True)), gradient)
     module, head = net.module_, head_of(net.module_)
     leaves = {
         name: weight.requires_grad_()
@@ -151,7 +152,7 @@ def stacked_passes_of(net: FastLoop, theta: torch.Tensor, gradient: torch.Tensor
         return features_and_outputs(lambda x: outputs(weights, x), x, head)
 
     return AutogradPasses(
-        lambda x: vmap(outputs)(leaves, x), lambda x: vmap(both)(leaves, x), list(leaves.values()), gradient
+        module, lambda x: vmap(outputs)(leaves, x), lambda x: vmap(both)(leaves, x), list(leaves.values()), gradient
     )
 
 
@@ -166,6 +167,7 @@ def function_of(net: FastLoop) -> Callable[[torch.Tensor, torch.Tensor], torch.T
     layers = _chain(net)
 
     def outputs(theta: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        note(module, x, back=torch.is_grad_enabled())
         parts = [part.view(shape) for part, shape in zip(torch.split(theta, sizes), shapes, strict=True)]
         if layers is None or x.ndim != 2:
             return call_with(module, dict(zip(names, parts, strict=True)), x)
@@ -184,6 +186,8 @@ class AutogradPasses:
 
     Parameters
     ----------
+    module : torch.nn.Module
+        The network; one of those of a stack.
     forward : callable
         From rows to outputs.
     both : callable
@@ -195,21 +199,24 @@ class AutogradPasses:
 
     def __init__(
         self,
+        module: nn.Module,
         forward: Callable[[torch.Tensor], torch.Tensor],
         both: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]],
         leaves: Sequence[torch.Tensor],
         gradient: torch.Tensor,
     ) -> None:
-        self.forward, self.both, self.leaves, self.gradient = forward, both, leaves, gradient
+        self.module, self.forward, self.both, self.leaves, self.gradient = module, forward, both, leaves, gradient
         self.outputs: list[torch.Tensor] = []
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Outputs for rows."""
+        note(self.module, x, back=True, n_leading=self.gradient.ndim)
         self.outputs.append(self.forward(x))
         return self.outputs[-1]
 
     def features_and_outputs(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What enters the head, and the outputs."""
+        note(self.module, x, back=True, n_leading=self.gradient.ndim)
         features, outputs = self.both(x)
         self.outputs.append(outputs)
         return features, outputs
@@ -237,6 +244,8 @@ class ChainPasses:
 
     Parameters
     ----------
+    module : torch.nn.Module
+        The network; one of those of a stack.
     layers : list of (torch.nn.Linear, _Elementwise or None)
         Linear layers and the elementwise functions that follow them.
     values : dict of torch.nn.Parameter to torch.Tensor
@@ -247,11 +256,12 @@ class ChainPasses:
 
     def __init__(
         self,
+        module: nn.Module,
         layers: Sequence[tuple[nn.Linear, _Elementwise | None]],
         values: dict[torch.Tensor, torch.Tensor],
         gradient: torch.Tensor,
     ) -> None:
-        self.gradient = gradient
+        self.module, self.gradient = module, gradient
         parts = torch.split(gradient, [p.numel() for p in values], dim=-1)
         places = {p: torch.unflatten(part, -1, p.shape) for p, part in zip(values, parts, strict=True)}
         is_stack = gradient.ndim == 2
@@ -272,6 +282,7 @@ class ChainPasses:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Outputs for rows."""
+        note(self.module, x, back=True, n_leading=self.gradient.ndim)
         entered = []
         for layer in self.layers:
             entered.append(x)

@@ -10,6 +10,7 @@ from torch import nn
 from torch.func import grad, vmap
 
 from .modules import call_with, fixed_statistics, is_frozen
+from .work import note
 
 if TYPE_CHECKING:
     from .net import FastLoop
@@ -44,6 +45,7 @@ def sum_over_samples(
     torch.Tensor of shape (n_parameters,)
         In the order of ``net.flatten()``.
     """
+    note(net.module_, X, back=True)
     with fixed_statistics(net.module_) as module:
         layers = _linear_layers(net, module, X)
         if layers is not None:

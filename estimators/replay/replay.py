@@ -14,6 +14,7 @@ from ..engine.modules import fixed_statistics
 from ..engine.objective import with_groups
 from ..engine.passes import Passes, forward_together, function_of
 from ..engine.rows import Rows
+from ..engine.work import note
 from ..parameters import Integral, at_least, between, one_of
 from ..strategy import NetworkStrategy
 
@@ -119,6 +120,7 @@ class Replay(NetworkStrategy):
         row_losses = call.objective.row_losses
         with fixed_statistics(self.net_.module_) as module, torch.no_grad():
             stepped = parameters_to_vector(self.net_.trainable()).sub_(gradient, alpha=lr)
+            note(module, x, back=False)
             after, before = function_of(self.net_)(stepped, x), module(x)
             return row_losses(before, y, groups), row_losses(after, y, groups)
 

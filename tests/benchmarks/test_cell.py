@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from forgetless.benchmarks import StreamSpec
 from forgetless.benchmarks.runs.cell import Cell, run_stacked
 from forgetless.benchmarks.runs.identity import digest
+from forgetless.benchmarks.runs.measuring import Energy
 from forgetless.benchmarks.runs.runner import plan_cells
 from forgetless.datasets import (
     Dataset,
@@ -32,6 +33,7 @@ from forgetless.datasets import (
 from forgetless.estimators import (
     MLP,
     ContinualNet,
+    GDumbClassifier,
     IndependentClassifier,
     NaiveClassifier,
     ReplayClassifier,
@@ -96,6 +98,43 @@ def test_bytes_are_shared_out_by_kind():
         assert math.isnan(row.peak_memory_bytes) or row.peak_memory_bytes >= 0
     assert (results.experiences["fit_seconds"] > 0).all()
     assert (results.experiences["predict_seconds"] > 0).all()
+
+
+def test_a_pickle_is_shared_out_by_kind():
+    replay = ReplayClassifier(net=NET, buffer_size=20)
+    results = run({"Replay": replay, "GDumb": GDumbClassifier(net=NET), "Bayes": GaussianNB()}, [iris()])
+    kinds = {"Replay": {"weights", "optimizer", "replay", "other"}, "GDumb": {"replay", "other"}, "Bayes": {"other"}}
+    for row in results.experiences.itertuples():
+        pickled, memory = json.loads(row.pickled_memory), json.loads(row.memory)
+        assert pickled.keys() == kinds[row.strategy] and sum(pickled.values()) == row.pickled_bytes
+        assert all(n_bytes > memory[kind] for kind, n_bytes in pickled.items() if kind != "other")
+
+
+def test_samples_and_operations_are_counted():
+    results = run({"Naive": NaiveClassifier(net=NET), "Bayes": GaussianNB()}, [iris()])
+    rows = dict(list(results.experiences.groupby("strategy")))
+    n_trained = rows["Naive"]["n_train"] * NET.max_epochs
+    assert rows["Naive"]["samples_seen"].tolist() == n_trained.tolist()
+    per_row = [2 * (2 * 4 * 8 + 3 * 8 * n_classes) for n_classes in (1, 2, 3)]  # forward, to weights, to hidden units
+    assert rows["Naive"]["flops"].tolist() == (n_trained * per_row).tolist()
+    assert rows["Bayes"][["samples_seen", "flops"]].isna().all(axis=None)
+
+
+def test_energy_is_what_the_counters_tell(tmp_path, monkeypatch):
+    monkeypatch.setattr("forgetless.benchmarks.runs.measuring.POWERCAP", tmp_path)
+    assert math.isnan(Energy("cpu").spent())
+    counts = {"intel-rapl:0": 900, "intel-rapl:1": 5, "intel-rapl:1:0": 7}  # the last is a part of the second
+    for name, count in counts.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "energy_uj").write_text(f"{count}\n")
+        (tmp_path / name / "max_energy_range_uj").write_text("1000\n")
+    energy = Energy("cpu")
+    for name in counts:
+        (tmp_path / name / "energy_uj").write_text("100\n")
+    assert energy.spent() == (200 + 95) / 1e6  # the first counter was full once
+    assert math.isnan(Energy("cuda").spent())
+    (tmp_path / "intel-rapl:1" / "energy_uj").unlink()
+    assert math.isnan(energy.spent())
 
 
 def test_peak_memory_sees_what_learning_took(log, monkeypatch):

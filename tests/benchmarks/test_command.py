@@ -50,7 +50,8 @@ LEADERBOARD = [
         "fit_seconds",
         "predict_seconds",
     ),
-    *("model_bytes", "replay_bytes", "state_bytes", "keeps"),
+    *("n_beside", "gradient_steps", "samples_seen", "flops"),
+    *("model_bytes", "replay_bytes", "state_bytes", "pickled_bytes", "keeps"),
 ]
 
 # A strategy that writes down each cell that starts, with its process, and takes its time.
@@ -249,6 +250,9 @@ def formats_of_leaderboards(folder, here):
     assert "Unknown metric 'speed'; choose from" in board("--metric", "speed")
     assert "name a file" in board("--format", "parquet")
     assert "give one of them" in board("--pivot", "--overall")
+    assert "name a number" in board("--matched", "memory")
+    assert "give --matched memory" in board("--budget", "5")
+    assert "GaussianNB" in board("--matched", "memory", "--budget", "100000", "--format", "csv")
     assert "would overwrite the store" in board("-o", "results.db")
 
 

@@ -252,6 +252,16 @@ class TestOlderVersions:
         assert os.listdir(tmp_path) == ["a.db"]
 
 
+def test_what_version_5_did_not_count_is_not_known(path):
+    with opened(path) as connection:
+        make_older(connection, 5)
+    with Store(path) as store:
+        store.write(facts("new", seed=20))
+        found = store.results().experiences
+    assert set(found.loc[found["samples_seen"].notna() & found["flops"].notna(), "cell"]) == {"new"}
+    assert found["energy_joules"].isna().all() and set(found["pickled_memory"]) == {"{}"}
+
+
 class TestOlderVersion:
     def test_the_checksum_is_that_of_version_2(self, tmp_path):
         with Store(tmp_path / "a.db") as store:
@@ -326,11 +336,11 @@ class TestOddStores:
             ("ALTER TABLE scores RENAME COLUMN score TO mark", "'mark'"),
             ("ALTER TABLE scores ADD COLUMN more TEXT", "'more'"),
             ("DELETE FROM forgetless", "tables of version none"),
-            ("UPDATE forgetless SET schema_version = 6", "tables of version 6"),
+            ("UPDATE forgetless SET schema_version = 7", "tables of version 7"),
             ("UPDATE forgetless SET schema_version = 1", "'checksum'"),
             ("UPDATE forgetless SET schema_version = 'new'", "tables of version 'new'"),
             ("UPDATE forgetless SET schema_version = x'00'", "tables of version b"),
-            ("INSERT INTO forgetless VALUES (7)", "tables of version 5, 7"),
+            ("INSERT INTO forgetless VALUES (8)", "tables of version 6, 8"),
             ("ALTER TABLE forgetless RENAME COLUMN schema_version TO v", "cannot be used: no such column"),
         ],
     )

@@ -125,7 +125,7 @@ def test_a_damaged_cell(url):
             assert len(store.results().runs) == 2
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
 def test_an_older_version_is_brought_up_to_date(url, version):
     new = facts("b", seed=1)
     more = ("r2", "neg_log_loss", "neg_mean_poisson_deviance")

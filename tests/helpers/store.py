@@ -43,6 +43,7 @@ def facts(cell="c0", status="ok", score=1 / 3, **changed):
     measured = {"fit_seconds": 0.1, "predict_seconds": 0.2, "peak_memory_bytes": math.nan}
     n_bytes = {"model_bytes": 2**40, "replay_bytes": 0, "state_bytes": 1, "memory": "{}", "diagnostics": "{}"}
     n_bytes |= {"pickled_bytes": 2.0**40, "gradient_steps": math.nan}
+    n_bytes |= {"samples_seen": 6.0, "flops": 2.0**60, "energy_joules": math.nan, "pickled_memory": "{}"}
     return Facts(
         run | changed,
         [{"experience": 0, "n_train": 3, **measured, **n_bytes}],
@@ -60,7 +61,14 @@ def timeless(facts: Facts):
     Pickles have some bytes more or less after one of them was read: texts that were the same object are two.
     """
     run = {name: value for name, value in facts.run.items() if name not in ("seconds", "started", "n_parallel")}
-    changing = ["fit_seconds", "predict_seconds", "peak_memory_bytes", "pickled_bytes"]
+    changing = [
+        "fit_seconds",
+        "predict_seconds",
+        "peak_memory_bytes",
+        "pickled_bytes",
+        "pickled_memory",
+        "energy_joules",
+    ]
     changing += ["model_bytes", "memory"] if run["family"] == "external" else []
     experiences = [{name: row[name] for name in row if name not in changing} for row in facts.experiences]
     return repr((run, experiences, facts.scores, facts.evaluations))
@@ -74,19 +82,18 @@ def assert_same(one: Results, other: Results):
 def make_older(connection, version):
     """Change a store's tables, in any database, to those of an older version.
 
-    Version 4 knew no claims, and not how runs went on beside each other, nor pickles and steps. Version 3 did not know
-    data sets and numbers of test rows. Version 2 had one protocol, hence no metrics and no evaluations; version 1 had
-    no checksums either.
+    Version 5 did not count samples and operations, nor energy. Version 4 knew no claims, and not how runs went on
+    beside each other, nor pickles and steps. Version 3 did not know data sets and numbers of test rows. Version 2 had
+    one protocol, hence no metrics and no evaluations; version 1 had no checksums either.
     """
 
     run = connection.exec_driver_sql
-    run("DROP TABLE claims")
-    for name, column in (
-        ("runs", "n_parallel"),
-        ("runs", "n_stacked"),
-        ("experiences", "pickled_bytes"),
-        ("experiences", "gradient_steps"),
-    ):
+    columns = [("experiences", name) for name in ("samples_seen", "flops", "energy_joules", "pickled_memory")]
+    if version < 5:
+        run("DROP TABLE claims")
+        columns += [("experiences", name) for name in ("pickled_bytes", "gradient_steps")]
+        columns += [("runs", name) for name in ("n_parallel", "n_stacked")]
+    for name, column in columns:
         run(f"ALTER TABLE {name} DROP COLUMN {column}")
     if version < 4:
         run("ALTER TABLE runs DROP COLUMN dataset")

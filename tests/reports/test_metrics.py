@@ -38,6 +38,8 @@ b = np.array([0.3, 0.1, 0.05])
         ("model_bytes", ([1.0, 5.0, 4.0],), 4.0),
         ("replay_bytes", ([1.0, 5.0, 4.0],), 4.0),
         ("state_bytes", ([1.0, 5.0, 4.0],), 4.0),
+        ("pickled_bytes", ([1.0, 5.0, 4.0],), 4.0),
+        *((name, ([1.0, 2.0, 4.0],), 7.0) for name in ("gradient_steps", "samples_seen", "flops", "energy_joules")),
     ],
 )
 def test_by_hand(name, args, expected):
@@ -129,7 +131,7 @@ def test_the_registry_says_sign_scale_and_source():
         assert metric.label
         assert metric.formula
         assert metric.source
-        assert metric.unit in {"score", "difference of scores", "ratio of scores", "seconds", "bytes"}
+        assert metric.unit in {"score", "difference of scores", "ratio of scores", *m.COST_UNITS}
     lower = {name for name, metric in METRICS.items() if not metric.higher_is_better}
     assert {"forgetting", "intransigence", "fit_seconds", "model_bytes"} <= lower
 

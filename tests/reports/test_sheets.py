@@ -26,6 +26,7 @@ from forgetless.reports import (
     to_parquet,
     to_terminal,
 )
+from forgetless.reports.contents import contents, render
 from forgetless.reports.sheets import sheets
 
 HOSTILE = {
@@ -165,6 +166,23 @@ def test_parquet_has_all_numbers_and_types(tmp_path):
 def test_csv_has_columns_of_one_name():
     frame = pd.DataFrame([["a", 1.5, "=x"]], columns=["strategy", "s", "s"])
     assert to_csv(frame) == "strategy,s,s\na,1.5,'=x\n"
+
+
+def test_costs_are_shown_and_times_of_runs_beside_others_are_marked():
+    found = make_results(strategies=("Naive", "EWC"))
+    found.experiences = found.experiences.assign(gradient_steps=10, samples_seen=2000, flops=5e6, pickled_bytes=3e3)
+    found.runs["n_parallel"] = np.where(found.runs["strategy"] == "EWC", 2, 1)
+    board = leaderboard(found)
+    assert board.set_index("strategy")["n_beside"].to_dict() == {"Naive": 0, "EWC": 3}
+    text = to_markdown(board)
+    of = {line.split("|")[1].strip(" *"): line for line in text.splitlines() if line.startswith("|")}
+    for shown in ("30", "6 k", "15 M", "3 kB"):  # three experiences; a pickle is that at the end
+        assert f" {shown} " in of["Naive"]
+    assert "s\\*" in of["EWC"] and "s\\*" not in of["Naive"] and "no measurement" in text
+    assert "no measurement" not in to_markdown(leaderboard(found, strategy="Naive"))
+    html = render("page.html", title="", given=(), assumptions=(), code="", command="", **contents(found))
+    assert " s*<" in html or " ms*<" in html
+    assert all(f">{shown}<" in html for shown in ("30", "6 k", "15 M", "3 kB"))
 
 
 def test_streams_side_by_side():
