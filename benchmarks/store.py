@@ -22,6 +22,7 @@ import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from .packed import DETAILS, Packed, Rows, can_be_read, pack, unpack
 from .results import (
     EVALUATION_COLUMNS,
     EXPERIENCE_COLUMNS,
@@ -31,23 +32,31 @@ from .results import (
     Facts,
     Results,
     table,
+    texts,
 )
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 _BATCH = 500  # databases limit the number of values in a statement
 _TIMEOUT = 600  # seconds to wait for another process
 _LOCK = 0x666F726765746C65  # of those who write, in PostgreSQL
 _SECRET = ("pass", "pwd", "secret", "token", "key")
 
-_SQL_TYPES = {str: sa.Text, object: sa.Text, int: sa.BigInteger, float: sa.Double, bool: sa.Boolean}
-_metadata = sa.MetaData()
+_SQL_TYPES = {
+    str: sa.Text,
+    object: sa.Text,
+    int: sa.BigInteger,
+    float: sa.Double,
+    bool: sa.Boolean,
+    bytes: sa.LargeBinary,
+}
+_metadata, _older = sa.MetaData(), sa.MetaData()
 
 
-def _table(name: str, columns: Mapping[str, type], key: Sequence[str]) -> sa.Table:
+def _table(name: str, columns: Mapping[str, type], key: Sequence[str], metadata: sa.MetaData = _metadata) -> sa.Table:
     return sa.Table(
         name,
-        _metadata,
+        metadata,
         *(
             sa.Column(column, _SQL_TYPES[kind], primary_key=column in key, nullable=kind in (float, object))
             for column, kind in columns.items()
@@ -55,20 +64,10 @@ def _table(name: str, columns: Mapping[str, type], key: Sequence[str]) -> sa.Tab
     )
 
 
-def _without_names(columns: Mapping[str, type]) -> dict[str, type]:
-    """Leave out what the table of runs knows already."""
-    return {name: kind for name, kind in columns.items() if name == "cell" or name not in NAME_COLUMNS}
-
-
 _CHECKSUM = "checksum"
-_COLUMNS = {
-    "runs": RUN_COLUMNS,
-    "experiences": _without_names(EXPERIENCE_COLUMNS),
-    "scores": _without_names(SCORE_COLUMNS),
-    "evaluations": _without_names(EVALUATION_COLUMNS),
-}
 _JSON = {"params", "stream_definition", "protocol", "versions", "memory", "diagnostics"}
-# Tables and columns that the first version did not have, and what holds for its cells: it knew one protocol.
+# Tables and columns that the first version did not have, and what holds for its cells: it knew one protocol. Up to
+# version 5, each row of a cell's tables was one of the database.
 _SINCE = {
     "runs.checksum": 2,
     "runs.protocol": 3,
@@ -82,7 +81,9 @@ _SINCE = {
     "experiences.pickled_bytes": 5,
     "experiences.gradient_steps": 5,
     "claims": 5,
+    "details": 6,
 }
+_PACKED_SINCE = _SINCE["details"]
 _BEFORE: dict[str, dict[str, Any]] = {
     "runs": {
         _CHECKSUM: None,
@@ -99,17 +100,21 @@ _BEFORE: dict[str, dict[str, Any]] = {
 # The only row of the first table is the version of the others; the table marks the database as ours.
 _version = _table("forgetless", {"schema_version": int}, ["schema_version"])
 _runs = _table("runs", {**RUN_COLUMNS, _CHECKSUM: object}, ["cell"])
-_experiences = _table("experiences", _COLUMNS["experiences"], ["cell", "experience"])
-_scores = _table("scores", _COLUMNS["scores"], ["cell", "trained_on", "tested_on", "metric"])
-_evaluations = _table("evaluations", _COLUMNS["evaluations"], ["cell", "experience", "n_rows", "tested_on", "metric"])
-_DETAILS = (_experiences, _scores, _evaluations)
+_details = _table("details", {"cell": str, "texts": str, **dict.fromkeys(DETAILS, bytes)}, ["cell"])
+_KEYS = {
+    "experiences": ["experience"],
+    "scores": ["trained_on", "tested_on", "metric"],
+    "evaluations": ["experience", "n_rows", "tested_on", "metric"],
+}
+_UNPACKED = [_table(name, {"cell": str, **DETAILS[name]}, ["cell", *key], _older) for name, key in _KEYS.items()]
 # Cells that a run is about to do, and until when nobody else should; nothing of it is a result.
 _claims = _table("claims", {"cell": str, "owner": str, "expires": float}, ["cell"])
 
 
 def _tables(version: int) -> list[sa.Table]:
     """Return the tables of cells that a version has."""
-    return [source for source in (_runs, *_DETAILS) if _SINCE.get(source.name, 1) <= version]
+    details = [_details] if version >= _PACKED_SINCE else _UNPACKED
+    return [source for source in (_runs, *details) if _SINCE.get(source.name, 1) <= version]
 
 
 def _columns(source: sa.Table, version: int) -> list[str]:
@@ -130,31 +135,31 @@ class StoreWarning(UserWarning):
 
 
 class _Stored(NamedTuple):
-    """A cell as it is in the tables: values in the order of the columns."""
+    """A cell as it is in the tables: values of the run in the order of the columns, and its own tables."""
 
     run: Sequence[Any]
-    experiences: Sequence[Sequence[Any]]
-    scores: Sequence[Sequence[Any]]
-    evaluations: Sequence[Sequence[Any]]
+    details: Packed
 
-    def checksum(self, version: int = SCHEMA_VERSION) -> str:
-        """Compute the checksum that a version keeps of this cell."""
-        if version == SCHEMA_VERSION:
-            return hashlib.sha256(json.dumps([self.run, *self[1:]]).encode()).hexdigest()
-        parts: list[Any] = []
-        for source, rows in zip(_tables(version), ([self.run], *self[1:]), strict=False):
-            kept = [_has(version, source, name) for name in _COLUMNS[source.name]]
-            parts.append([list(itertools.compress(row, kept)) for row in rows])
-        return hashlib.sha256(json.dumps([parts[0][0], *parts[1:]]).encode()).hexdigest()
+    def checksum(self) -> str:
+        """Compute the checksum that is kept of this cell."""
+        head, *parts = self.details
+        found = hashlib.sha256(json.dumps([*self.run, head, *map(len, parts)]).encode())
+        for part in parts:
+            found.update(part)
+        return found.hexdigest()
 
     @property
     def status(self) -> str:
-        return str(dict(zip(RUN_COLUMNS, self.run, strict=True))["status"])
+        return str(self.run[_STATUS])
 
     @property
     def names(self) -> tuple[str, str]:
-        named = dict(zip(RUN_COLUMNS, self.run, strict=True))
-        return named["strategy"], named["stream"]
+        return self.run[_STRATEGY], self.run[_STREAM]
+
+
+_STATUS, _STRATEGY, _STREAM, _N_EXPERIENCES = (
+    list(RUN_COLUMNS).index(name) for name in ("status", "strategy", "stream", "n_experiences")
+)
 
 
 class Store:
@@ -285,24 +290,28 @@ class Store:
 
     def _migrate(self, connection: sa.Connection) -> None:
         """Bring the tables of an older version up to date."""
-        cells, damaged = self._read(connection)
+        _details.create(connection, checkfirst=False)
+        checksums, damaged = [], []
+        for cells, bad in self._scan(connection):
+            damaged += bad
+            checksums += [{"key": key, _CHECKSUM: cell.checksum()} for key, cell in cells.items()]
+            if cells:
+                connection.execute(_details.insert(), [_packed_row(key, cell) for key, cell in cells.items()])
         self._drop(connection, damaged)
-        there = {}
+        names = _columns(_runs, self._version)
+        old = sa.table("old_runs", *map(sa.column, names))
+        connection.execute(sa.text(f"CREATE TEMPORARY TABLE {old.name} AS SELECT * FROM {_runs.name}"))
         for source in _tables(self._version):
-            names = _columns(source, self._version)
-            old = there[source] = sa.table(f"old_{source.name}", *map(sa.column, names))
-            connection.execute(sa.text(f"CREATE TEMPORARY TABLE {old.name} AS SELECT * FROM {source.name}"))
             source.drop(connection)
-        _metadata.create_all(connection, [_runs, *_DETAILS], checkfirst=False)
+        _runs.create(connection, checkfirst=False)
         _claims.create(connection, checkfirst=self._version >= _SINCE["claims"])
-        for source, old in there.items():
-            names = _columns(source, SCHEMA_VERSION)
-            before = _BEFORE[source.name]
-            values = [old.c[name] if name in old.c else sa.literal(before[name], source.c[name].type) for name in names]
-            connection.execute(source.insert().from_select(names, sa.select(*values)))
-            connection.execute(sa.text(f"DROP TABLE {old.name}"))
-        for key, cell in cells.items():
-            connection.execute(_runs.update().where(_runs.c.cell == key), {_CHECKSUM: cell.checksum()})
+        before = _BEFORE[_runs.name]
+        names = _columns(_runs, SCHEMA_VERSION)
+        values = [old.c[name] if name in old.c else sa.literal(before[name], _runs.c[name].type) for name in names]
+        connection.execute(_runs.insert().from_select(names, sa.select(*values)))
+        connection.execute(sa.text(f"DROP TABLE {old.name}"))
+        if checksums:
+            connection.execute(_runs.update().where(_runs.c.cell == sa.bindparam("key")), checksums)
         connection.execute(_version.update(), {"schema_version": SCHEMA_VERSION})
         self._version = SCHEMA_VERSION
 
@@ -436,14 +445,12 @@ class Store:
         StoreError
         """
         key = facts.run["cell"]
-        named = {"cell": key}
-        cell = _Stored(
-            _row("runs", facts.run),
-            *(
-                _rows(source, (named | row for row in rows))
-                for source, rows in zip(_DETAILS, (facts.experiences, facts.scores, facts.evaluations), strict=True)
-            ),
-        )
+        tables = (facts.experiences, facts.scores, facts.evaluations)
+        try:
+            details = pack([_rows(name, rows) for name, rows in zip(DETAILS, tables, strict=True)])
+        except OverflowError as error:
+            raise StoreError(f"The store {self.name} cannot keep a number of a cell: {error}.") from None
+        cell = _Stored(_row(RUN_COLUMNS, facts.run), details)
         with self._transaction() as connection:
             self._put(connection, {key: cell}, replace and cell.status == "ok")
             connection.execute(_claims.delete().where(_claims.c.cell == key))
@@ -488,14 +495,11 @@ class Store:
         known, _ = self._read(connection, cells)
         new = {key: cell for key, cell in cells.items() if replace or key not in known or known[key].status != "ok"}
         for key, cell in new.items():
-            for source in (_runs, *_DETAILS):
+            for source in (_runs, _details):
                 connection.execute(source.delete().where(source.c.cell == key))
             values = dict(zip(RUN_COLUMNS, cell.run, strict=True)) | {_CHECKSUM: cell.checksum()}
             connection.execute(_runs.insert(), values)
-            for target, rows in zip(_DETAILS, cell[1:], strict=True):
-                if rows:
-                    columns = _COLUMNS[target.name]
-                    connection.execute(target.insert(), [dict(zip(columns, row, strict=True)) for row in rows])
+            connection.execute(_details.insert(), _packed_row(key, cell))
         return len(new)
 
     def finished(self, names: Mapping[str, tuple[str, str]]) -> set[str]:
@@ -671,33 +675,38 @@ class Store:
         StoreWarning
             If cells are damaged; they are left out.
         """
-        wanted = None if cells is None else list(dict.fromkeys(cells))
-        parts: list[list[pd.DataFrame]] = [[] for _ in _COLUMNS]
-        counts: list[list[int]] = [[] for _ in _DETAILS]
-        damaged = []
+        found, damaged = [], []
+        rows, parts = Rows(), {name: defaultdict(list) for name in DETAILS}
         with self._transaction() as connection:
-            for found, bad in self._scan(connection, wanted):
+            wanted = self._in_order(connection) if cells is None else list(dict.fromkeys(cells))
+            for some, bad in self._scan(connection, wanted):
                 damaged += bad
-                stored = list(found.values())
-                rows = [[cell.run for cell in stored]]
-                rows += [[row for cell in stored for row in cell[position]] for position in (1, 2, 3)]
-                for part, name, each in zip(parts, _COLUMNS, rows, strict=True):
-                    part.append(table(each, _COLUMNS[name]))
-                for position, count in enumerate(counts, start=1):
-                    count += [len(cell[position]) for cell in stored]
+                found += [cell.run for cell in some.values()]
+                packed = [cell.details for cell in some.values()]
+                for name, columns in parts.items():
+                    records, owner, words = rows.read(name, packed)
+                    columns["cell"].append((len(found) - len(packed) + owner).astype(np.int32))
+                    for column, kind in DETAILS[name].items():
+                        columns[column].append(words[column] if column in words else records[column].astype(kind))
         self._report(damaged)
-        runs, *details = (
-            pd.concat(part, ignore_index=True) if part else table([], _COLUMNS[name])
-            for part, name in zip(parts, _COLUMNS, strict=True)
-        )
-        places = np.arange(len(runs))
-        if wanted is None:
+        runs = table(found, RUN_COLUMNS)
+        place = np.arange(len(runs))  # of each cell that was read, among those that are returned
+        if cells is None:
             runs = _tell_apart(runs).sort_values(["stream", "strategy", "seed"])
-            places = runs.index.to_numpy()
+            place = np.full(len(found), -1)
+            place[runs.index] = np.arange(len(runs))
             runs = runs.reset_index(drop=True)
-        columns = (EXPERIENCE_COLUMNS, SCORE_COLUMNS, EVALUATION_COLUMNS)
-        tables = zip(details, counts, columns, strict=True)
-        return Results(runs, *(_named(detail, runs, places, count, names) for detail, count, names in tables))
+        words = np.array([*rows.words, ""], dtype=object)  # not empty, nor of another type
+        tables = zip(parts.values(), (EXPERIENCE_COLUMNS, SCORE_COLUMNS, EVALUATION_COLUMNS), strict=True)
+        return Results(runs, *(_named(part, words, runs, place, columns) for part, columns in tables))
+
+    def _in_order(self, connection: sa.Connection) -> list[str] | None:
+        """Return the keys of all cells in the order in which results have them, if each is a text."""
+        query = sa.select(*(_runs.c[name] for name in ("cell", "stream", "strategy", "seed")))
+        there = [tuple(row) for row in connection.execute(query)]
+        with contextlib.suppress(TypeError):  # which damaged ones raise
+            there.sort(key=lambda row: row[1:])
+        return [key for key, *_ in there] if all(_is_key(key) for key, *_ in there) else None
 
     def cells(self) -> Iterator[Facts]:
         """Go through all cells as they were measured, in the order of their keys.
@@ -714,10 +723,10 @@ class Store:
         with self._transaction() as connection:
             found, damaged = self._read(connection)
         self._report(damaged)
-        for _, (run, *details) in sorted(found.items()):
+        for _, (run, details) in sorted(found.items()):
             rows = (
                 [dict(zip(columns, row, strict=True)) for row in detail]
-                for columns, detail in zip(list(_COLUMNS.values())[1:], details, strict=True)
+                for columns, detail in zip(DETAILS.values(), unpack(details), strict=True)
             )
             yield Facts(dict(zip(RUN_COLUMNS, run, strict=True)), *rows)
 
@@ -738,40 +747,61 @@ class Store:
         """Read as :meth:`_read` does, some cells at a time, in the order wanted or of their keys."""
         if wanted is None:
             there = connection.scalars(sa.select(_runs.c.cell)).all()
-            if all(isinstance(key, str) and key.isascii() for key in there):
+            if all(map(_is_key, there)):
                 wanted = sorted(there)
+        read = self._packed if self._version >= _PACKED_SINCE else self._unpacked
+        seen: dict[str, str] = {}  # texts that many cells have are kept once
         for keys in [None] if wanted is None else _batches(wanted):
-            rows: dict[str, dict[Any, list[tuple[Any, ...]]]] = {}
-            for source in _tables(self._version):
-                query = sa.select(*(source.c[name] for name in _columns(source, self._version)))
-                if keys is not None:
-                    query = query.where(source.c.cell.in_(keys))
-                rows[source.name] = defaultdict(list)
-                for row in connection.execute(query):
-                    rows[source.name][row[0]].append(tuple(row))
-            cells: dict[str, _Stored] = {}
-            damaged = []
-            for key, found in rows["runs"].items():
-                for run in found:
-                    details = [rows.get(source.name, {}).get(key, []) for source in _DETAILS]
-                    cell = _unchanged(run, details, self._version) or self._checked(run, details)
-                    if cell is None:
-                        named = dict(zip(_columns(_runs, self._version), run, strict=True))
-                        damaged.append(tuple(named[name] for name in NAME_COLUMNS))
-                    else:
-                        cells[key] = cell
-            order = sorted(cells) if keys is None else keys
-            yield {key: cells[key] for key in order if key in cells}, damaged
-
-    def _checked(self, run: tuple[Any, ...], details: Sequence[list[tuple[Any, ...]]]) -> _Stored | None:
-        """Look at each value of a cell, whatever the version and the order of rows."""
-        found = {
-            source.name: [
-                _BEFORE[source.name] | dict(zip(_columns(source, self._version), row, strict=True)) for row in rows
+            runs, cells = [], []
+            for run, cell in read(connection, keys):
+                runs.append(run)
+                cells.append(cell and _Stored([_once(value, seen) for value in cell.run], cell.details))
+            whole = {id(cell) for cell in _sensible([cell for cell in cells if cell])}
+            good = {cell.run[0]: cell for cell in cells if id(cell) in whole}
+            places = [_columns(_runs, self._version).index(name) for name in NAME_COLUMNS]
+            damaged = [
+                tuple(run[place] for place in places)
+                for run, cell in zip(runs, cells, strict=True)
+                if id(cell) not in whole
             ]
-            for source, rows in zip((_runs, *_DETAILS), ([run], *details), strict=True)
-        }
-        return _checked(found, self._version)
+            yield {key: good[key] for key in (sorted(good) if keys is None else keys) if key in good}, damaged
+
+    @staticmethod
+    def _packed(
+        connection: sa.Connection, keys: Sequence[str] | None
+    ) -> Iterator[tuple[Sequence[Any], _Stored | None]]:
+        """Read runs, and their cells if they are what was written."""
+        query = sa.select(_runs, *(_details.c[name] for name in Packed._fields)).outerjoin_from(
+            _runs, _details, _runs.c.cell == _details.c.cell
+        )
+        end = len(RUN_COLUMNS)
+        for row in connection.execute(query if keys is None else query.where(_runs.c.cell.in_(keys))):
+            cell = _Stored(row[:end], Packed(*row[end + 1 :]))
+            try:
+                whole = (
+                    can_be_read(cell.details) and _are_types(tuple(map(type, cell.run))) and row[end] == cell.checksum()
+                )
+            except (TypeError, ValueError, RecursionError):
+                whole = False
+            yield row[:end], cell if whole else None
+
+    def _unpacked(
+        self, connection: sa.Connection, keys: Sequence[str] | None
+    ) -> Iterator[tuple[Sequence[Any], _Stored | None]]:
+        """Do as :meth:`_packed` with the tables of an older version."""
+        rows: dict[str, dict[Any, list[dict[str, Any]]]] = {source.name: defaultdict(list) for source in _UNPACKED}
+        runs = []
+        for source in _tables(self._version):
+            columns = _columns(source, self._version)
+            query = sa.select(*(source.c[name] for name in columns))
+            for row in connection.execute(query if keys is None else query.where(source.c.cell.in_(keys))):
+                if source is _runs:
+                    runs.append(tuple(row))
+                else:
+                    rows[source.name][row[0]].append(_BEFORE[source.name] | dict(zip(columns, row, strict=True)))
+        for run in runs:
+            found = _BEFORE[_runs.name] | dict(zip(_columns(_runs, self._version), run, strict=True))
+            yield run, _checked(found, [rows[name].get(run[0], []) for name in DETAILS], self._version)
 
     def _report(self, damaged: Sequence[tuple[Any, ...]]) -> None:
         if damaged:
@@ -823,95 +853,137 @@ def _value(value: Any, kind: type) -> Any:
     return _text(value) if kind is str else kind(value)
 
 
-def _row(name: str, values: Mapping[str, Any]) -> list[Any]:
-    return [_value(values[column], kind) for column, kind in _COLUMNS[name].items()]
+def _row(columns: Mapping[str, type], values: Mapping[str, Any]) -> list[Any]:
+    return [_value(values[column], kind) for column, kind in columns.items()]
 
 
-def _rows(source: sa.Table, found: Iterable[Mapping[str, Any]]) -> list[list[Any]]:
-    """Make the rows of a table, in the order of its key; databases disagree about the order of texts."""
-    places = [place for place, column in enumerate(_COLUMNS[source.name]) if source.c[column].primary_key]
-    return sorted((_row(source.name, row) for row in found), key=lambda row: [row[place] for place in places])
+def _rows(name: str, found: Iterable[Mapping[str, Any]]) -> list[list[Any]]:
+    """Make the rows of a table, in the order of its key."""
+    places = [list(DETAILS[name]).index(column) for column in _KEYS[name]]
+    rows = sorted((_row(DETAILS[name], each) for each in found), key=lambda row: [row[place] for place in places])
+    keys = [[row[place] for place in places] for row in rows]
+    if any(one == other for one, other in itertools.pairwise(keys)):
+        raise StoreError(f"Two of the {name} of a cell are about the same, so it cannot be stored.")
+    return rows
+
+
+def _packed_row(key: str, cell: _Stored) -> dict[str, Any]:
+    return {"cell": key, **cell.details._asdict()}
+
+
+def _once(value: Any, seen: dict[str, str]) -> Any:
+    return seen.setdefault(value, value) if isinstance(value, str) else value
+
+
+def _is_key(key: object) -> bool:
+    """Whether a key can be asked for: damaged text is no text."""
+    return isinstance(key, str) and key.isascii()
 
 
 @functools.lru_cache(maxsize=4096)  # hundreds of cells have the same parameters and versions
 def _is_object(text: str) -> bool:
-    return isinstance(json.loads(text), dict)
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 _TYPES: dict[type, tuple[type, ...]] = {float: (float, type(None)), object: (str, type(None))}
 
 
 @functools.lru_cache(maxsize=4096)
-def _are_types(name: str, types: tuple[type, ...]) -> bool:
-    """Whether a row of a table can have values of these types."""
-    kinds = _COLUMNS[name].values()
-    return all(found in _TYPES.get(kind, (kind,)) for kind, found in zip(kinds, types, strict=True))
+def _are_types(types: tuple[type, ...]) -> bool:
+    """Whether a run can have values of these types."""
+    return all(found in _TYPES.get(kind, (kind,)) for kind, found in zip(RUN_COLUMNS.values(), types, strict=True))
 
 
-def _unchanged(run: tuple[Any, ...], details: Sequence[list[tuple[Any, ...]]], version: int) -> _Stored | None:
-    """Return a cell if, row for row, it is what was written; that takes a fraction of the time of a closer look."""
-    if version < SCHEMA_VERSION:
-        return None
-    cell = _Stored(run[:-1], *details)
+_JSON_PLACES = [place for place, column in enumerate(RUN_COLUMNS) if column in _JSON]
+
+
+def _sensible(cells: Sequence[_Stored]) -> list[_Stored]:
+    """Return those cells whose values a benchmark can have left."""
+    good = np.array(
+        [
+            cell.status in ("ok", "failed") and all(_is_object(cell.run[place]) for place in _JSON_PLACES)
+            for cell in cells
+        ],
+        dtype=bool,
+    )
+    finished = np.array([cell.status == "ok" for cell in cells], dtype=bool)
+    n_experiences = np.array([min(max(cell.run[_N_EXPERIENCES], -1), 2**62) for cell in cells], dtype=np.int64)
+    rows = Rows()
+    for name in DETAILS:
+        found, owner, texts = rows.read(name, [cell.details for cell in cells])
+        end = n_experiences[owner]
+        wrong = np.zeros(len(found), dtype=bool)
+        for column, numbers in texts.items():
+            wrong |= numbers < 0
+            if column in _JSON:
+                objects = np.array([*map(_is_object, rows.words), False])  # the last for what is no text at all
+                wrong |= ~objects[numbers]
+        if name == "experiences":  # of each experience, and of no other
+            counts = np.bincount(owner, minlength=len(cells))
+            good &= ~finished | (counts == n_experiences)
+            wrong |= finished[owner] & (
+                found["experience"] != np.arange(len(owner)) - (np.cumsum(counts) - counts)[owner]
+            )
+        else:
+            first, least = ("trained_on", -1) if name == "scores" else ("experience", 0)
+            bounds = ((found[first], least), (found["tested_on"], 0))
+            wrong |= finished[owner] & np.any([(each < low) | (each >= end) for each, low in bounds], axis=0)
+        good[owner[wrong]] = False
+    return list(itertools.compress(cells, good))
+
+
+def _checked(run: Mapping[str, Any], details: Sequence[Sequence[Mapping[str, Any]]], version: int) -> _Stored | None:
+    """Return a cell of an older version if it is as it was written; it may have no checksum."""
     try:
-        if run[-1] != cell.checksum():
-            return None
-        for name, rows in zip(_COLUMNS, ([cell.run], *cell[1:]), strict=True):
-            if not all(_are_types(name, types) for types in {tuple(map(type, row)) for row in rows}):
-                return None
-        return cell if _makes_sense(cell) else None
-    except (TypeError, ValueError, OverflowError, RecursionError):
+        values = _row(RUN_COLUMNS, run)
+        tables = [_rows(name, rows) for name, rows in zip(DETAILS, details, strict=True)]
+        cell = _Stored(values, pack(tables))
+    except (StoreError, TypeError, ValueError, OverflowError):
         return None
-
-
-_JSON_PLACES = {
-    name: [place for place, column in enumerate(columns) if column in _JSON] for name, columns in _COLUMNS.items()
-}
-
-
-def _makes_sense(cell: _Stored) -> bool:
-    """Whether a benchmark can have left these values."""
-    for name, rows in zip(_COLUMNS, ([cell.run], *cell[1:]), strict=True):
-        if not all(_is_object(row[place]) for row in rows for place in _JSON_PLACES[name]):
-            return False
-    if cell.status == "ok":  # of each experience, and of no other
-        n_experiences = dict(zip(RUN_COLUMNS, cell.run, strict=True))["n_experiences"]
-        if [row[1] for row in cell.experiences] != list(range(min(n_experiences, len(cell.experiences) + 1))):
-            return False
-        if any(not (-1 <= row[1] < n_experiences and 0 <= row[2] < n_experiences) for row in cell.scores):
-            return False
-        if any(not (0 <= row[1] < n_experiences and 0 <= row[3] < n_experiences) for row in cell.evaluations):
-            return False
-    return cell.status in ("ok", "failed")
-
-
-def _checked(found: Mapping[str, Iterable[Mapping[str, Any]]], version: int) -> _Stored | None:
-    """Return a cell if it is as it was written; without a checksum, if it can be what was written."""
-    try:
-        [run], *details = (_rows(source, found[source.name]) for source in (_runs, *_DETAILS))
-        cell = _Stored(run, *details)
-        if not _makes_sense(cell):
-            return None
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        return None
-    [checksum] = (row[_CHECKSUM] for row in found["runs"])
-    return cell if version == 1 or checksum == cell.checksum(version) else None
+    if version == 1:
+        return cell
+    parts: list[Any] = [list(itertools.compress(values, [_has(version, _runs, name) for name in RUN_COLUMNS]))]
+    for source, rows in zip(_UNPACKED, tables, strict=True):
+        if source in _tables(version):
+            kept = [_has(version, source, name) for name in DETAILS[source.name]]
+            parts.append([[values[0], *itertools.compress(row, kept)] for row in rows])
+    return cell if hashlib.sha256(json.dumps(parts).encode()).hexdigest() == run[_CHECKSUM] else None
 
 
 def _named(
-    detail: pd.DataFrame, runs: pd.DataFrame, places: np.ndarray, counts: Sequence[int], columns: Mapping[str, type]
+    parts: dict[str, list[np.ndarray]],
+    words: np.ndarray,
+    runs: pd.DataFrame,
+    place: np.ndarray,
+    columns: Mapping[str, type],
 ) -> pd.DataFrame:
-    """Order rows as the runs that they belong to, and give them their names.
+    """Put parts of a table together, in the order of the runs that the rows belong to, and give rows their names.
 
-    `places` says where each run was when its number of rows was counted.
+    `place` says where each cell that was read is among the runs (-1: nowhere), `words` what the numbers of texts mean.
+    Parts are given free one by one: of millions of rows there is no room for two copies.
     """
-    rank = np.full(len(counts), -1)
-    rank[places] = np.arange(len(places))
-    owner = rank[np.repeat(np.arange(len(counts)), counts)]
-    order = np.argsort(owner, kind="stable")
-    order = order[owner[order] >= 0]
-    names = {name: runs[name].take(owner[order]).array for name in NAME_COLUMNS}
-    return detail.take(order).reset_index(drop=True).assign(**names)[list(columns)]
+
+    def whole(column: str, kind: type) -> np.ndarray:
+        return np.concatenate(parts.pop(column, None) or [np.empty(0, dtype=kind)])
+
+    owner = place[whole("cell", int)]
+    order = None
+    if (owner < 0).any() or (np.diff(owner) < 0).any():
+        order = np.argsort(owner, kind="stable")
+        order = order[owner[order] >= 0]
+        owner = owner[order]
+    found = {}
+    for name, kind in columns.items():
+        if name in NAME_COLUMNS:
+            values = runs[name].to_numpy(dtype=object if kind is str else None)[owner]
+        else:
+            values = whole(name, kind) if order is None else whole(name, kind)[order]
+            values = words[values.astype(np.intp)] if kind is str else values
+        found[name] = texts(values) if kind is str else values
+    return pd.DataFrame(found, copy=False)
 
 
 def _sqlite(url: sa.URL, begin: str, leave_wal_mode: bool = False) -> sa.Engine:
@@ -960,37 +1032,38 @@ def _read_only_url(path: Path, start: bytes) -> sa.URL:
 
 def _tell_apart(runs: pd.DataFrame) -> pd.DataFrame:
     """Make names unambiguous: to a name with several definitions, add the values in which they differ."""
-    with_device = [
-        {**json.loads(params), "device": device} for params, device in zip(runs["params"], runs["device"], strict=True)
-    ]
     runs = runs.assign(
-        strategy=_labels(runs["strategy"], with_device),
-        stream=_labels(
-            runs["stream"],
-            [
-                {**json.loads(definition), **json.loads(protocol)}
-                for definition, protocol in zip(runs["stream_definition"], runs["protocol"], strict=True)
-            ],
-        ),
+        strategy=_labels(runs["strategy"], zip(runs["params"], _as_json("device", runs["device"]), strict=True)),
+        stream=_labels(runs["stream"], zip(runs["stream_definition"], runs["protocol"], strict=True)),
     )
     # What differs in no single value (a fixed order of classes, say) cannot be named: the newest stands for all.
     return runs.sort_values("started").drop_duplicates(["strategy", "stream", "seed"], keep="last")
 
 
-def _labels(names: Iterable[str], definitions: Iterable[dict[str, Any]]) -> list[str]:
-    named = [(name, dict(_values(definition))) for name, definition in zip(names, definitions, strict=True)]
+def _as_json(name: str, values: pd.Series) -> list[str]:
+    known = {value: json.dumps({name: value}) for value in values.unique()}
+    return [known[value] for value in values]
+
+
+def _labels(names: Iterable[str], definitions: Iterable[tuple[str, str]]) -> list[str]:
+    """Name what JSON objects define, two for each name; hundreds of cells have the same."""
+    named = list(zip(names, definitions, strict=True))
+    values = {
+        (one, other): dict(_values({**json.loads(one), **json.loads(other)}))
+        for one, other in {each for _, each in named}
+    }
     seen: dict[str, dict[str, set[str]]] = {}
-    for name, values in named:
-        for key, value in values.items():
+    labels = dict.fromkeys(named, "")
+    for name, definition in labels:
+        for key, value in values[definition].items():
             seen.setdefault(name, {}).setdefault(key, set()).add(value)
-    labels = []
-    for name, values in named:
-        differing = {key: value for key, value in values.items() if len(seen[name][key]) > 1}
+    for name, definition in labels:
+        differing = {key: value for key, value in values[definition].items() if len(seen[name][key]) > 1}
         if "class" in differing:  # then all parameters differ, and say nothing
             differing = {"class": differing["class"]}
         what = ", ".join(f"{key}={value}" for key, value in differing.items())
-        labels.append(f"{name} ({what})" if what else name)
-    return labels
+        labels[name, definition] = f"{name} ({what})" if what else name
+    return [labels[each] for each in named]
 
 
 def _values(definition: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

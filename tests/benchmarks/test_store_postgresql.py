@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from helpers import guests
 from helpers.benchmarks import iris, run
-from helpers.store import assert_same, facts, make_older
+from helpers.store import assert_same, facts, make_older, pack_tables, unpack_tables
 
 from forgetless.benchmarks import Store, StoreError, StoreWarning
 
@@ -117,7 +117,9 @@ def test_a_damaged_cell(url):
         store.write(facts("b", seed=1))
     engine = sa.create_engine(url)
     with engine.begin() as connection:
+        unpack_tables(connection)
         connection.execute(sa.text("UPDATE scores SET score = 0.9 WHERE cell = 'a' AND trained_on = 0"))
+        pack_tables(connection)
     engine.dispose()
     with Store(url) as store:
         with pytest.warns(StoreWarning, match="1 cells .* are damaged"):
@@ -127,7 +129,7 @@ def test_a_damaged_cell(url):
             assert len(store.results().runs) == 2
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
 def test_an_older_version_is_brought_up_to_date(url, version):
     new = facts("b", seed=1)
     more = ("r2", "neg_log_loss", "neg_mean_poisson_deviance")

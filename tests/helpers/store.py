@@ -4,9 +4,11 @@ import hashlib
 import json
 import math
 
+import sqlalchemy as sa
 from pandas.testing import assert_frame_equal
 
 from forgetless.benchmarks import Results
+from forgetless.benchmarks.packed import DETAILS, Packed, pack, unpack
 from forgetless.benchmarks.results import Facts
 
 
@@ -71,23 +73,66 @@ def assert_same(one: Results, other: Results):
         assert_frame_equal(getattr(one, name), getattr(other, name), check_exact=True)
 
 
+KEYS = {
+    "experiences": "cell, experience",
+    "scores": "cell, trained_on, tested_on, metric",
+    "evaluations": "cell, experience, n_rows, tested_on, metric",
+}
+SQL_TYPES = {str: "TEXT NOT NULL", int: "BIGINT NOT NULL", float: "DOUBLE PRECISION"}
+
+
+def unpack_tables(connection):
+    """Change a store's tables of details, in any database, to those that version 5 had: a row for each of theirs."""
+    found = connection.execute(sa.text("SELECT cell, texts, experiences, scores, evaluations FROM details")).all()
+    for place, (name, columns) in enumerate(DETAILS.items()):
+        typed = ", ".join(f"{column} {SQL_TYPES[kind]}" for column, kind in {"cell": str, **columns}.items())
+        connection.exec_driver_sql(f"CREATE TABLE {name} ({typed}, PRIMARY KEY ({KEYS[name]}))")
+        table = sa.table(name, *map(sa.column, ["cell", *columns]))
+        rows = [
+            dict(zip(table.c.keys(), [cell, *row], strict=True))
+            for cell, *packed in found
+            for row in unpack(Packed(*packed))[place]
+        ]
+        if rows:
+            connection.execute(table.insert(), rows)
+    connection.exec_driver_sql("DROP TABLE details")
+
+
+def pack_tables(connection):
+    """Undo `unpack_tables`, with what was changed meanwhile, for the cells that there are rows of."""
+    found = {}
+    for place, name in enumerate(DETAILS):
+        for cell, *row in connection.exec_driver_sql(f"SELECT * FROM {name} ORDER BY {KEYS[name]}"):
+            found.setdefault(cell, [[], [], []])[place].append(row)
+        connection.exec_driver_sql(f"DROP TABLE {name}")
+    kind = "BYTEA" if connection.dialect.name == "postgresql" else "BLOB"
+    packed = ", ".join(f"{name} {kind} NOT NULL" for name in DETAILS)
+    run = connection.exec_driver_sql
+    run(f"CREATE TABLE details (cell TEXT NOT NULL, texts TEXT NOT NULL, {packed}, PRIMARY KEY (cell))")
+    table = sa.table("details", *map(sa.column, ["cell", *Packed._fields]))
+    rows = [{"cell": cell, **pack(tables)._asdict()} for cell, tables in found.items()]
+    connection.execute(table.insert(), rows)
+
+
 def make_older(connection, version):
     """Change a store's tables, in any database, to those of an older version.
 
-    Version 4 knew no claims, and not how runs went on beside each other, nor pickles and steps. Version 3 did not know
-    data sets and numbers of test rows. Version 2 had one protocol, hence no metrics and no evaluations; version 1 had
-    no checksums either.
+    Version 5 had a row of the database for each row of a cell's tables. Version 4 knew no claims, and not how runs went
+    on beside each other, nor pickles and steps. Version 3 did not know data sets and numbers of test rows. Version 2
+    had one protocol, hence no metrics and no evaluations; version 1 had no checksums either.
     """
 
     run = connection.exec_driver_sql
-    run("DROP TABLE claims")
-    for name, column in (
-        ("runs", "n_parallel"),
-        ("runs", "n_stacked"),
-        ("experiences", "pickled_bytes"),
-        ("experiences", "gradient_steps"),
-    ):
-        run(f"ALTER TABLE {name} DROP COLUMN {column}")
+    unpack_tables(connection)
+    if version < 5:
+        run("DROP TABLE claims")
+        for name, column in (
+            ("runs", "n_parallel"),
+            ("runs", "n_stacked"),
+            ("experiences", "pickled_bytes"),
+            ("experiences", "gradient_steps"),
+        ):
+            run(f"ALTER TABLE {name} DROP COLUMN {column}")
     if version < 4:
         run("ALTER TABLE runs DROP COLUMN dataset")
         run("ALTER TABLE scores DROP COLUMN n_tested")
