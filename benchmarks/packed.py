@@ -148,13 +148,17 @@ def can_be_read(packed: Packed) -> bool:
         return False
 
 
+Tables = dict[str, tuple[NDArray[Any], NDArray[np.intp], dict[str, NDArray[np.int32]]]]
+"""By name: records, the position of the cell of each, and for each column of texts their numbers."""
+
+
 class Rows:
-    """Rows of many cells, a table at a time; equal texts get equal numbers over all calls.
+    """Rows of many cells; equal texts get equal numbers over all calls.
 
     Examples
     --------
     >>> rows, packed = Rows(), pack([[], [[0, 0, None, "accuracy", 0.5]], []])
-    >>> records, owner, texts = rows.read("scores", [packed, packed])
+    >>> records, owner, texts = rows.read([packed, packed])["scores"]
     >>> records["score"].tolist(), owner.tolist(), [rows.words[number] for number in texts["metric"]]
     ([0.5, 0.5], [0, 1], ['accuracy', 'accuracy'])
     """
@@ -175,36 +179,33 @@ class Rows:
             self._known[texts] = found
         return self._known[texts]
 
-    def read(
-        self, name: str, cells: Sequence[Packed]
-    ) -> tuple[NDArray[Any], NDArray[np.intp], dict[str, NDArray[np.int32]]]:
-        """Read a table of some cells.
+    def read(self, cells: Sequence[Packed]) -> Tables:
+        """Read the tables of some cells.
 
         Parameters
         ----------
-        name : {"experiences", "scores", "evaluations"}
         cells : sequence of Packed
             All of which can be read.
 
         Returns
         -------
-        records : ndarray of records
-        owner : ndarray of int
-            The position of the cell of each record.
-        texts : dict of str to ndarray of int
-            For each column of texts the positions in `words`; -1 where a record names a text that its cell lacks.
+        Tables
+            The number of a text is its position in `words`; -1 where a record names a text that its cell lacks.
         """
-        parts = [getattr(cell, name) for cell in cells]
-        counts = np.array([len(part) for part in parts], dtype=np.intp) // RECORDS[name].itemsize
-        records, owner = np.frombuffer(b"".join(parts), RECORDS[name]), np.repeat(np.arange(len(cells)), counts)
         numbered = [self._numbered(cell.texts) for cell in cells]
         n_texts = np.array([len(each) for each in numbered], dtype=np.intp)
-        flat = np.array([number for each in numbered for number in each] or [-1], dtype=np.int32)
+        numbers = np.array([number for each in numbered for number in each] or [-1], dtype=np.int32)
         starts = np.cumsum(n_texts) - n_texts
-        texts = {}
-        for column, kind in DETAILS[name].items():
-            if kind is str:
-                own = records[column]
-                known = (own >= 0) & (own < n_texts[owner])
-                texts[column] = np.where(known, flat[np.where(known, starts[owner] + own, 0)], np.int32(-1))
-        return records, owner, texts
+        tables = {}
+        for name, columns in DETAILS.items():
+            parts = [getattr(cell, name) for cell in cells]
+            counts = np.array([len(part) for part in parts], dtype=np.intp) // RECORDS[name].itemsize
+            records, owner = np.frombuffer(b"".join(parts), RECORDS[name]), np.repeat(np.arange(len(cells)), counts)
+            texts = {}
+            for column, kind in columns.items():
+                if kind is str:
+                    own = records[column]
+                    known = (own >= 0) & (own < n_texts[owner])
+                    texts[column] = np.where(known, numbers[np.where(known, starts[owner] + own, 0)], np.int32(-1))
+            tables[name] = records, owner, texts
+        return tables

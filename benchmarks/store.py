@@ -20,9 +20,10 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 import sqlalchemy as sa
+from numpy.typing import NDArray
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from .packed import DETAILS, Packed, Rows, can_be_read, pack, unpack
+from .packed import DETAILS, Packed, Rows, Tables, can_be_read, pack, unpack
 from .results import (
     EVALUATION_COLUMNS,
     EXPERIENCE_COLUMNS,
@@ -66,8 +67,8 @@ def _table(name: str, columns: Mapping[str, type], key: Sequence[str], metadata:
 
 _CHECKSUM = "checksum"
 _JSON = {"params", "stream_definition", "protocol", "versions", "memory", "diagnostics"}
-# Tables and columns that the first version did not have, and what holds for its cells: it knew one protocol. Up to
-# version 5, each row of a cell's tables was one of the database.
+# Tables and columns that the first version did not have, and what holds for its cells: it knew one protocol. Since
+# version 6 a cell is one row of the database; before, each row of its tables was one.
 _SINCE = {
     "runs.checksum": 2,
     "runs.protocol": 3,
@@ -81,9 +82,8 @@ _SINCE = {
     "experiences.pickled_bytes": 5,
     "experiences.gradient_steps": 5,
     "claims": 5,
-    "details": 6,
+    "cells": 6,
 }
-_PACKED_SINCE = _SINCE["details"]
 _BEFORE: dict[str, dict[str, Any]] = {
     "runs": {
         _CHECKSUM: None,
@@ -99,13 +99,17 @@ _BEFORE: dict[str, dict[str, Any]] = {
 
 # The only row of the first table is the version of the others; the table marks the database as ours.
 _version = _table("forgetless", {"schema_version": int}, ["schema_version"])
-_runs = _table("runs", {**RUN_COLUMNS, _CHECKSUM: object}, ["cell"])
-_details = _table("details", {"cell": str, "texts": str, **dict.fromkeys(DETAILS, bytes)}, ["cell"])
+_cells = _table(
+    "cells",
+    {**RUN_COLUMNS, _CHECKSUM: object, **dict(zip(Packed._fields, (str, bytes, bytes, bytes), strict=True))},
+    ["cell"],
+)
 _KEYS = {
     "experiences": ["experience"],
     "scores": ["trained_on", "tested_on", "metric"],
     "evaluations": ["experience", "n_rows", "tested_on", "metric"],
 }
+_runs = _table("runs", {**RUN_COLUMNS, _CHECKSUM: object}, ["cell"], _older)
 _UNPACKED = [_table(name, {"cell": str, **DETAILS[name]}, ["cell", *key], _older) for name, key in _KEYS.items()]
 # Cells that a run is about to do, and until when nobody else should; nothing of it is a result.
 _claims = _table("claims", {"cell": str, "owner": str, "expires": float}, ["cell"])
@@ -113,8 +117,9 @@ _claims = _table("claims", {"cell": str, "owner": str, "expires": float}, ["cell
 
 def _tables(version: int) -> list[sa.Table]:
     """Return the tables of cells that a version has."""
-    details = [_details] if version >= _PACKED_SINCE else _UNPACKED
-    return [source for source in (_runs, *details) if _SINCE.get(source.name, 1) <= version]
+    if version >= _SINCE[_cells.name]:
+        return [_cells]
+    return [source for source in (_runs, *_UNPACKED) if _SINCE.get(source.name, 1) <= version]
 
 
 def _columns(source: sa.Table, version: int) -> list[str]:
@@ -290,28 +295,14 @@ class Store:
 
     def _migrate(self, connection: sa.Connection) -> None:
         """Bring the tables of an older version up to date."""
-        _details.create(connection, checkfirst=False)
-        checksums, damaged = [], []
-        for cells, bad in self._scan(connection):
-            damaged += bad
-            checksums += [{"key": key, _CHECKSUM: cell.checksum()} for key, cell in cells.items()]
+        _cells.create(connection, checkfirst=False)
+        for cells, damaged, _ in self._scan(connection):
+            self._report(damaged)
             if cells:
-                connection.execute(_details.insert(), [_packed_row(key, cell) for key, cell in cells.items()])
-        self._drop(connection, damaged)
-        names = _columns(_runs, self._version)
-        old = sa.table("old_runs", *map(sa.column, names))
-        connection.execute(sa.text(f"CREATE TEMPORARY TABLE {old.name} AS SELECT * FROM {_runs.name}"))
+                connection.execute(_cells.insert(), list(map(_as_row, cells.values())))
         for source in _tables(self._version):
             source.drop(connection)
-        _runs.create(connection, checkfirst=False)
         _claims.create(connection, checkfirst=self._version >= _SINCE["claims"])
-        before = _BEFORE[_runs.name]
-        names = _columns(_runs, SCHEMA_VERSION)
-        values = [old.c[name] if name in old.c else sa.literal(before[name], _runs.c[name].type) for name in names]
-        connection.execute(_runs.insert().from_select(names, sa.select(*values)))
-        connection.execute(sa.text(f"DROP TABLE {old.name}"))
-        if checksums:
-            connection.execute(_runs.update().where(_runs.c.cell == sa.bindparam("key")), checksums)
         connection.execute(_version.update(), {"schema_version": SCHEMA_VERSION})
         self._version = SCHEMA_VERSION
 
@@ -495,11 +486,8 @@ class Store:
         known, _ = self._read(connection, cells)
         new = {key: cell for key, cell in cells.items() if replace or key not in known or known[key].status != "ok"}
         for key, cell in new.items():
-            for source in (_runs, _details):
-                connection.execute(source.delete().where(source.c.cell == key))
-            values = dict(zip(RUN_COLUMNS, cell.run, strict=True)) | {_CHECKSUM: cell.checksum()}
-            connection.execute(_runs.insert(), values)
-            connection.execute(_details.insert(), _packed_row(key, cell))
+            connection.execute(_cells.delete().where(_cells.c.cell == key))
+            connection.execute(_cells.insert(), _as_row(cell))
         return len(new)
 
     def finished(self, names: Mapping[str, tuple[str, str]]) -> set[str]:
@@ -523,7 +511,7 @@ class Store:
         with self._transaction() as connection:
             found: set[str] = set()
             damaged = []
-            for cells, bad in self._scan(connection, names):
+            for cells, bad, _ in self._scan(connection, names):
                 damaged += bad
                 for key, cell in cells.items():
                     if cell.status == "ok":
@@ -540,7 +528,7 @@ class Store:
             renamed = dict(zip(RUN_COLUMNS, cell.run, strict=True)) | {"strategy": strategy, "stream": stream}
             checksum = cell._replace(run=list(renamed.values())).checksum()
             values = {"strategy": strategy, "stream": stream, _CHECKSUM: checksum}
-            connection.execute(_runs.update().where(_runs.c.cell == key), values)
+            connection.execute(_cells.update().where(_cells.c.cell == key), values)
 
     def started(self, cells: Iterable[str]) -> dict[str, str]:
         """Tell when stored cells began to run, also those that failed or are damaged: it changes if one runs again.
@@ -559,8 +547,8 @@ class Store:
 
     @staticmethod
     def _started(connection: sa.Connection, cells: Iterable[str]) -> dict[str, str]:
-        query = sa.select(_runs.c.cell, _runs.c.started)
-        found = (connection.execute(query.where(_runs.c.cell.in_(keys))) for keys in _batches(cells))
+        query = sa.select(_cells.c.cell, _cells.c.started)
+        found = (connection.execute(query.where(_cells.c.cell.in_(keys))) for keys in _batches(cells))
         return {row.cell: row.started for rows in found for row in rows}
 
     def claim(self, cells: Mapping[str, str | None], owner: str, seconds: float) -> set[str]:
@@ -651,8 +639,8 @@ class Store:
         dict of (str, str) to float
             Mean seconds of the finished cells, by strategy and stream.
         """
-        named = (_runs.c.strategy, _runs.c.stream)
-        query = sa.select(*named, sa.func.avg(_runs.c.seconds)).where(_runs.c.status == "ok").group_by(*named)
+        named = (_cells.c.strategy, _cells.c.stream)
+        query = sa.select(*named, sa.func.avg(_cells.c.seconds)).where(_cells.c.status == "ok").group_by(*named)
         with self._transaction() as connection:
             found = [tuple(row) for row in connection.execute(query)]
         return {(strategy, stream): seconds for strategy, stream, seconds in found if isinstance(seconds, float)}
@@ -675,25 +663,30 @@ class Store:
         StoreWarning
             If cells are damaged; they are left out.
         """
-        found, damaged = [], []
-        rows, parts = Rows(), {name: defaultdict(list) for name in DETAILS}
+        found: list[list[Any]] = [[] for _ in RUN_COLUMNS]
+        damaged, seen = [], {}
+        rows = Rows()
+        parts: dict[str, dict[str, list[np.ndarray]]] = {name: defaultdict(list) for name in DETAILS}
         with self._transaction() as connection:
             wanted = self._in_order(connection) if cells is None else list(dict.fromkeys(cells))
-            for some, bad in self._scan(connection, wanted):
+            for some, bad, tables in self._scan(connection, wanted, rows):
                 damaged += bad
-                found += [cell.run for cell in some.values()]
-                packed = [cell.details for cell in some.values()]
-                for name, columns in parts.items():
-                    records, owner, words = rows.read(name, packed)
-                    columns["cell"].append((len(found) - len(packed) + owner).astype(np.int32))
+                before = len(found[0])
+                for column, values in zip(found, zip(*(cell.run for cell in some.values()), strict=True), strict=False):
+                    # Texts that many cells have are kept once.
+                    column += [seen.setdefault(each, each) if isinstance(each, str) else each for each in values]
+                for name, (records, owner, words) in tables.items():
+                    parts[name]["cell"].append((before + owner).astype(np.int32))
                     for column, kind in DETAILS[name].items():
-                        columns[column].append(words[column] if column in words else records[column].astype(kind))
+                        parts[name][column].append(words[column] if kind is str else records[column].astype(kind))
         self._report(damaged)
-        runs = table(found, RUN_COLUMNS)
-        place = np.arange(len(runs))  # of each cell that was read, among those that are returned
+        runs = table(zip(*found, strict=True), RUN_COLUMNS)
+        n_found = len(runs)
+        del found
+        place = np.arange(n_found, dtype=np.int32)  # of each cell that was read, among those that are returned
         if cells is None:
             runs = _tell_apart(runs).sort_values(["stream", "strategy", "seed"])
-            place = np.full(len(found), -1)
+            place = np.full(n_found, -1, dtype=np.int32)
             place[runs.index] = np.arange(len(runs))
             runs = runs.reset_index(drop=True)
         words = np.array([*rows.words, ""], dtype=object)  # not empty, nor of another type
@@ -702,7 +695,8 @@ class Store:
 
     def _in_order(self, connection: sa.Connection) -> list[str] | None:
         """Return the keys of all cells in the order in which results have them, if each is a text."""
-        query = sa.select(*(_runs.c[name] for name in ("cell", "stream", "strategy", "seed")))
+        source = _tables(self._version)[0]
+        query = sa.select(*(source.c[name] for name in ("cell", "stream", "strategy", "seed")))
         there = [tuple(row) for row in connection.execute(query)]
         with contextlib.suppress(TypeError):  # which damaged ones raise
             there.sort(key=lambda row: row[1:])
@@ -736,54 +730,57 @@ class Store:
         """Read cells, all or those wanted; those that are damaged apart, as key, strategy, stream and seed."""
         cells: dict[str, _Stored] = {}
         damaged = []
-        for found, bad in self._scan(connection, wanted):
+        for found, bad, _ in self._scan(connection, wanted):
             cells |= found
             damaged += bad
         return cells, damaged
 
     def _scan(
-        self, connection: sa.Connection, wanted: Iterable[str] | None = None
-    ) -> Iterator[tuple[dict[str, _Stored], list[tuple[Any, ...]]]]:
-        """Read as :meth:`_read` does, some cells at a time, in the order wanted or of their keys."""
+        self, connection: sa.Connection, wanted: Iterable[str] | None = None, rows: Rows | None = None
+    ) -> Iterator[tuple[dict[str, _Stored], list[tuple[Any, ...]], Tables]]:
+        """Read as :meth:`_read` does, some cells at a time, in the order wanted or of their keys; with their tables.
+
+        `rows` is what reads the tables.
+        """
+        rows = rows or Rows()
         if wanted is None:
-            there = connection.scalars(sa.select(_runs.c.cell)).all()
+            there = connection.scalars(sa.select(_tables(self._version)[0].c.cell)).all()
             if all(map(_is_key, there)):
                 wanted = sorted(there)
-        read = self._packed if self._version >= _PACKED_SINCE else self._unpacked
-        seen: dict[str, str] = {}  # texts that many cells have are kept once
+        packed = self._version >= _SINCE[_cells.name]
+        names = _columns(_tables(self._version)[0], self._version)
+        places = [names.index(name) for name in NAME_COLUMNS]
         for keys in [None] if wanted is None else _batches(wanted):
-            runs, cells = [], []
-            for run, cell in read(connection, keys):
-                runs.append(run)
-                cells.append(cell and _Stored([_once(value, seen) for value in cell.run], cell.details))
-            whole = {id(cell) for cell in _sensible([cell for cell in cells if cell])}
-            good = {cell.run[0]: cell for cell in cells if id(cell) in whole}
-            places = [_columns(_runs, self._version).index(name) for name in NAME_COLUMNS]
-            damaged = [
-                tuple(run[place] for place in places)
-                for run, cell in zip(runs, cells, strict=True)
-                if id(cell) not in whole
-            ]
-            yield {key: good[key] for key in (sorted(good) if keys is None else keys) if key in good}, damaged
+            damaged, found = [], {}
+            for run, cell in self._packed(connection, keys) if packed else self._unpacked(connection, keys):
+                if cell:
+                    found[cell.run[0]] = cell
+                else:
+                    damaged.append(tuple(run[place] for place in places))
+            cells = {key: found[key] for key in (sorted(found) if keys is None else keys) if key in found}
+            good, tables = _sensible(list(cells.values()), rows)
+            if not good.all():
+                damaged += [
+                    tuple(cell.run[place] for place in places) for cell in itertools.compress(cells.values(), ~good)
+                ]
+                cells = {key: cell for (key, cell), whole in zip(cells.items(), good, strict=True) if whole}
+                tables = rows.read([cell.details for cell in cells.values()])
+            yield cells, damaged, tables
 
     @staticmethod
     def _packed(
         connection: sa.Connection, keys: Sequence[str] | None
     ) -> Iterator[tuple[Sequence[Any], _Stored | None]]:
         """Read runs, and their cells if they are what was written."""
-        query = sa.select(_runs, *(_details.c[name] for name in Packed._fields)).outerjoin_from(
-            _runs, _details, _runs.c.cell == _details.c.cell
-        )
         end = len(RUN_COLUMNS)
-        for row in connection.execute(query if keys is None else query.where(_runs.c.cell.in_(keys))):
+        query = sa.select(_cells)
+        for row in connection.execute(query if keys is None else query.where(_cells.c.cell.in_(keys))).all():
             cell = _Stored(row[:end], Packed(*row[end + 1 :]))
             try:
-                whole = (
-                    can_be_read(cell.details) and _are_types(tuple(map(type, cell.run))) and row[end] == cell.checksum()
-                )
+                whole = can_be_read(cell.details) and _are_types(tuple(map(type, cell.run)))
+                yield cell.run, cell if whole and row[end] == cell.checksum() else None
             except (TypeError, ValueError, RecursionError):
-                whole = False
-            yield row[:end], cell if whole else None
+                yield cell.run, None
 
     def _unpacked(
         self, connection: sa.Connection, keys: Sequence[str] | None
@@ -816,15 +813,14 @@ class Store:
             )
 
     def _drop(self, connection: sa.Connection, damaged: Sequence[tuple[Any, ...]]) -> None:
-        """Report damaged cells and delete them, and rows that no cell owns."""
+        """Report damaged cells and delete them."""
         self._report(damaged)
+        source = _tables(self._version)[0]
         for key, *_ in damaged:
-            same = _runs.c.cell == key
+            same = source.c.cell == key
             if isinstance(key, str) and not key.isascii():  # perhaps no text at all
-                same = _runs.c.cell == sa.cast(sa.literal(key.encode("utf-8", "surrogateescape")), sa.Text)
-            connection.execute(_runs.delete().where(same))
-        for source in _tables(self._version)[1:]:
-            connection.execute(source.delete().where(source.c.cell.not_in(sa.select(_runs.c.cell))))
+                same = source.c.cell == sa.cast(sa.literal(key.encode("utf-8", "surrogateescape")), sa.Text)
+            connection.execute(source.delete().where(same))
 
 
 def _shown(value: object) -> str:
@@ -867,12 +863,9 @@ def _rows(name: str, found: Iterable[Mapping[str, Any]]) -> list[list[Any]]:
     return rows
 
 
-def _packed_row(key: str, cell: _Stored) -> dict[str, Any]:
-    return {"cell": key, **cell.details._asdict()}
-
-
-def _once(value: Any, seen: dict[str, str]) -> Any:
-    return seen.setdefault(value, value) if isinstance(value, str) else value
+def _as_row(cell: _Stored) -> dict[str, Any]:
+    """Return the row of the database that a cell is."""
+    return dict(zip(_cells.c.keys(), [*cell.run, cell.checksum(), *cell.details], strict=True))
 
 
 def _is_key(key: object) -> bool:
@@ -900,8 +893,8 @@ def _are_types(types: tuple[type, ...]) -> bool:
 _JSON_PLACES = [place for place, column in enumerate(RUN_COLUMNS) if column in _JSON]
 
 
-def _sensible(cells: Sequence[_Stored]) -> list[_Stored]:
-    """Return those cells whose values a benchmark can have left."""
+def _sensible(cells: Sequence[_Stored], rows: Rows) -> tuple[NDArray[np.bool_], Tables]:
+    """Tell which cells have values that a benchmark can have left, and return their tables."""
     good = np.array(
         [
             cell.status in ("ok", "failed") and all(_is_object(cell.run[place]) for place in _JSON_PLACES)
@@ -911,28 +904,26 @@ def _sensible(cells: Sequence[_Stored]) -> list[_Stored]:
     )
     finished = np.array([cell.status == "ok" for cell in cells], dtype=bool)
     n_experiences = np.array([min(max(cell.run[_N_EXPERIENCES], -1), 2**62) for cell in cells], dtype=np.int64)
-    rows = Rows()
-    for name in DETAILS:
-        found, owner, texts = rows.read(name, [cell.details for cell in cells])
+    tables = rows.read([cell.details for cell in cells])
+    for name, (found, owner, words) in tables.items():
         end = n_experiences[owner]
         wrong = np.zeros(len(found), dtype=bool)
-        for column, numbers in texts.items():
+        for column, numbers in words.items():
             wrong |= numbers < 0
             if column in _JSON:
-                objects = np.array([*map(_is_object, rows.words), False])  # the last for what is no text at all
-                wrong |= ~objects[numbers]
+                no_objects = [each for each in np.unique(numbers) if each >= 0 and not _is_object(rows.words[each])]
+                wrong |= np.isin(numbers, no_objects)
         if name == "experiences":  # of each experience, and of no other
             counts = np.bincount(owner, minlength=len(cells))
             good &= ~finished | (counts == n_experiences)
-            wrong |= finished[owner] & (
-                found["experience"] != np.arange(len(owner)) - (np.cumsum(counts) - counts)[owner]
-            )
+            position = np.arange(len(owner)) - (np.cumsum(counts) - counts)[owner]
+            wrong |= finished[owner] & (found["experience"] != position)
         else:
             first, least = ("trained_on", -1) if name == "scores" else ("experience", 0)
             bounds = ((found[first], least), (found["tested_on"], 0))
             wrong |= finished[owner] & np.any([(each < low) | (each >= end) for each, low in bounds], axis=0)
         good[owner[wrong]] = False
-    return list(itertools.compress(cells, good))
+    return good, tables
 
 
 def _checked(run: Mapping[str, Any], details: Sequence[Sequence[Mapping[str, Any]]], version: int) -> _Stored | None:
@@ -976,14 +967,14 @@ def _named(
         order = order[owner[order] >= 0]
         owner = owner[order]
     found = {}
-    for name, kind in columns.items():
+    for name, kind in reversed(columns.items()):  # names last, when the parts are gone
         if name in NAME_COLUMNS:
             values = runs[name].to_numpy(dtype=object if kind is str else None)[owner]
         else:
             values = whole(name, kind) if order is None else whole(name, kind)[order]
             values = words[values.astype(np.intp)] if kind is str else values
         found[name] = texts(values) if kind is str else values
-    return pd.DataFrame(found, copy=False)
+    return pd.DataFrame({name: found[name] for name in columns}, copy=False)
 
 
 def _sqlite(url: sa.URL, begin: str, leave_wal_mode: bool = False) -> sa.Engine:

@@ -9,6 +9,7 @@ import numpy as np
 
 from forgetless.benchmarks import Store
 from forgetless.benchmarks.packed import RECORDS
+from forgetless.benchmarks.results import RUN_COLUMNS
 from helpers.store import facts
 
 N_SEEDS, N_STRATEGIES = 10, 100
@@ -42,9 +43,8 @@ def write(path, n_cells):
         store.write(facts("pattern"))
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.row_factory = sqlite3.Row
-        [run] = map(dict, connection.execute("SELECT * FROM runs"))
-        connection.execute("DELETE FROM runs")
-        connection.execute("DELETE FROM details")
+        [run] = map(dict, connection.execute("SELECT * FROM cells"))
+        connection.execute("DELETE FROM cells")
         for number in range(n_cells):
             strategy, estimator = STRATEGIES[number // N_SEEDS % N_STRATEGIES]
             seed, stream, size = number % N_SEEDS, f"stream {number // (N_SEEDS * N_STRATEGIES)}", n_experiences(number)
@@ -57,7 +57,7 @@ def write(path, n_cells):
             }
             run |= {"stream_definition": json.dumps({"builder": stream, "class_order": [seed, *range(100)]})}
             run |= {"versions": json.dumps({f"package{n}": "1.0.0" for n in range(15)})}
-            run |= {"checksum": None, "seconds": float(rng.random())}
+            run["seconds"] = float(rng.random())
             experiences, scores = records[size]
             experiences["fit_seconds"], experiences["predict_seconds"] = rng.random((2, size))
             experiences["model_bytes"] = 1000 + number
@@ -67,9 +67,8 @@ def write(path, n_cells):
             memory = [json.dumps({"weights": 1000, "samples": 100 * n * (len(strategy) + 1)}) for n in range(size)]
             texts = json.dumps([*memory, "{}", "accuracy"])
             tables = [experiences.tobytes(), scores.tobytes(), b""]
-            values = [value for name, value in run.items() if name != "checksum"]
+            values = [run[name] for name in RUN_COLUMNS]
             head = json.dumps([*values, texts, *map(len, tables)])
-            run["checksum"] = hashlib.sha256(head.encode() + b"".join(tables)).hexdigest()
-            for name, row in (("runs", tuple(run.values())), ("details", (key, texts, *tables))):
-                connection.execute(f"INSERT INTO {name} VALUES ({', '.join('?' * len(row))})", row)
+            row = [*values, hashlib.sha256(head.encode() + b"".join(tables)).hexdigest(), texts, *tables]
+            connection.execute(f"INSERT INTO cells VALUES ({', '.join('?' * len(row))})", row)
     return names

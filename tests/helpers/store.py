@@ -9,7 +9,7 @@ from pandas.testing import assert_frame_equal
 
 from forgetless.benchmarks import Results
 from forgetless.benchmarks.packed import DETAILS, Packed, pack, unpack
-from forgetless.benchmarks.results import Facts
+from forgetless.benchmarks.results import RUN_COLUMNS, Facts
 
 
 def facts(cell="c0", status="ok", score=1 / 3, **changed):
@@ -78,12 +78,17 @@ KEYS = {
     "scores": "cell, trained_on, tested_on, metric",
     "evaluations": "cell, experience, n_rows, tested_on, metric",
 }
-SQL_TYPES = {str: "TEXT NOT NULL", int: "BIGINT NOT NULL", float: "DOUBLE PRECISION"}
+SQL_TYPES = {str: "TEXT NOT NULL", int: "BIGINT NOT NULL", bool: "BOOLEAN NOT NULL"}
+SQL_TYPES |= {object: "TEXT", float: "DOUBLE PRECISION"}
 
 
 def unpack_tables(connection):
-    """Change a store's tables of details, in any database, to those that version 5 had: a row for each of theirs."""
-    found = connection.execute(sa.text("SELECT cell, texts, experiences, scores, evaluations FROM details")).all()
+    """Change a store's table of cells, in any database, to those that version 5 had: a row for each of theirs."""
+    names = ", ".join([*RUN_COLUMNS, "checksum"])
+    found = connection.exec_driver_sql(f"SELECT cell, {', '.join(Packed._fields)} FROM cells").all()
+    columns = ", ".join(f"{name} {SQL_TYPES[kind]}" for name, kind in {**RUN_COLUMNS, "checksum": object}.items())
+    connection.exec_driver_sql(f"CREATE TABLE runs ({columns}, PRIMARY KEY (cell))")
+    connection.exec_driver_sql(f"INSERT INTO runs ({names}) SELECT {names} FROM cells")
     for place, (name, columns) in enumerate(DETAILS.items()):
         typed = ", ".join(f"{column} {SQL_TYPES[kind]}" for column, kind in {"cell": str, **columns}.items())
         connection.exec_driver_sql(f"CREATE TABLE {name} ({typed}, PRIMARY KEY ({KEYS[name]}))")
@@ -95,23 +100,27 @@ def unpack_tables(connection):
         ]
         if rows:
             connection.execute(table.insert(), rows)
-    connection.exec_driver_sql("DROP TABLE details")
+    connection.exec_driver_sql("DROP TABLE cells")
 
 
 def pack_tables(connection):
-    """Undo `unpack_tables`, with what was changed meanwhile, for the cells that there are rows of."""
+    """Undo `unpack_tables`, with what was changed meanwhile."""
     found = {}
     for place, name in enumerate(DETAILS):
         for cell, *row in connection.exec_driver_sql(f"SELECT * FROM {name} ORDER BY {KEYS[name]}"):
             found.setdefault(cell, [[], [], []])[place].append(row)
         connection.exec_driver_sql(f"DROP TABLE {name}")
-    kind = "BYTEA" if connection.dialect.name == "postgresql" else "BLOB"
-    packed = ", ".join(f"{name} {kind} NOT NULL" for name in DETAILS)
-    run = connection.exec_driver_sql
-    run(f"CREATE TABLE details (cell TEXT NOT NULL, texts TEXT NOT NULL, {packed}, PRIMARY KEY (cell))")
-    table = sa.table("details", *map(sa.column, ["cell", *Packed._fields]))
-    rows = [{"cell": cell, **pack(tables)._asdict()} for cell, tables in found.items()]
+    columns = {**RUN_COLUMNS, "checksum": object, **dict(zip(Packed._fields, (str, bytes, bytes, bytes), strict=True))}
+    kinds = SQL_TYPES | {bytes: "BYTEA" if connection.dialect.name == "postgresql" else "BLOB"}
+    typed = ", ".join(f"{name} {kinds[kind]}" for name, kind in columns.items())
+    connection.exec_driver_sql(f"CREATE TABLE cells ({typed}, PRIMARY KEY (cell))")
+    table = sa.table("cells", *map(sa.column, columns))
+    rows = [
+        {**run, **pack(found.get(run["cell"], [[], [], []]))._asdict()}
+        for run in connection.exec_driver_sql("SELECT * FROM runs").mappings().all()
+    ]
     connection.execute(table.insert(), rows)
+    connection.exec_driver_sql("DROP TABLE runs")
 
 
 def make_older(connection, version):
