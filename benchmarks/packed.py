@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -36,6 +37,7 @@ RECORDS = {
     name: np.dtype([(column, _FORMATS[kind]) for column, kind in columns.items()]) for name, columns in DETAILS.items()
 }
 """The record of a row of each table."""
+_SIZES = [record.itemsize for record in RECORDS.values()]
 
 
 class Packed(NamedTuple):
@@ -140,12 +142,9 @@ def can_be_read(packed: Packed) -> bool:
     """
     try:
         _list_of_texts(packed.texts)
-        return all(
-            isinstance(part, bytes) and not len(part) % RECORDS[name].itemsize
-            for name, part in zip(DETAILS, packed[1:], strict=True)
-        )
     except (TypeError, ValueError, RecursionError):
         return False
+    return not any(map(operator.mod, map(len, packed[1:]), _SIZES))
 
 
 Tables = dict[str, tuple[NDArray[Any], NDArray[np.intp], dict[str, NDArray[np.int32]]]]

@@ -183,8 +183,7 @@ def texts(values: Sequence[str] | NDArray[Any]) -> ExtensionArray | NDArray[Any]
     >>> pd.Series(texts(["a", "b"])).tolist()
     ['a', 'b']
     """
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
+    array = np.asarray(values, dtype=object)
     known = pd.Series(dtype=str).dtype  # older versions of pandas have no type of texts
     if isinstance(known, pd.StringDtype):
         return pd.array(array, dtype=pd.StringDtype("python", na_value=known.na_value))

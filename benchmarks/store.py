@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from .packed import DETAILS, Packed, Rows, Tables, can_be_read, pack, unpack
+from .packed import DETAILS, RECORDS, Packed, Rows, Tables, can_be_read, pack, unpack
 from .results import (
     EVALUATION_COLUMNS,
     EXPERIENCE_COLUMNS,
@@ -99,11 +99,8 @@ _BEFORE: dict[str, dict[str, Any]] = {
 
 # The only row of the first table is the version of the others; the table marks the database as ours.
 _version = _table("forgetless", {"schema_version": int}, ["schema_version"])
-_cells = _table(
-    "cells",
-    {**RUN_COLUMNS, _CHECKSUM: object, **dict(zip(Packed._fields, (str, bytes, bytes, bytes), strict=True))},
-    ["cell"],
-)
+_CELL_COLUMNS = {**RUN_COLUMNS, _CHECKSUM: object, "texts": str, **dict.fromkeys(DETAILS, bytes)}  # as Packed has them
+_cells = _table("cells", _CELL_COLUMNS, ["cell"])
 _KEYS = {
     "experiences": ["experience"],
     "scores": ["trained_on", "tested_on", "metric"],
@@ -148,10 +145,9 @@ class _Stored(NamedTuple):
     def checksum(self) -> str:
         """Compute the checksum that is kept of this cell."""
         head, *parts = self.details
-        found = hashlib.sha256(json.dumps([*self.run, head, *map(len, parts)]).encode())
-        for part in parts:
-            found.update(part)
-        return found.hexdigest()
+        values = [*self.run, head, *map(len, parts)]  # no text has a null character
+        text = "\0".join([value if isinstance(value, str) else f"\0{value}" for value in values])
+        return hashlib.sha256(b"\0".join([text.encode("utf-8", "surrogateescape"), *parts])).hexdigest()
 
     @property
     def status(self) -> str:
@@ -523,8 +519,8 @@ class Store:
     @staticmethod
     def _rename(connection: sa.Connection, key: str, cell: _Stored, names: tuple[str, str]) -> None:
         """Give a cell the names of strategy and stream that it goes by now."""
-        strategy, stream = map(_text, names)
-        if cell.names != (strategy, stream):
+        if cell.names != names and cell.names != tuple(map(_text, names)):
+            strategy, stream = map(_text, names)
             renamed = dict(zip(RUN_COLUMNS, cell.run, strict=True)) | {"strategy": strategy, "stream": stream}
             checksum = cell._replace(run=list(renamed.values())).checksum()
             values = {"strategy": strategy, "stream": stream, _CHECKSUM: checksum}
@@ -664,21 +660,21 @@ class Store:
             If cells are damaged; they are left out.
         """
         found: list[list[Any]] = [[] for _ in RUN_COLUMNS]
-        damaged, seen = [], {}
+        damaged: list[tuple[Any, ...]] = []
+        seen: dict[str, str] = {}
         rows = Rows()
-        parts: dict[str, dict[str, list[np.ndarray]]] = {name: defaultdict(list) for name in DETAILS}
         with self._transaction() as connection:
             wanted = self._in_order(connection) if cells is None else list(dict.fromkeys(cells))
+            # Parts that are put together at the end would need the memory twice.
+            parts = {name: _Columns(name, n_rows) for name, n_rows in self._n_rows(connection).items()}
             for some, bad, tables in self._scan(connection, wanted, rows):
                 damaged += bad
-                before = len(found[0])
-                for column, values in zip(found, zip(*(cell.run for cell in some.values()), strict=True), strict=False):
+                for name, found_rows in tables.items():
+                    parts[name].add(len(found[0]), *found_rows)
+                runs_of_some = zip(*(cell.run for cell in some.values()), strict=True)
+                for column, kind, values in zip(found, RUN_COLUMNS.values(), runs_of_some, strict=False):
                     # Texts that many cells have are kept once.
-                    column += [seen.setdefault(each, each) if isinstance(each, str) else each for each in values]
-                for name, (records, owner, words) in tables.items():
-                    parts[name]["cell"].append((before + owner).astype(np.int32))
-                    for column, kind in DETAILS[name].items():
-                        parts[name][column].append(words[column] if kind is str else records[column].astype(kind))
+                    column += map(seen.setdefault, values, values) if kind is str else values
         self._report(damaged)
         runs = table(zip(*found, strict=True), RUN_COLUMNS)
         n_found = len(runs)
@@ -692,6 +688,21 @@ class Store:
         words = np.array([*rows.words, ""], dtype=object)  # not empty, nor of another type
         tables = zip(parts.values(), (EXPERIENCE_COLUMNS, SCORE_COLUMNS, EVALUATION_COLUMNS), strict=True)
         return Results(runs, *(_named(part, words, runs, place, columns) for part, columns in tables))
+
+    def _n_rows(self, connection: sa.Connection) -> dict[str, int]:
+        """Count the rows of all cells, by the name of the table."""
+        if self._version >= _SINCE[_cells.name]:
+            lengths = connection.execute(sa.select(*(sa.func.sum(sa.func.length(_cells.c[name])) for name in DETAILS)))
+            return {
+                name: int(length or 0) // RECORDS[name].itemsize
+                for name, length in zip(DETAILS, lengths.one(), strict=True)
+            }
+        there = {source.name: source for source in _tables(self._version)}
+        count = sa.func.count()
+        return {
+            name: connection.scalar(sa.select(count).select_from(there[name])) or 0 if name in there else 0
+            for name in DETAILS
+        }
 
     def _in_order(self, connection: sa.Connection) -> list[str] | None:
         """Return the keys of all cells in the order in which results have them, if each is a text."""
@@ -777,10 +788,10 @@ class Store:
         for row in connection.execute(query if keys is None else query.where(_cells.c.cell.in_(keys))).all():
             cell = _Stored(row[:end], Packed(*row[end + 1 :]))
             try:
-                whole = can_be_read(cell.details) and _are_types(tuple(map(type, cell.run)))
-                yield cell.run, cell if whole and row[end] == cell.checksum() else None
+                whole = _are_types(tuple(map(type, row))) and can_be_read(cell.details) and row[end] == cell.checksum()
             except (TypeError, ValueError, RecursionError):
-                yield cell.run, None
+                whole = False
+            yield cell.run, cell if whole else None
 
     def _unpacked(
         self, connection: sa.Connection, keys: Sequence[str] | None
@@ -886,8 +897,8 @@ _TYPES: dict[type, tuple[type, ...]] = {float: (float, type(None)), object: (str
 
 @functools.lru_cache(maxsize=4096)
 def _are_types(types: tuple[type, ...]) -> bool:
-    """Whether a run can have values of these types."""
-    return all(found in _TYPES.get(kind, (kind,)) for kind, found in zip(RUN_COLUMNS.values(), types, strict=True))
+    """Whether a cell can have values of these types."""
+    return all(found in _TYPES.get(kind, (kind,)) for kind, found in zip(_CELL_COLUMNS.values(), types, strict=True))
 
 
 _JSON_PLACES = [place for place, column in enumerate(RUN_COLUMNS) if column in _JSON]
@@ -897,7 +908,7 @@ def _sensible(cells: Sequence[_Stored], rows: Rows) -> tuple[NDArray[np.bool_], 
     """Tell which cells have values that a benchmark can have left, and return their tables."""
     good = np.array(
         [
-            cell.status in ("ok", "failed") and all(_is_object(cell.run[place]) for place in _JSON_PLACES)
+            cell.status in ("ok", "failed") and all(map(_is_object, [cell.run[place] for place in _JSON_PLACES]))
             for cell in cells
         ],
         dtype=bool,
@@ -944,36 +955,52 @@ def _checked(run: Mapping[str, Any], details: Sequence[Sequence[Mapping[str, Any
     return cell if hashlib.sha256(json.dumps(parts).encode()).hexdigest() == run[_CHECKSUM] else None
 
 
+class _Columns:
+    """Columns of a table of many cells, filled from the top; texts are numbers, and cells are positions of runs."""
+
+    def __init__(self, name: str, n_rows: int) -> None:
+        self.kinds = DETAILS[name]
+        self._n_rows = 0
+        self._columns = {"cell": np.empty(n_rows, dtype=np.int32)}
+        for column, kind in self.kinds.items():
+            self._columns[column] = np.empty(n_rows, dtype=np.int32 if kind is str else kind)
+
+    def add(
+        self, n_cells: int, records: NDArray[Any], owner: NDArray[np.intp], texts: Mapping[str, NDArray[np.int32]]
+    ) -> None:
+        """Add what was read after so many cells."""
+        new = slice(self._n_rows, self._n_rows + len(records))
+        self._columns["cell"][new] = owner + n_cells
+        for column in self.kinds:
+            self._columns[column][new] = texts[column] if column in texts else records[column]
+        self._n_rows = new.stop
+
+    def take(self, column: str) -> NDArray[Any]:
+        """Give a column away, whose memory is free then as soon as the caller has done with it."""
+        found = self._columns.pop(column)
+        return found if len(found) == self._n_rows else found[: self._n_rows].copy()
+
+
 def _named(
-    parts: dict[str, list[np.ndarray]],
-    words: np.ndarray,
-    runs: pd.DataFrame,
-    place: np.ndarray,
-    columns: Mapping[str, type],
+    rows: _Columns, words: NDArray[Any], runs: pd.DataFrame, place: NDArray[np.int32], columns: Mapping[str, type]
 ) -> pd.DataFrame:
-    """Put parts of a table together, in the order of the runs that the rows belong to, and give rows their names.
+    """Make a table of the results: in the order of the runs that the rows belong to, with their names.
 
     `place` says where each cell that was read is among the runs (-1: nowhere), `words` what the numbers of texts mean.
-    Parts are given free one by one: of millions of rows there is no room for two copies.
     """
-
-    def whole(column: str, kind: type) -> np.ndarray:
-        return np.concatenate(parts.pop(column, None) or [np.empty(0, dtype=kind)])
-
-    owner = place[whole("cell", int)]
+    owner = place[rows.take("cell")]
     order = None
-    if (owner < 0).any() or (np.diff(owner) < 0).any():
+    if (owner < 0).any() or (owner[1:] < owner[:-1]).any():
         order = np.argsort(owner, kind="stable")
         order = order[owner[order] >= 0]
         owner = owner[order]
-    found = {}
-    for name, kind in reversed(columns.items()):  # names last, when the parts are gone
-        if name in NAME_COLUMNS:
-            values = runs[name].to_numpy(dtype=object if kind is str else None)[owner]
-        else:
-            values = whole(name, kind) if order is None else whole(name, kind)[order]
-            values = words[values.astype(np.intp)] if kind is str else values
-        found[name] = texts(values) if kind is str else values
+    found: dict[str, Any] = {}
+    for name, kind in rows.kinds.items():
+        values = rows.take(name) if order is None else rows.take(name)[order]
+        found[name] = texts(words[values]) if kind is str else values
+    for name in NAME_COLUMNS:
+        values = runs[name].to_numpy()[owner]
+        found[name] = texts(values) if NAME_COLUMNS[name] is str else values
     return pd.DataFrame({name: found[name] for name in columns}, copy=False)
 
 

@@ -68,7 +68,8 @@ def write(path, n_cells):
             texts = json.dumps([*memory, "{}", "accuracy"])
             tables = [experiences.tobytes(), scores.tobytes(), b""]
             values = [run[name] for name in RUN_COLUMNS]
-            head = json.dumps([*values, texts, *map(len, tables)])
-            row = [*values, hashlib.sha256(head.encode() + b"".join(tables)).hexdigest(), texts, *tables]
+            head = [each if isinstance(each, str) else f"\0{each}" for each in (*values, texts, *map(len, tables))]
+            summed = hashlib.sha256(b"\0".join(["\0".join(head).encode(), *tables])).hexdigest()
+            row = [*values, summed, texts, *tables]
             connection.execute(f"INSERT INTO cells VALUES ({', '.join('?' * len(row))})", row)
     return names
