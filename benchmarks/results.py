@@ -157,7 +157,30 @@ def table(rows: Iterable[Sequence[Any]], columns: Mapping[str, type]) -> pd.Data
        seed  score
     0     1    NaN
     """
-    values = list(zip(*rows, strict=True)) or [()] * len(columns)
+    return columns_table(list(zip(*rows, strict=True)) or [()] * len(columns), columns)
+
+
+def columns_table(values: Iterable[Sequence[Any]], columns: Mapping[str, type]) -> pd.DataFrame:
+    """Make a DataFrame with given columns and types.
+
+    Parameters
+    ----------
+    values : iterable of sequences
+        Values of each column.
+    columns : mapping of name to type
+
+    Returns
+    -------
+    DataFrame
+        With texts as `texts` makes them.
+
+    Examples
+    --------
+    >>> columns_table([[1, 2], [None, 0.5]], {"seed": int, "score": float})
+       seed  score
+    0     1    NaN
+    1     2    0.5
+    """
     return pd.DataFrame(
         {
             name: texts(each) if kind is str else pd.Series(list(each)).astype(kind)

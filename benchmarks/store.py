@@ -32,7 +32,7 @@ from .results import (
     SCORE_COLUMNS,
     Facts,
     Results,
-    table,
+    columns_table,
     texts,
 )
 
@@ -676,9 +676,9 @@ class Store:
                     # Texts that many cells have are kept once.
                     column += map(seen.setdefault, values, values) if kind is str else values
         self._report(damaged)
-        runs = table(zip(*found, strict=True), RUN_COLUMNS)
+        runs = columns_table(found, RUN_COLUMNS)
         n_found = len(runs)
-        del found
+        del found, seen
         place = np.arange(n_found, dtype=np.int32)  # of each cell that was read, among those that are returned
         if cells is None:
             runs = _tell_apart(runs).sort_values(["stream", "strategy", "seed"])
@@ -1051,21 +1051,21 @@ def _read_only_url(path: Path, start: bytes) -> sa.URL:
 def _tell_apart(runs: pd.DataFrame) -> pd.DataFrame:
     """Make names unambiguous: to a name with several definitions, add the values in which they differ."""
     runs = runs.assign(
-        strategy=_labels(runs["strategy"], zip(runs["params"], _as_json("device", runs["device"]), strict=True)),
-        stream=_labels(runs["stream"], zip(runs["stream_definition"], runs["protocol"], strict=True)),
+        strategy=_labels(runs["strategy"], runs["params"], _as_json("device", runs["device"])),
+        stream=_labels(runs["stream"], runs["stream_definition"], runs["protocol"]),
     )
     # What differs in no single value (a fixed order of classes, say) cannot be named: the newest stands for all.
     return runs.sort_values("started").drop_duplicates(["strategy", "stream", "seed"], keep="last")
 
 
-def _as_json(name: str, values: pd.Series) -> list[str]:
-    known = {value: json.dumps({name: value}) for value in values.unique()}
-    return [known[value] for value in values]
+def _as_json(name: str, values: pd.Series) -> pd.Series:
+    return values.map({value: json.dumps({name: value}) for value in values.unique()})
 
 
-def _labels(names: Iterable[str], definitions: Iterable[tuple[str, str]]) -> list[str]:
+def _labels(names: pd.Series, *definitions: pd.Series) -> Any:
     """Name what JSON objects define, two for each name; hundreds of cells have the same."""
-    named = list(zip(names, definitions, strict=True))
+    pairs = zip(*(each.tolist() for each in definitions), strict=True)
+    named = list(zip(names.tolist(), pairs, strict=True))
     values = {
         (one, other): dict(_values({**json.loads(one), **json.loads(other)}))
         for one, other in {each for _, each in named}
@@ -1081,7 +1081,7 @@ def _labels(names: Iterable[str], definitions: Iterable[tuple[str, str]]) -> lis
             differing = {"class": differing["class"]}
         what = ", ".join(f"{key}={value}" for key, value in differing.items())
         labels[name, definition] = f"{name} ({what})" if what else name
-    return [labels[each] for each in named]
+    return texts([labels[each] for each in named])
 
 
 def _values(definition: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -196,7 +196,7 @@ def protocols(results: ResultTables) -> dict[str, tuple[str, str]]:
     return {str(stream): protocol(str(text)) for stream, text in zip(first["stream"], first["protocol"], strict=True)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Kind:
     """What finished cells have in common whose metrics are computed together."""
 
@@ -314,7 +314,7 @@ _EVALUATED = ["experience", "n_rows", "tested_on", "n_tested", "score"]
 
 
 _Part = tuple[NDArray[np.int32], list[Array]]  # positions of cells, and columns
-_SLICE = 2**20  # rows at a time: of millions, whole columns in between would take much memory
+_SLICE = 2**17  # rows at a time: of millions, whole columns in between would take much memory
 
 
 def _owners(frame: pd.DataFrame, cells: pd.Index) -> NDArray[np.int32]:
@@ -532,7 +532,7 @@ def _read_cells(results: ResultTables) -> _Cells:
     read_protocol = cache(protocol)
     columns = ("cell", "stream", "scenario", "protocol", "n_experiences", "status")
     known: dict[str, tuple[str, str, str, int, str]] = {}  # where a key comes twice, its last run counts
-    for key, stream, scenario, text, size, status in zip(*(runs[name] for name in columns), strict=True):
+    for key, stream, scenario, text, size, status in zip(*(runs[name].tolist() for name in columns), strict=True):
         if status == "ok":
             evaluate, scorer = read_protocol(str(text))
             other = scorer != of_stream[str(stream)]
@@ -546,14 +546,14 @@ def _read_cells(results: ResultTables) -> _Cells:
     pairs = ["trained_on", "tested_on"]
     for owner, places in _rows(scores, owners["scores"], pairs, scorers):
         np.maximum.at(sizes, owner, np.maximum(*places).astype(np.int64) + 1)
-    kinds: dict[_Kind, _Kind] = {}  # one object for all cells of a kind
-    each = (
-        _Kind(scenario, evaluate, scorer, int(size), problem)
-        for (scenario, evaluate, scorer, _, problem), size in zip(known.values(), sizes, strict=True)
-    )
+    kind_of: dict[tuple[str, str, str, int, str], _Kind] = {}
+    kinds = []
+    for (scenario, evaluate, scorer, _, problem), size in zip(known.values(), sizes.tolist(), strict=True):
+        told = (scenario, evaluate, scorer, size, problem)
+        kinds.append(kind_of.get(told) or kind_of.setdefault(told, _Kind(*told)))
     finished = (runs["status"] == "ok").to_numpy(dtype=bool)
     of_run = index.get_indexer(pd.Index([str(key) for key in runs["cell"]], dtype=object))
-    cells = _Cells(np.where(finished, of_run, -1), [kinds.setdefault(kind, kind) for kind in each])
+    cells = _Cells(np.where(finished, of_run, -1), kinds)
     cells.fill(
         _rows(scores, owners["scores"], [*pairs, "n_tested", "score"], scorers),
         _rows(results.experiences, owners["experiences"], ["experience", "n_train", *_MEASURED]),
@@ -583,7 +583,7 @@ def _read_cells(results: ResultTables) -> _Cells:
 
 def _add_references(cells: _Cells, runs: pd.DataFrame) -> None:
     """Find the cells that others on the same stream with the same seed are measured by."""
-    places = list(zip(runs["stream"], runs["seed"], strict=True))
+    places = list(zip(runs["stream"].tolist(), runs["seed"].tolist(), strict=True))
     estimators = runs["estimator"].to_numpy(dtype=object)
     joint: dict[tuple[object, object], int] = {}
     for run in np.flatnonzero((estimators == "JointClassifier") & (cells.of_run >= 0)):
@@ -598,7 +598,7 @@ def _add_references(cells: _Cells, runs: pd.DataFrame) -> None:
         others = np.full(len(cells.kinds), -1, dtype=np.intp)
         for place, cell in zip(places, cells.of_run.tolist(), strict=True):
             other = found.get(place, -1)
-            if cell >= 0 and other >= 0 and cells.R(other).shape == cells.R(cell).shape:
+            if cell >= 0 and other >= 0 and cells.kinds[other].n_experiences == cells.kinds[cell].n_experiences:
                 others[cell] = other
         cells.references[name] = others
 
@@ -745,13 +745,15 @@ def _places(runs: pd.DataFrame) -> Iterator[tuple[str, str, NDArray[np.intp]]]:
         yield str(names_of_streams[stream]), str(names[strategy]), parts[pair]
 
 
-def _by_seed(values: Sequence[float], seeds: Sequence[object]) -> list[float]:
+def _by_seed(values: list[float], seeds: list[object], n_seeds: int) -> list[float]:
     """Return one value per seed: several cells of one seed are not independent."""
+    if n_seeds == len(seeds):
+        return [value for value in values if value == value]
     known: dict[object, list[float]] = {}
     for value, seed in zip(values, seeds, strict=True):
         if value == value:
             known.setdefault(seed, []).append(value)
-    return [same[0] if len(same) == 1 else fmean(same) for same in known.values()]
+    return [fmean(same) for same in known.values()]
 
 
 def _mean(variances: Iterable[float]) -> float:
@@ -760,11 +762,11 @@ def _mean(variances: Iterable[float]) -> float:
     return fmean(known) if known else 0.0
 
 
-def _note(reasons: Iterable[str], n_finished: int, n_seeds: int, n_cells: int) -> str:
-    if not n_finished:
+def _note(reasons: list[str], n_seeds: int, n_cells: int) -> str:
+    if not reasons:
         return "all seeds failed"
     found = list(dict.fromkeys(filter(None, reasons)))
-    if n_finished == n_cells and n_seeds < n_cells and not found:
+    if len(reasons) == n_cells and n_seeds < n_cells and not found:
         found.append("several runs share a seed; averaged per seed")
     return "; ".join(found)
 
@@ -809,24 +811,27 @@ def summarize(
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, for example 0.95; got {confidence}.")
     chosen, cells, of_stream = _chosen(metrics), _cells(results), protocols(results)
-    all_seeds = results.runs["seed"].tolist()
-    found = []
-    for stream, strategy, places in _places(results.runs):
-        finished = places[cells.of_run[places] >= 0]
-        seeds = [all_seeds[place] for place in finished]
-        found.append((stream, strategy, of_stream[stream][1], finished, seeds, len(set(seeds)), len(places)))
+    all_seeds = results.runs["seed"].to_numpy()
+    found, seeds, places = [], [], [np.empty(0, dtype=np.intp)]
+    for stream, strategy, runs in _places(results.runs):
+        finished = runs[cells.of_run[runs] >= 0]
+        places.append(finished)
+        seeds.append(all_seeds[finished].tolist())
+        found.append((stream, strategy, of_stream[stream][1], len(set(seeds[-1])), len(runs)))
+    place, ends = np.concatenate(places), np.cumsum([len(each) for each in places]).tolist()
     tables = []
     for metric in chosen:
-        values, reasons = cells.values(metric)
-        variances = cells.variances(metric)
+        (values, reasons), variances = cells.values(metric), cells.variances(metric)
+        of_all = [each[place].tolist() for each in (values, reasons, variances)]
         by_seed, shared, notes = [], [], []
-        for *_, finished, seeds, n_seeds, n_cells in found:
-            by_seed.append(_by_seed(values[finished].tolist(), seeds))
-            shared.append(_mean(variances[finished].tolist()))
-            notes.append(_note(reasons[finished].tolist(), len(finished), n_seeds, n_cells))
+        for (*_, n_seeds, n_cells), its_seeds, start, end in zip(found, seeds, ends, ends[1:], strict=False):
+            its_values, its_reasons, its_variances = (each[start:end] for each in of_all)
+            by_seed.append(_by_seed(its_values, its_seeds, n_seeds))
+            shared.append(_mean(its_variances))
+            notes.append(_note(its_reasons, n_seeds, n_cells))
         numbers = np.full((len(found), 4), np.nan)
         alike: dict[tuple[str, int], list[int]] = {}
-        for group, (_, _, scorer, *_) in enumerate(found):
+        for group, (_, _, scorer, _, _) in enumerate(found):
             alike.setdefault((scorer, len(by_seed[group])), []).append(group)
         for (scorer, n_seeds), same in alike.items():
             if n_seeds:
@@ -836,7 +841,7 @@ def summarize(
         rows = {"metric": metric.name, **dict(zip(("mean", "std", "ci_low", "ci_high"), numbers.T, strict=True))}
         rows |= {"stream": [stream for stream, *_ in found], "strategy": [strategy for _, strategy, *_ in found]}
         rows |= {"scorer": [scorer for _, _, scorer, *_ in found], "n_seeds": list(map(len, by_seed)), "note": notes}
-        n_failed = [n_cells - len(finished) for *_, finished, _, _, n_cells in found]
+        n_failed = [n_cells - len(each) for (*_, n_cells), each in zip(found, seeds, strict=True)]
         tables.append(pd.DataFrame({**rows, "n_failed": n_failed, "place": range(len(found))}))
     summary = pd.concat(tables, ignore_index=True).sort_values("place", kind="stable", ignore_index=True)
     return summary[SUMMARY_COLUMNS]
