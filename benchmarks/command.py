@@ -363,6 +363,7 @@ def leaderboard(
         results, name = _stored(store)
         from .. import reports
         from ..reports.files import replace_file
+        from ..reports.tables import unchanging
 
         wanted: dict[str, Any] = {
             "stream": stream,
@@ -372,9 +373,10 @@ def leaderboard(
             "keeps": keeps,
             "device": device,
         }
-        board = reports.leaderboard(results, metric or None, **wanted)
-        several = len(board["stream"].unique()) > 1
-        whole = reports.overall(results, **wanted) if together or several else None
+        with unchanging():
+            board = reports.leaderboard(results, metric or None, **wanted)
+            several = len(board["stream"].unique()) > 1
+            whole = reports.overall(results, **wanted) if together or several else None
         numbers = whole.table if whole is not None and together else reports.pivot(board) if pivot else board
         if format is Format.parquet and output is not None:
             reports.to_parquet(numbers, output)
