@@ -198,7 +198,7 @@ def protocols(results: ResultTables) -> dict[str, tuple[str, str]]:
 
 @dataclass(frozen=True, eq=False)
 class _Kind:
-    """What finished cells have in common whose metrics are computed together."""
+    """What finished cells have in common whose metrics are computed together, one object for all of them."""
 
     scenario: str
     evaluate: str
@@ -315,6 +315,7 @@ _EVALUATED = ["experience", "n_rows", "tested_on", "n_tested", "score"]
 
 _Part = tuple[NDArray[np.int32], list[Array]]  # positions of cells, and columns
 _SLICE = 2**17  # rows at a time: of millions, whole columns in between would take much memory
+_STACK = 4096  # cells at a time, for the same reason
 
 
 def _owners(frame: pd.DataFrame, cells: pd.Index) -> NDArray[np.int32]:
@@ -546,11 +547,16 @@ def _read_cells(results: ResultTables) -> _Cells:
     pairs = ["trained_on", "tested_on"]
     for owner, places in _rows(scores, owners["scores"], pairs, scorers):
         np.maximum.at(sizes, owner, np.maximum(*places).astype(np.int64) + 1)
-    kind_of: dict[tuple[str, str, str, int, str], _Kind] = {}
-    kinds = []
+    kind_of: dict[tuple[str, str, str, int, str], list[_Kind]] = {}
+    kinds: list[_Kind] = []
     for (scenario, evaluate, scorer, _, problem), size in zip(known.values(), sizes.tolist(), strict=True):
         told = (scenario, evaluate, scorer, size, problem)
-        kinds.append(kind_of.get(told) or kind_of.setdefault(told, _Kind(*told)))
+        same = kind_of.setdefault(told, [])
+        if not len(same) % _STACK:
+            same.append(_Kind(*told))
+        else:
+            same.append(same[-1])
+        kinds.append(same[-1])
     finished = (runs["status"] == "ok").to_numpy(dtype=bool)
     of_run = index.get_indexer(pd.Index([str(key) for key in runs["cell"]], dtype=object))
     cells = _Cells(np.where(finished, of_run, -1), kinds)
