@@ -686,8 +686,8 @@ class Store:
             place[runs.index] = np.arange(len(runs))
             runs = runs.reset_index(drop=True)
         words = np.array([*rows.words, ""], dtype=object)  # not empty, nor of another type
-        tables = zip(parts.values(), (EXPERIENCE_COLUMNS, SCORE_COLUMNS, EVALUATION_COLUMNS), strict=True)
-        return Results(runs, *(_named(part, words, runs, place, columns) for part, columns in tables))
+        named = zip(parts.values(), (EXPERIENCE_COLUMNS, SCORE_COLUMNS, EVALUATION_COLUMNS), strict=True)
+        return Results(runs, *(_named(part, words, runs, place, columns) for part, columns in named))
 
     def _n_rows(self, connection: sa.Connection) -> dict[str, int]:
         """Count the rows of all cells, by the name of the table."""

@@ -409,7 +409,8 @@ class _Cells:
 
     def R(self, cell: int) -> Array:
         """Return the accuracy matrix of a cell."""
-        return self.inputs[self.kinds[cell]]["R"][self.place[cell]]
+        found: Array = self.inputs[self.kinds[cell]]["R"][self.place[cell]]
+        return found
 
     def cell(self, cell: int) -> _Cell:
         """Return all inputs of a cell."""
@@ -1282,7 +1283,7 @@ def block_scores(results: ResultTables) -> pd.DataFrame:
     """
     cells, runs = _cells(results), results.runs
     seconds, size = (
-        sum(cells.values(METRICS[name])[0] for name in names)
+        np.sum([cells.values(METRICS[name])[0] for name in names], axis=0)
         for names in (("fit_seconds", "predict_seconds"), ("model_bytes", "replay_bytes", "state_bytes"))
     )
     places, blocks, scores = [np.empty(0, dtype=np.intp)], [np.empty(0, dtype=np.intp)], [np.empty(0)]
@@ -1297,15 +1298,15 @@ def block_scores(results: ResultTables) -> pd.DataFrame:
         places.append(whole)
         blocks.append(np.zeros_like(whole))
         scores.append(cells.values(metric)[0][whole])
-    for place in np.flatnonzero(in_blocks):
-        score = cells.cell(int(cells.of_run[place])).blocks()
-        places.append(np.full(len(score), place))
+    for run in np.flatnonzero(in_blocks).tolist():
+        score = cells.cell(int(cells.of_run[run])).blocks()
+        places.append(np.full(len(score), run))
         blocks.append(np.arange(len(score)))
         scores.append(score)
     place = np.concatenate(places)
     order = np.argsort(place, kind="stable")
     place = place[order]
-    frame = runs[["strategy", "stream", "seed"]].iloc[place].reset_index(drop=True)
+    frame: pd.DataFrame = runs[["strategy", "stream", "seed"]].iloc[place].reset_index(drop=True)
     frame = frame.assign(
         block=np.concatenate(blocks)[order],
         score=np.concatenate(scores)[order],
