@@ -380,6 +380,7 @@ def leaderboard(
         results, name = _stored(store)
         from .. import reports
         from ..reports.files import replace_file
+        from ..reports.tables import unchanging
 
         wanted: dict[str, Any] = {
             "stream": stream,
@@ -389,10 +390,13 @@ def leaderboard(
             "keeps": keeps,
             "device": device,
         }
-        chosen: reports.ResultTables = results if matched is None else reports.matched(results, matched.value, budget)
-        board = reports.leaderboard(chosen, metric or None, **wanted)
-        several = len(board["stream"].unique()) > 1
-        whole = reports.overall(chosen, **wanted) if together or several else None
+        with unchanging():
+            chosen: reports.ResultTables = (
+                results if matched is None else reports.matched(results, matched.value, budget)
+            )
+            board = reports.leaderboard(chosen, metric or None, **wanted)
+            several = len(board["stream"].unique()) > 1
+            whole = reports.overall(chosen, **wanted) if together or several else None
         numbers = whole.table if whole is not None and together else reports.pivot(board) if pivot else board
         if format is Format.parquet and output is not None:
             reports.to_parquet(numbers, output)

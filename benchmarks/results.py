@@ -7,7 +7,10 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from pandas.api.extensions import ExtensionArray
 
 # Columns and their types: the tables of the store and the DataFrames are both built from these.
 RUN_COLUMNS: dict[str, type] = {
@@ -164,4 +167,57 @@ def table(rows: Iterable[Sequence[Any]], columns: Mapping[str, type]) -> pd.Data
        seed  score
     0     1    NaN
     """
-    return pd.DataFrame(list(rows), columns=list(columns)).astype(dict(columns))
+    return columns_table(list(zip(*rows, strict=True)) or [()] * len(columns), columns)
+
+
+def columns_table(values: Iterable[Sequence[Any]], columns: Mapping[str, type]) -> pd.DataFrame:
+    """Make a DataFrame with given columns and types.
+
+    Parameters
+    ----------
+    values : iterable of sequences
+        Values of each column.
+    columns : mapping of name to type
+
+    Returns
+    -------
+    DataFrame
+        With texts as `texts` makes them.
+
+    Examples
+    --------
+    >>> columns_table([[1, 2], [None, 0.5]], {"seed": int, "score": float})
+       seed  score
+    0     1    NaN
+    1     2    0.5
+    """
+    return pd.DataFrame(
+        {
+            name: texts(each) if kind is str else pd.Series(list(each)).astype(kind)
+            for (name, kind), each in zip(columns.items(), values, strict=True)
+        }
+    )
+
+
+def texts(values: Sequence[str] | NDArray[Any]) -> ExtensionArray | NDArray[Any]:
+    """Make a column of texts, each kept once, however many rows have it: what pandas does by itself copies them.
+
+    Parameters
+    ----------
+    values : sequence of str
+
+    Returns
+    -------
+    array
+        Of the type that pandas has for texts.
+
+    Examples
+    --------
+    >>> pd.Series(texts(["a", "b"])).tolist()
+    ['a', 'b']
+    """
+    array = np.asarray(values, dtype=object)
+    known = pd.Series(dtype=str).dtype  # older versions of pandas have no type of texts
+    if isinstance(known, pd.StringDtype):
+        return pd.array(array, dtype=pd.StringDtype("python", na_value=known.na_value))
+    return array

@@ -21,8 +21,10 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 import sqlalchemy as sa
+from numpy.typing import NDArray
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from .packed import DETAILS, RECORDS, Packed, Rows, Tables, can_be_read, pack, unpack
 from .results import (
     EVALUATION_COLUMNS,
     EXPERIENCE_COLUMNS,
@@ -31,7 +33,8 @@ from .results import (
     SCORE_COLUMNS,
     Facts,
     Results,
-    table,
+    columns_table,
+    texts,
 )
 
 SCHEMA_VERSION = 6
@@ -41,14 +44,21 @@ _TIMEOUT = 600  # seconds to wait for another process
 _LOCK = 0x666F726765746C65  # of those who write, in PostgreSQL
 _SECRET = ("pass", "pwd", "secret", "token", "key")
 
-_SQL_TYPES = {str: sa.Text, object: sa.Text, int: sa.BigInteger, float: sa.Double, bool: sa.Boolean}
-_metadata = sa.MetaData()
+_SQL_TYPES = {
+    str: sa.Text,
+    object: sa.Text,
+    int: sa.BigInteger,
+    float: sa.Double,
+    bool: sa.Boolean,
+    bytes: sa.LargeBinary,
+}
+_metadata, _older = sa.MetaData(), sa.MetaData()
 
 
-def _table(name: str, columns: Mapping[str, type], key: Sequence[str]) -> sa.Table:
+def _table(name: str, columns: Mapping[str, type], key: Sequence[str], metadata: sa.MetaData = _metadata) -> sa.Table:
     return sa.Table(
         name,
-        _metadata,
+        metadata,
         *(
             sa.Column(column, _SQL_TYPES[kind], primary_key=column in key, nullable=kind in (float, object))
             for column, kind in columns.items()
@@ -56,20 +66,10 @@ def _table(name: str, columns: Mapping[str, type], key: Sequence[str]) -> sa.Tab
     )
 
 
-def _without_names(columns: Mapping[str, type]) -> dict[str, type]:
-    """Leave out what the table of runs knows already."""
-    return {name: kind for name, kind in columns.items() if name == "cell" or name not in NAME_COLUMNS}
-
-
 _CHECKSUM = "checksum"
-_COLUMNS = {
-    "runs": RUN_COLUMNS,
-    "experiences": _without_names(EXPERIENCE_COLUMNS),
-    "scores": _without_names(SCORE_COLUMNS),
-    "evaluations": _without_names(EVALUATION_COLUMNS),
-}
 _JSON = {"params", "stream_definition", "protocol", "versions", "memory", "pickled_memory", "diagnostics"}
-# Tables and columns that the first version did not have, and what holds for its cells: it knew one protocol.
+# Tables and columns that the first version did not have, and what holds for its cells: it knew one protocol. Since
+# version 6 a cell is one row of the database; before, each row of its tables was one.
 _SINCE = {
     "runs.checksum": 2,
     "runs.protocol": 3,
@@ -87,6 +87,7 @@ _SINCE = {
     "experiences.flops": 6,
     "experiences.energy_joules": 6,
     "experiences.pickled_memory": 6,
+    "cells": 6,
 }
 _BEFORE: dict[str, dict[str, Any]] = {
     "runs": {
@@ -107,18 +108,24 @@ _BEFORE: dict[str, dict[str, Any]] = {
 
 # The only row of the first table is the version of the others; the table marks the database as ours.
 _version = _table("forgetless", {"schema_version": int}, ["schema_version"])
-_runs = _table("runs", {**RUN_COLUMNS, _CHECKSUM: object}, ["cell"])
-_experiences = _table("experiences", _COLUMNS["experiences"], ["cell", "experience"])
-_scores = _table("scores", _COLUMNS["scores"], ["cell", "trained_on", "tested_on", "metric"])
-_evaluations = _table("evaluations", _COLUMNS["evaluations"], ["cell", "experience", "n_rows", "tested_on", "metric"])
-_DETAILS = (_experiences, _scores, _evaluations)
+_CELL_COLUMNS = {**RUN_COLUMNS, _CHECKSUM: object, "texts": str, **dict.fromkeys(DETAILS, bytes)}  # as Packed has them
+_cells = _table("cells", _CELL_COLUMNS, ["cell"])
+_KEYS = {
+    "experiences": ["experience"],
+    "scores": ["trained_on", "tested_on", "metric"],
+    "evaluations": ["experience", "n_rows", "tested_on", "metric"],
+}
+_runs = _table("runs", {**RUN_COLUMNS, _CHECKSUM: object}, ["cell"], _older)
+_UNPACKED = [_table(name, {"cell": str, **DETAILS[name]}, ["cell", *key], _older) for name, key in _KEYS.items()]
 # Cells that a run is about to do, and until when nobody else should; nothing of it is a result.
 _claims = _table("claims", {"cell": str, "owner": str, "expires": float}, ["cell"])
 
 
 def _tables(version: int) -> list[sa.Table]:
     """Return the tables of cells that a version has."""
-    return [source for source in (_runs, *_DETAILS) if _SINCE.get(source.name, 1) <= version]
+    if version >= _SINCE[_cells.name]:
+        return [_cells]
+    return [source for source in (_runs, *_UNPACKED) if _SINCE.get(source.name, 1) <= version]
 
 
 def _columns(source: sa.Table, version: int) -> list[str]:
@@ -139,31 +146,30 @@ class StoreWarning(UserWarning):
 
 
 class _Stored(NamedTuple):
-    """A cell as it is in the tables: values in the order of the columns."""
+    """A cell as it is in the tables: values of the run in the order of the columns, and its own tables."""
 
     run: Sequence[Any]
-    experiences: Sequence[Sequence[Any]]
-    scores: Sequence[Sequence[Any]]
-    evaluations: Sequence[Sequence[Any]]
+    details: Packed
 
-    def checksum(self, version: int = SCHEMA_VERSION) -> str:
-        """Compute the checksum that a version keeps of this cell."""
-        if version == SCHEMA_VERSION:
-            return hashlib.sha256(json.dumps([self.run, *self[1:]]).encode()).hexdigest()
-        parts: list[Any] = []
-        for source, rows in zip(_tables(version), ([self.run], *self[1:]), strict=False):
-            kept = [_has(version, source, name) for name in _COLUMNS[source.name]]
-            parts.append([list(itertools.compress(row, kept)) for row in rows])
-        return hashlib.sha256(json.dumps([parts[0][0], *parts[1:]]).encode()).hexdigest()
+    def checksum(self) -> str:
+        """Compute the checksum that is kept of this cell."""
+        head, *parts = self.details
+        values = [*self.run, head, *map(len, parts)]  # no text has a null character
+        text = "\0".join([value if isinstance(value, str) else f"\0{value}" for value in values])
+        return hashlib.sha256(b"\0".join([text.encode("utf-8", "surrogateescape"), *parts])).hexdigest()
 
     @property
     def status(self) -> str:
-        return str(dict(zip(RUN_COLUMNS, self.run, strict=True))["status"])
+        return str(self.run[_STATUS])
 
     @property
     def names(self) -> tuple[str, str]:
-        named = dict(zip(RUN_COLUMNS, self.run, strict=True))
-        return named["strategy"], named["stream"]
+        return self.run[_STRATEGY], self.run[_STREAM]
+
+
+_STATUS, _STRATEGY, _STREAM, _N_EXPERIENCES = (
+    list(RUN_COLUMNS).index(name) for name in ("status", "strategy", "stream", "n_experiences")
+)
 
 
 class Store:
@@ -294,24 +300,14 @@ class Store:
 
     def _migrate(self, connection: sa.Connection) -> None:
         """Bring the tables of an older version up to date."""
-        cells, damaged = self._read(connection)
-        self._drop(connection, damaged)
-        there = {}
+        _cells.create(connection, checkfirst=False)
+        for cells, damaged, _ in self._scan(connection):
+            self._report(damaged)
+            if cells:
+                connection.execute(_cells.insert(), list(map(_as_row, cells.values())))
         for source in _tables(self._version):
-            names = _columns(source, self._version)
-            old = there[source] = sa.table(f"old_{source.name}", *map(sa.column, names))
-            connection.execute(sa.text(f"CREATE TEMPORARY TABLE {old.name} AS SELECT * FROM {source.name}"))
             source.drop(connection)
-        _metadata.create_all(connection, [_runs, *_DETAILS], checkfirst=False)
         _claims.create(connection, checkfirst=self._version >= _SINCE["claims"])
-        for source, old in there.items():
-            names = _columns(source, SCHEMA_VERSION)
-            before = _BEFORE[source.name]
-            values = [old.c[name] if name in old.c else sa.literal(before[name], source.c[name].type) for name in names]
-            connection.execute(source.insert().from_select(names, sa.select(*values)))
-            connection.execute(sa.text(f"DROP TABLE {old.name}"))
-        for key, cell in cells.items():
-            connection.execute(_runs.update().where(_runs.c.cell == key), {_CHECKSUM: cell.checksum()})
         connection.execute(_version.update(), {"schema_version": SCHEMA_VERSION})
         self._version = SCHEMA_VERSION
 
@@ -445,14 +441,12 @@ class Store:
         StoreError
         """
         key = facts.run["cell"]
-        named = {"cell": key}
-        cell = _Stored(
-            _row("runs", facts.run),
-            *(
-                _rows(source, (named | row for row in rows))
-                for source, rows in zip(_DETAILS, (facts.experiences, facts.scores, facts.evaluations), strict=True)
-            ),
-        )
+        tables = (facts.experiences, facts.scores, facts.evaluations)
+        try:
+            details = pack([_rows(name, rows) for name, rows in zip(DETAILS, tables, strict=True)])
+        except OverflowError as error:
+            raise StoreError(f"The store {self.name} cannot keep a number of a cell: {error}.") from None
+        cell = _Stored(_row(RUN_COLUMNS, facts.run), details)
         with self._transaction() as connection:
             self._put(connection, {key: cell}, replace and cell.status == "ok")
             connection.execute(_claims.delete().where(_claims.c.cell == key))
@@ -497,14 +491,8 @@ class Store:
         known, _ = self._read(connection, cells)
         new = {key: cell for key, cell in cells.items() if replace or key not in known or known[key].status != "ok"}
         for key, cell in new.items():
-            for source in (_runs, *_DETAILS):
-                connection.execute(source.delete().where(source.c.cell == key))
-            values = dict(zip(RUN_COLUMNS, cell.run, strict=True)) | {_CHECKSUM: cell.checksum()}
-            connection.execute(_runs.insert(), values)
-            for target, rows in zip(_DETAILS, cell[1:], strict=True):
-                if rows:
-                    columns = _COLUMNS[target.name]
-                    connection.execute(target.insert(), [dict(zip(columns, row, strict=True)) for row in rows])
+            connection.execute(_cells.delete().where(_cells.c.cell == key))
+            connection.execute(_cells.insert(), _as_row(cell))
         return len(new)
 
     def finished(self, names: Mapping[str, tuple[str, str]]) -> set[str]:
@@ -528,7 +516,7 @@ class Store:
         with self._transaction() as connection:
             found: set[str] = set()
             damaged = []
-            for cells, bad in self._scan(connection, names):
+            for cells, bad, _ in self._scan(connection, names):
                 damaged += bad
                 for key, cell in cells.items():
                     if cell.status == "ok":
@@ -540,12 +528,12 @@ class Store:
     @staticmethod
     def _rename(connection: sa.Connection, key: str, cell: _Stored, names: tuple[str, str]) -> None:
         """Give a cell the names of strategy and stream that it goes by now."""
-        strategy, stream = map(_text, names)
-        if cell.names != (strategy, stream):
+        if cell.names != names and cell.names != tuple(map(_text, names)):
+            strategy, stream = map(_text, names)
             renamed = dict(zip(RUN_COLUMNS, cell.run, strict=True)) | {"strategy": strategy, "stream": stream}
             checksum = cell._replace(run=list(renamed.values())).checksum()
             values = {"strategy": strategy, "stream": stream, _CHECKSUM: checksum}
-            connection.execute(_runs.update().where(_runs.c.cell == key), values)
+            connection.execute(_cells.update().where(_cells.c.cell == key), values)
 
     def started(self, cells: Iterable[str]) -> dict[str, str]:
         """Tell when stored cells began to run, also those that failed or are damaged: it changes if one runs again.
@@ -564,8 +552,8 @@ class Store:
 
     @staticmethod
     def _started(connection: sa.Connection, cells: Iterable[str]) -> dict[str, str]:
-        query = sa.select(_runs.c.cell, _runs.c.started)
-        found = (connection.execute(query.where(_runs.c.cell.in_(keys))) for keys in _batches(cells))
+        query = sa.select(_cells.c.cell, _cells.c.started)
+        found = (connection.execute(query.where(_cells.c.cell.in_(keys))) for keys in _batches(cells))
         return {row.cell: row.started for rows in found for row in rows}
 
     def claim(self, cells: Mapping[str, str | None], owner: str, seconds: float) -> set[str]:
@@ -656,8 +644,8 @@ class Store:
         dict of (str, str) to float
             Mean seconds of the finished cells, by strategy and stream.
         """
-        named = (_runs.c.strategy, _runs.c.stream)
-        query = sa.select(*named, sa.func.avg(_runs.c.seconds)).where(_runs.c.status == "ok").group_by(*named)
+        named = (_cells.c.strategy, _cells.c.stream)
+        query = sa.select(*named, sa.func.avg(_cells.c.seconds)).where(_cells.c.status == "ok").group_by(*named)
         with self._transaction() as connection:
             found = [tuple(row) for row in connection.execute(query)]
         return {(strategy, stream): seconds for strategy, stream, seconds in found if isinstance(seconds, float)}
@@ -680,33 +668,59 @@ class Store:
         StoreWarning
             If cells are damaged; they are left out.
         """
-        wanted = None if cells is None else list(dict.fromkeys(cells))
-        parts: list[list[pd.DataFrame]] = [[] for _ in _COLUMNS]
-        counts: list[list[int]] = [[] for _ in _DETAILS]
-        damaged = []
+        found: list[list[Any]] = [[] for _ in RUN_COLUMNS]
+        damaged: list[tuple[Any, ...]] = []
+        seen: dict[str, str] = {}
+        rows = Rows()
         with self._transaction() as connection:
-            for found, bad in self._scan(connection, wanted):
+            wanted = self._in_order(connection) if cells is None else list(dict.fromkeys(cells))
+            # Parts that are put together at the end would need the memory twice.
+            parts = {name: _Columns(name, n_rows) for name, n_rows in self._n_rows(connection).items()}
+            for some, bad, tables in self._scan(connection, wanted, rows):
                 damaged += bad
-                stored = list(found.values())
-                rows = [[cell.run for cell in stored]]
-                rows += [[row for cell in stored for row in cell[position]] for position in (1, 2, 3)]
-                for part, name, each in zip(parts, _COLUMNS, rows, strict=True):
-                    part.append(table(each, _COLUMNS[name]))
-                for position, count in enumerate(counts, start=1):
-                    count += [len(cell[position]) for cell in stored]
+                for name, found_rows in tables.items():
+                    parts[name].add(len(found[0]), *found_rows)
+                runs_of_some = zip(*(cell.run for cell in some.values()), strict=True)
+                for column, kind, values in zip(found, RUN_COLUMNS.values(), runs_of_some, strict=False):
+                    # Texts that many cells have are kept once.
+                    column += map(seen.setdefault, values, values) if kind is str else values
         self._report(damaged)
-        runs, *details = (
-            pd.concat(part, ignore_index=True) if part else table([], _COLUMNS[name])
-            for part, name in zip(parts, _COLUMNS, strict=True)
-        )
-        places = np.arange(len(runs))
-        if wanted is None:
+        runs = columns_table(found, RUN_COLUMNS)
+        n_found = len(runs)
+        del found, seen
+        place = np.arange(n_found, dtype=np.int32)  # of each cell that was read, among those that are returned
+        if cells is None:
             runs = _tell_apart(runs).sort_values(["stream", "strategy", "seed"])
-            places = runs.index.to_numpy()
+            place = np.full(n_found, -1, dtype=np.int32)
+            place[runs.index] = np.arange(len(runs))
             runs = runs.reset_index(drop=True)
-        columns = (EXPERIENCE_COLUMNS, SCORE_COLUMNS, EVALUATION_COLUMNS)
-        tables = zip(details, counts, columns, strict=True)
-        return Results(runs, *(_named(detail, runs, places, count, names) for detail, count, names in tables))
+        words = np.array([*rows.words, ""], dtype=object)  # not empty, nor of another type
+        named = zip(parts.values(), (EXPERIENCE_COLUMNS, SCORE_COLUMNS, EVALUATION_COLUMNS), strict=True)
+        return Results(runs, *(_named(part, words, runs, place, columns) for part, columns in named))
+
+    def _n_rows(self, connection: sa.Connection) -> dict[str, int]:
+        """Count the rows of all cells, by the name of the table."""
+        if self._version >= _SINCE[_cells.name]:
+            lengths = connection.execute(sa.select(*(sa.func.sum(sa.func.length(_cells.c[name])) for name in DETAILS)))
+            return {
+                name: int(length or 0) // RECORDS[name].itemsize
+                for name, length in zip(DETAILS, lengths.one(), strict=True)
+            }
+        there = {source.name: source for source in _tables(self._version)}
+        count = sa.func.count()
+        return {
+            name: connection.scalar(sa.select(count).select_from(there[name])) or 0 if name in there else 0
+            for name in DETAILS
+        }
+
+    def _in_order(self, connection: sa.Connection) -> list[str] | None:
+        """Return the keys of all cells in the order in which results have them, if each is a text."""
+        source = _tables(self._version)[0]
+        query = sa.select(*(source.c[name] for name in ("cell", "stream", "strategy", "seed")))
+        there = [tuple(row) for row in connection.execute(query)]
+        with contextlib.suppress(TypeError):  # which damaged ones raise
+            there.sort(key=lambda row: row[1:])
+        return [key for key, *_ in there] if all(_is_key(key) for key, *_ in there) else None
 
     def cells(self) -> Iterator[Facts]:
         """Go through all cells as they were measured, in the order of their keys.
@@ -723,10 +737,10 @@ class Store:
         with self._transaction() as connection:
             found, damaged = self._read(connection)
         self._report(damaged)
-        for _, (run, *details) in sorted(found.items()):
+        for _, (run, details) in sorted(found.items()):
             rows = (
                 [dict(zip(columns, row, strict=True)) for row in detail]
-                for columns, detail in zip(list(_COLUMNS.values())[1:], details, strict=True)
+                for columns, detail in zip(DETAILS.values(), unpack(details), strict=True)
             )
             yield Facts(dict(zip(RUN_COLUMNS, run, strict=True)), *rows)
 
@@ -736,51 +750,75 @@ class Store:
         """Read cells, all or those wanted; those that are damaged apart, as key, strategy, stream and seed."""
         cells: dict[str, _Stored] = {}
         damaged = []
-        for found, bad in self._scan(connection, wanted):
+        for found, bad, _ in self._scan(connection, wanted):
             cells |= found
             damaged += bad
         return cells, damaged
 
     def _scan(
-        self, connection: sa.Connection, wanted: Iterable[str] | None = None
-    ) -> Iterator[tuple[dict[str, _Stored], list[tuple[Any, ...]]]]:
-        """Read as :meth:`_read` does, some cells at a time, in the order wanted or of their keys."""
-        if wanted is None:
-            there = connection.scalars(sa.select(_runs.c.cell)).all()
-            if all(isinstance(key, str) and key.isascii() for key in there):
-                wanted = sorted(there)
-        for keys in [None] if wanted is None else _batches(wanted):
-            rows: dict[str, dict[Any, list[tuple[Any, ...]]]] = {}
-            for source in _tables(self._version):
-                query = sa.select(*(source.c[name] for name in _columns(source, self._version)))
-                if keys is not None:
-                    query = query.where(source.c.cell.in_(keys))
-                rows[source.name] = defaultdict(list)
-                for row in connection.execute(query):
-                    rows[source.name][row[0]].append(tuple(row))
-            cells: dict[str, _Stored] = {}
-            damaged = []
-            for key, found in rows["runs"].items():
-                for run in found:
-                    details = [rows.get(source.name, {}).get(key, []) for source in _DETAILS]
-                    cell = _unchanged(run, details, self._version) or self._checked(run, details)
-                    if cell is None:
-                        named = dict(zip(_columns(_runs, self._version), run, strict=True))
-                        damaged.append(tuple(named[name] for name in NAME_COLUMNS))
-                    else:
-                        cells[key] = cell
-            order = sorted(cells) if keys is None else keys
-            yield {key: cells[key] for key in order if key in cells}, damaged
+        self, connection: sa.Connection, wanted: Iterable[str] | None = None, rows: Rows | None = None
+    ) -> Iterator[tuple[dict[str, _Stored], list[tuple[Any, ...]], Tables]]:
+        """Read as :meth:`_read` does, some cells at a time, in the order wanted or of their keys; with their tables.
 
-    def _checked(self, run: tuple[Any, ...], details: Sequence[list[tuple[Any, ...]]]) -> _Stored | None:
-        """Look at each value of a cell, whatever the version and the order of rows."""
-        found = {
-            source.name: [
-                _BEFORE[source.name] | dict(zip(_columns(source, self._version), row, strict=True)) for row in rows
-            ]
-            for source, rows in zip((_runs, *_DETAILS), ([run], *details), strict=True)
-        }
-        return _checked(found, self._version)
+        `rows` is what reads the tables.
+        """
+        rows = rows or Rows()
+        if wanted is None:
+            there = connection.scalars(sa.select(_tables(self._version)[0].c.cell)).all()
+            if all(map(_is_key, there)):
+                wanted = sorted(there)
+        packed = self._version >= _SINCE[_cells.name]
+        names = _columns(_tables(self._version)[0], self._version)
+        places = [names.index(name) for name in NAME_COLUMNS]
+        for keys in [None] if wanted is None else _batches(wanted):
+            damaged, found = [], {}
+            for run, cell in self._packed(connection, keys) if packed else self._unpacked(connection, keys):
+                if cell:
+                    found[cell.run[0]] = cell
+                else:
+                    damaged.append(tuple(run[place] for place in places))
+            cells = {key: found[key] for key in (sorted(found) if keys is None else keys) if key in found}
+            good, tables = _sensible(list(cells.values()), rows)
+            if not good.all():
+                damaged += [
+                    tuple(cell.run[place] for place in places) for cell in itertools.compress(cells.values(), ~good)
+                ]
+                cells = {key: cell for (key, cell), whole in zip(cells.items(), good, strict=True) if whole}
+                tables = rows.read([cell.details for cell in cells.values()])
+            yield cells, damaged, tables
+
+    @staticmethod
+    def _packed(
+        connection: sa.Connection, keys: Sequence[str] | None
+    ) -> Iterator[tuple[Sequence[Any], _Stored | None]]:
+        """Read runs, and their cells if they are what was written."""
+        end = len(RUN_COLUMNS)
+        query = sa.select(_cells)
+        for row in connection.execute(query if keys is None else query.where(_cells.c.cell.in_(keys))).all():
+            cell = _Stored(row[:end], Packed(*row[end + 1 :]))
+            try:
+                whole = _are_types(tuple(map(type, row))) and can_be_read(cell.details) and row[end] == cell.checksum()
+            except (TypeError, ValueError, RecursionError):
+                whole = False
+            yield cell.run, cell if whole else None
+
+    def _unpacked(
+        self, connection: sa.Connection, keys: Sequence[str] | None
+    ) -> Iterator[tuple[Sequence[Any], _Stored | None]]:
+        """Do as :meth:`_packed` with the tables of an older version."""
+        rows: dict[str, dict[Any, list[dict[str, Any]]]] = {source.name: defaultdict(list) for source in _UNPACKED}
+        runs = []
+        for source in _tables(self._version):
+            columns = _columns(source, self._version)
+            query = sa.select(*(source.c[name] for name in columns))
+            for row in connection.execute(query if keys is None else query.where(source.c.cell.in_(keys))):
+                if source is _runs:
+                    runs.append(tuple(row))
+                else:
+                    rows[source.name][row[0]].append(_BEFORE[source.name] | dict(zip(columns, row, strict=True)))
+        for run in runs:
+            found = _BEFORE[_runs.name] | dict(zip(_columns(_runs, self._version), run, strict=True))
+            yield run, _checked(found, [rows[name].get(run[0], []) for name in DETAILS], self._version)
 
     def _report(self, damaged: Sequence[tuple[Any, ...]]) -> None:
         if damaged:
@@ -795,15 +833,14 @@ class Store:
             )
 
     def _drop(self, connection: sa.Connection, damaged: Sequence[tuple[Any, ...]]) -> None:
-        """Report damaged cells and delete them, and rows that no cell owns."""
+        """Report damaged cells and delete them."""
         self._report(damaged)
+        source = _tables(self._version)[0]
         for key, *_ in damaged:
-            same = _runs.c.cell == key
+            same = source.c.cell == key
             if isinstance(key, str) and not key.isascii():  # perhaps no text at all
-                same = _runs.c.cell == sa.cast(sa.literal(key.encode("utf-8", "surrogateescape")), sa.Text)
-            connection.execute(_runs.delete().where(same))
-        for source in _tables(self._version)[1:]:
-            connection.execute(source.delete().where(source.c.cell.not_in(sa.select(_runs.c.cell))))
+                same = source.c.cell == sa.cast(sa.literal(key.encode("utf-8", "surrogateescape")), sa.Text)
+            connection.execute(source.delete().where(same))
 
 
 def _shown(value: object) -> str:
@@ -832,95 +869,148 @@ def _value(value: Any, kind: type) -> Any:
     return _text(value) if kind is str else kind(value)
 
 
-def _row(name: str, values: Mapping[str, Any]) -> list[Any]:
-    return [_value(values[column], kind) for column, kind in _COLUMNS[name].items()]
+def _row(columns: Mapping[str, type], values: Mapping[str, Any]) -> list[Any]:
+    return [_value(values[column], kind) for column, kind in columns.items()]
 
 
-def _rows(source: sa.Table, found: Iterable[Mapping[str, Any]]) -> list[list[Any]]:
-    """Make the rows of a table, in the order of its key; databases disagree about the order of texts."""
-    places = [place for place, column in enumerate(_COLUMNS[source.name]) if source.c[column].primary_key]
-    return sorted((_row(source.name, row) for row in found), key=lambda row: [row[place] for place in places])
+def _rows(name: str, found: Iterable[Mapping[str, Any]]) -> list[list[Any]]:
+    """Make the rows of a table, in the order of its key."""
+    places = [list(DETAILS[name]).index(column) for column in _KEYS[name]]
+    rows = sorted((_row(DETAILS[name], each) for each in found), key=lambda row: [row[place] for place in places])
+    keys = [[row[place] for place in places] for row in rows]
+    if any(one == other for one, other in itertools.pairwise(keys)):
+        raise StoreError(f"Two of the {name} of a cell are about the same, so it cannot be stored.")
+    return rows
+
+
+def _as_row(cell: _Stored) -> dict[str, Any]:
+    """Return the row of the database that a cell is."""
+    return dict(zip(_cells.c.keys(), [*cell.run, cell.checksum(), *cell.details], strict=True))
+
+
+def _is_key(key: object) -> bool:
+    """Whether a key can be asked for: damaged text is no text."""
+    return isinstance(key, str) and key.isascii()
 
 
 @functools.lru_cache(maxsize=4096)  # hundreds of cells have the same parameters and versions
 def _is_object(text: str) -> bool:
-    return isinstance(json.loads(text), dict)
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 _TYPES: dict[type, tuple[type, ...]] = {float: (float, type(None)), object: (str, type(None))}
 
 
 @functools.lru_cache(maxsize=4096)
-def _are_types(name: str, types: tuple[type, ...]) -> bool:
-    """Whether a row of a table can have values of these types."""
-    kinds = _COLUMNS[name].values()
-    return all(found in _TYPES.get(kind, (kind,)) for kind, found in zip(kinds, types, strict=True))
+def _are_types(types: tuple[type, ...]) -> bool:
+    """Whether a cell can have values of these types."""
+    return all(found in _TYPES.get(kind, (kind,)) for kind, found in zip(_CELL_COLUMNS.values(), types, strict=True))
 
 
-def _unchanged(run: tuple[Any, ...], details: Sequence[list[tuple[Any, ...]]], version: int) -> _Stored | None:
-    """Return a cell if, row for row, it is what was written; that takes a fraction of the time of a closer look."""
-    if version < SCHEMA_VERSION:
-        return None
-    cell = _Stored(run[:-1], *details)
+_JSON_PLACES = [place for place, column in enumerate(RUN_COLUMNS) if column in _JSON]
+
+
+def _sensible(cells: Sequence[_Stored], rows: Rows) -> tuple[NDArray[np.bool_], Tables]:
+    """Tell which cells have values that a benchmark can have left, and return their tables."""
+    good = np.array(
+        [
+            cell.status in ("ok", "failed") and all(map(_is_object, [cell.run[place] for place in _JSON_PLACES]))
+            for cell in cells
+        ],
+        dtype=bool,
+    )
+    finished = np.array([cell.status == "ok" for cell in cells], dtype=bool)
+    n_experiences = np.array([min(max(cell.run[_N_EXPERIENCES], -1), 2**62) for cell in cells], dtype=np.int64)
+    tables = rows.read([cell.details for cell in cells])
+    for name, (found, owner, words) in tables.items():
+        end = n_experiences[owner]
+        wrong = np.zeros(len(found), dtype=bool)
+        for column, numbers in words.items():
+            wrong |= numbers < 0
+            if column in _JSON:
+                no_objects = [each for each in np.unique(numbers) if each >= 0 and not _is_object(rows.words[each])]
+                wrong |= np.isin(numbers, no_objects)
+        if name == "experiences":  # of each experience, and of no other
+            counts = np.bincount(owner, minlength=len(cells))
+            good &= ~finished | (counts == n_experiences)
+            position = np.arange(len(owner)) - (np.cumsum(counts) - counts)[owner]
+            wrong |= finished[owner] & (found["experience"] != position)
+        else:
+            first, least = ("trained_on", -1) if name == "scores" else ("experience", 0)
+            bounds = ((found[first], least), (found["tested_on"], 0))
+            wrong |= finished[owner] & np.any([(each < low) | (each >= end) for each, low in bounds], axis=0)
+        good[owner[wrong]] = False
+    return good, tables
+
+
+def _checked(run: Mapping[str, Any], details: Sequence[Sequence[Mapping[str, Any]]], version: int) -> _Stored | None:
+    """Return a cell of an older version if it is as it was written; it may have no checksum."""
     try:
-        if run[-1] != cell.checksum():
-            return None
-        for name, rows in zip(_COLUMNS, ([cell.run], *cell[1:]), strict=True):
-            if not all(_are_types(name, types) for types in {tuple(map(type, row)) for row in rows}):
-                return None
-        return cell if _makes_sense(cell) else None
-    except (TypeError, ValueError, OverflowError, RecursionError):
+        values = _row(RUN_COLUMNS, run)
+        tables = [_rows(name, rows) for name, rows in zip(DETAILS, details, strict=True)]
+        cell = _Stored(values, pack(tables))
+    except (StoreError, TypeError, ValueError, OverflowError):
         return None
+    if version == 1:
+        return cell
+    parts: list[Any] = [list(itertools.compress(values, [_has(version, _runs, name) for name in RUN_COLUMNS]))]
+    for source, rows in zip(_UNPACKED, tables, strict=True):
+        if source in _tables(version):
+            kept = [_has(version, source, name) for name in DETAILS[source.name]]
+            parts.append([[values[0], *itertools.compress(row, kept)] for row in rows])
+    return cell if hashlib.sha256(json.dumps(parts).encode()).hexdigest() == run[_CHECKSUM] else None
 
 
-_JSON_PLACES = {
-    name: [place for place, column in enumerate(columns) if column in _JSON] for name, columns in _COLUMNS.items()
-}
+class _Columns:
+    """Columns of a table of many cells, filled from the top; texts are numbers, and cells are positions of runs."""
 
+    def __init__(self, name: str, n_rows: int) -> None:
+        self.kinds = DETAILS[name]
+        self._n_rows = 0
+        self._columns = {"cell": np.empty(n_rows, dtype=np.int32)}
+        for column, kind in self.kinds.items():
+            self._columns[column] = np.empty(n_rows, dtype=np.int32 if kind is str else kind)
 
-def _makes_sense(cell: _Stored) -> bool:
-    """Whether a benchmark can have left these values."""
-    for name, rows in zip(_COLUMNS, ([cell.run], *cell[1:]), strict=True):
-        if not all(_is_object(row[place]) for row in rows for place in _JSON_PLACES[name]):
-            return False
-    if cell.status == "ok":  # of each experience, and of no other
-        n_experiences = dict(zip(RUN_COLUMNS, cell.run, strict=True))["n_experiences"]
-        if [row[1] for row in cell.experiences] != list(range(min(n_experiences, len(cell.experiences) + 1))):
-            return False
-        if any(not (-1 <= row[1] < n_experiences and 0 <= row[2] < n_experiences) for row in cell.scores):
-            return False
-        if any(not (0 <= row[1] < n_experiences and 0 <= row[3] < n_experiences) for row in cell.evaluations):
-            return False
-    return cell.status in ("ok", "failed")
+    def add(
+        self, n_cells: int, records: NDArray[Any], owner: NDArray[np.intp], texts: Mapping[str, NDArray[np.int32]]
+    ) -> None:
+        """Add what was read after so many cells."""
+        new = slice(self._n_rows, self._n_rows + len(records))
+        self._columns["cell"][new] = owner + n_cells
+        for column in self.kinds:
+            self._columns[column][new] = texts[column] if column in texts else records[column]
+        self._n_rows = new.stop
 
-
-def _checked(found: Mapping[str, Iterable[Mapping[str, Any]]], version: int) -> _Stored | None:
-    """Return a cell if it is as it was written; without a checksum, if it can be what was written."""
-    try:
-        [run], *details = (_rows(source, found[source.name]) for source in (_runs, *_DETAILS))
-        cell = _Stored(run, *details)
-        if not _makes_sense(cell):
-            return None
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        return None
-    [checksum] = (row[_CHECKSUM] for row in found["runs"])
-    return cell if version == 1 or checksum == cell.checksum(version) else None
+    def take(self, column: str) -> NDArray[Any]:
+        """Give a column away, whose memory is free then as soon as the caller has done with it."""
+        found = self._columns.pop(column)
+        return found if len(found) == self._n_rows else found[: self._n_rows].copy()
 
 
 def _named(
-    detail: pd.DataFrame, runs: pd.DataFrame, places: np.ndarray, counts: Sequence[int], columns: Mapping[str, type]
+    rows: _Columns, words: NDArray[Any], runs: pd.DataFrame, place: NDArray[np.int32], columns: Mapping[str, type]
 ) -> pd.DataFrame:
-    """Order rows as the runs that they belong to, and give them their names.
+    """Make a table of the results: in the order of the runs that the rows belong to, with their names.
 
-    `places` says where each run was when its number of rows was counted.
+    `place` says where each cell that was read is among the runs (-1: nowhere), `words` what the numbers of texts mean.
     """
-    rank = np.full(len(counts), -1)
-    rank[places] = np.arange(len(places))
-    owner = rank[np.repeat(np.arange(len(counts)), counts)]
-    order = np.argsort(owner, kind="stable")
-    order = order[owner[order] >= 0]
-    names = {name: runs[name].take(owner[order]).array for name in NAME_COLUMNS}
-    return detail.take(order).reset_index(drop=True).assign(**names)[list(columns)]
+    owner = place[rows.take("cell")]
+    order = None
+    if (owner < 0).any() or (owner[1:] < owner[:-1]).any():
+        order = np.argsort(owner, kind="stable")
+        order = order[owner[order] >= 0]
+        owner = owner[order]
+    found: dict[str, Any] = {}
+    for name, kind in rows.kinds.items():
+        values = rows.take(name) if order is None else rows.take(name)[order]
+        found[name] = texts(words[values]) if kind is str else values
+    for name in NAME_COLUMNS:
+        values = runs[name].to_numpy()[owner]
+        found[name] = texts(values) if NAME_COLUMNS[name] is str else values
+    return pd.DataFrame({name: found[name] for name in columns}, copy=False)
 
 
 def _silent_engine(url: sa.URL, **options: Any) -> sa.Engine:
@@ -977,37 +1067,38 @@ def _read_only_url(path: Path, start: bytes) -> sa.URL:
 
 def _tell_apart(runs: pd.DataFrame) -> pd.DataFrame:
     """Make names unambiguous: to a name with several definitions, add the values in which they differ."""
-    with_device = [
-        {**json.loads(params), "device": device} for params, device in zip(runs["params"], runs["device"], strict=True)
-    ]
     runs = runs.assign(
-        strategy=_labels(runs["strategy"], with_device),
-        stream=_labels(
-            runs["stream"],
-            [
-                {**json.loads(definition), **json.loads(protocol)}
-                for definition, protocol in zip(runs["stream_definition"], runs["protocol"], strict=True)
-            ],
-        ),
+        strategy=_labels(runs["strategy"], runs["params"], _as_json("device", runs["device"])),
+        stream=_labels(runs["stream"], runs["stream_definition"], runs["protocol"]),
     )
     # What differs in no single value (a fixed order of classes, say) cannot be named: the newest stands for all.
     return runs.sort_values("started").drop_duplicates(["strategy", "stream", "seed"], keep="last")
 
 
-def _labels(names: Iterable[str], definitions: Iterable[dict[str, Any]]) -> list[str]:
-    named = [(name, dict(_values(definition))) for name, definition in zip(names, definitions, strict=True)]
+def _as_json(name: str, values: pd.Series) -> pd.Series:
+    return values.map({value: json.dumps({name: value}) for value in values.unique()})
+
+
+def _labels(names: pd.Series, *definitions: pd.Series) -> Any:
+    """Name what JSON objects define, two for each name; hundreds of cells have the same."""
+    pairs = zip(*(each.tolist() for each in definitions), strict=True)
+    named = list(zip(names.tolist(), pairs, strict=True))
+    values = {
+        (one, other): dict(_values({**json.loads(one), **json.loads(other)}))
+        for one, other in {each for _, each in named}
+    }
     seen: dict[str, dict[str, set[str]]] = {}
-    for name, values in named:
-        for key, value in values.items():
+    labels = dict.fromkeys(named, "")
+    for name, definition in labels:
+        for key, value in values[definition].items():
             seen.setdefault(name, {}).setdefault(key, set()).add(value)
-    labels = []
-    for name, values in named:
-        differing = {key: value for key, value in values.items() if len(seen[name][key]) > 1}
+    for name, definition in labels:
+        differing = {key: value for key, value in values[definition].items() if len(seen[name][key]) > 1}
         if "class" in differing:  # then all parameters differ, and say nothing
             differing = {"class": differing["class"]}
         what = ", ".join(f"{key}={value}" for key, value in differing.items())
-        labels.append(f"{name} ({what})" if what else name)
-    return labels
+        labels[name, definition] = f"{name} ({what})" if what else name
+    return texts([labels[each] for each in named])
 
 
 def _values(definition: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -83,20 +83,32 @@ def within_noise(scores: Array, noise: Array, candidates: NDArray[np.intp], conf
     array([ True,  True, False])
     """
     found = np.zeros(scores.shape[1], dtype=bool)
-    means = np.array([each[~np.isnan(each)].mean() if (~np.isnan(each)).any() else -math.inf for each in scores.T])
+    known = ~np.isnan(scores)
+    means = np.full(scores.shape[1], -math.inf)
+    for same in _alike(known):
+        means[same] = np.ascontiguousarray(scores[known[:, same[0]]][:, same].T).mean(axis=1)
     if not candidates.size or not np.isfinite(means[candidates]).any():
         return found
     best = int(candidates[np.argmax(means[candidates])])
     each = 1 - (1 - confidence) / max(len(candidates) - 1, 1)
-    for other in candidates:
-        pairs = scores[:, best] - scores[:, other]
-        pairs = pairs[~np.isnan(pairs)]
-        if other != best and len(pairs) > 1:
-            _, low, _, _ = paired_interval(pairs[:, None], each, noise[best] + noise[other])
-            found[other] = low <= 0
-        else:
-            found[other] = np.isfinite(means[other])
+    found[candidates] = np.isfinite(means[candidates])
+    pairs = scores[:, [best]] - scores
+    known = ~np.isnan(pairs)
+    known[:, np.setdiff1d(np.arange(scores.shape[1]), candidates[candidates != best])] = False
+    for others in _alike(known):
+        stack = np.ascontiguousarray(pairs[known[:, others[0]]][:, others].T).T  # seeds are added up as those of one
+        if len(stack) > 1:
+            _, low, _, _ = paired_interval(stack[:, None], each, noise[best] + noise[others])
+            found[others] = low <= 0
     return found
+
+
+def _alike(known: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
+    """Put columns together that are known in the same rows, if in any."""
+    masks: dict[bytes, list[int]] = {}
+    for column, mask in enumerate(np.packbits(known, axis=0).T):
+        masks.setdefault(mask.tobytes(), []).append(column)
+    return [np.array(columns) for columns in masks.values() if known[:, columns[0]].any()]
 
 
 def dominance(score: Array, seconds: Array) -> NDArray[np.bool_]:

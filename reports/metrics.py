@@ -33,7 +33,51 @@ def _vector(values: ArrayLike, name: str, length: int) -> Array:
 
 
 def _mean(values: Array) -> float:
-    return float(np.mean(values)) if values.size else math.nan
+    return float(_means(values))
+
+
+def _means(values: Array) -> Array:
+    """Average over the last axis; those before it, here and in all that is given stacks, are of cells."""
+    return np.asarray(np.mean(values, axis=-1) if values.shape[-1] else np.full(values.shape[:-1], math.nan))
+
+
+def _final_means(R: Array) -> Array:
+    return _means(R[..., -1, :])
+
+
+def _forgotten(R: Array) -> Array:
+    old = np.fmax.reduce(R[..., :-1, :-1], axis=-2) - R[..., -1, :-1]
+    rows, columns = np.tril_indices(R.shape[-1])
+    return np.where(np.isnan(R[..., rows, columns]).any(axis=-1), math.nan, _means(old))
+
+
+def _transferred_back(R: Array) -> Array:
+    return _means(R[..., -1, :-1] - np.diagonal(R, axis1=-2, axis2=-1)[..., :-1])
+
+
+def _learned(R: Array) -> Array:
+    return _means(np.diagonal(R, axis1=-2, axis2=-1))
+
+
+def _future(R: Array) -> Array:
+    return _means(_future_curves(R))
+
+
+def _future_curves(R: Array) -> Array:
+    later = [_means(R[..., i, i + 1 :]) for i in range(R.shape[-1] - 1)]
+    return np.stack(later, axis=-1) if later else R[..., 0, :0]
+
+
+def _totals(values: Array) -> Array:
+    return np.asarray(np.sum(values, axis=-1))
+
+
+def _peaks(values: Array) -> Array:
+    return np.asarray(np.max(values, axis=-1))
+
+
+def _finals(values: Array) -> Array:
+    return values[..., -1]
 
 
 def _evaluations(E: ArrayLike, t: ArrayLike | None) -> tuple[Array, Array]:
@@ -94,7 +138,7 @@ def average_accuracy(R: ArrayLike) -> float:
     >>> average_accuracy([[1.0, 0.0], [0.5, 1.0]])
     0.75
     """
-    return _mean(_matrix(R)[-1])
+    return float(_final_means(_matrix(R)))
 
 
 def average_incremental_accuracy(R: ArrayLike) -> float:
@@ -162,9 +206,7 @@ def forgetting(R: ArrayLike) -> float:
     0.75
     """
     matrix = _matrix(R)
-    if len(matrix) < 2 or np.isnan(matrix[np.tril_indices(len(matrix))]).any():
-        return math.nan
-    return _mean(np.fmax.reduce(matrix[:-1, :-1], axis=0) - matrix[-1, :-1])
+    return float(_forgotten(matrix)) if len(matrix) > 1 else math.nan
 
 
 def backward_transfer(R: ArrayLike) -> float:
@@ -185,8 +227,7 @@ def backward_transfer(R: ArrayLike) -> float:
     >>> backward_transfer([[1.0, 0.0], [0.25, 1.0]])
     -0.75
     """
-    matrix = _matrix(R)
-    return _mean(matrix[-1, :-1] - np.diagonal(matrix)[:-1])
+    return float(_transferred_back(_matrix(R)))
 
 
 def forward_transfer(R: ArrayLike, b: ArrayLike) -> float:
@@ -234,7 +275,7 @@ def learning_accuracy(R: ArrayLike) -> float:
     >>> learning_accuracy([[1.0, 0.0], [0.25, 0.5]])
     0.75
     """
-    return _mean(np.diagonal(_matrix(R)))
+    return float(_learned(_matrix(R)))
 
 
 def intransigence(R: ArrayLike, R_joint: ArrayLike) -> float:
@@ -412,7 +453,7 @@ def future_score(R: ArrayLike) -> float:
     >>> future_score([[1.0, 0.5, 1.0], [0.0, 1.0, 0.25], [0.0, 0.0, 1.0]])
     0.5
     """
-    return _mean(future_curve(R))
+    return float(_future(_matrix(R)))
 
 
 def future_curve(R: ArrayLike) -> Array:
@@ -432,8 +473,7 @@ def future_curve(R: ArrayLike) -> Array:
     >>> future_curve([[1.0, 0.5, 1.0], [0.0, 1.0, 0.25], [0.0, 0.0, 1.0]])
     array([0.75, 0.25])
     """
-    matrix = _matrix(R)
-    return np.array([np.mean(row[i + 1 :]) for i, row in enumerate(matrix[:-1])])
+    return _future_curves(_matrix(R))
 
 
 def total(values: ArrayLike) -> float:
@@ -454,7 +494,7 @@ def total(values: ArrayLike) -> float:
     >>> total([1.5, 2.5])
     4.0
     """
-    return float(np.sum(np.asarray(values, dtype=np.float64)))
+    return float(_totals(np.asarray(values, dtype=np.float64)))
 
 
 def peak(values: ArrayLike) -> float:
@@ -475,7 +515,7 @@ def peak(values: ArrayLike) -> float:
     >>> peak([3, 5, 4])
     5.0
     """
-    return float(np.max(np.asarray(values, dtype=np.float64)))
+    return float(_peaks(np.asarray(values, dtype=np.float64)))
 
 
 def final(values: ArrayLike) -> float:
@@ -496,7 +536,7 @@ def final(values: ArrayLike) -> float:
     >>> final([3, 5, 4])
     4.0
     """
-    return float(np.asarray(values, dtype=np.float64)[-1])
+    return float(_finals(np.asarray(values, dtype=np.float64)))
 
 
 def _last_row(R: Array) -> Array:
@@ -563,17 +603,36 @@ def sampling_variance(scores: ArrayLike, n_tested: ArrayLike, weights: ArrayLike
     >>> round(sampling_variance([1.0, 1.0], [180, 180], [0.5, 0.5]) ** 0.5, 4)
     0.0039
     """
-    weighted = np.asarray(weights, dtype=np.float64)
-    used = weighted > 0
-    p, n = (np.where(used, np.asarray(each, dtype=np.float64), 1.0) for each in (scores, n_tested))
-    rows = weighted / np.sqrt(n)
+    p, n, weighted = (np.atleast_2d(np.asarray(each, dtype=np.float64)) for each in (scores, n_tested, weights))
+    return float(sampling_variances(p, n, weighted))
+
+
+def sampling_variances(scores: Array, n_tested: Array, weights: Array) -> Array:
+    """Do as `sampling_variance` for a stack of cells.
+
+    Parameters
+    ----------
+    scores, n_tested : ndarray of shape (..., n, T)
+    weights : ndarray of shape (n, T)
+
+    Returns
+    -------
+    ndarray of shape (...)
+
+    Examples
+    --------
+    >>> sampling_variances(np.full((2, 1, 1), 0.9), np.full((2, 1, 1), 100.0), np.ones((1, 1))).tolist()
+    [0.0009, 0.0009]
+    """
+    used = weights > 0
+    p, n = (np.where(used, each, 1.0) for each in (scores, n_tested))
+    rows = weights / np.sqrt(n)
     deviation = rows * np.sqrt(np.clip(p * (1 - p), 0, None))
-    deviation, rows = (np.atleast_2d(each).sum(axis=0) for each in (deviation, rows))
-    if not np.isfinite(deviation).all():
-        return math.nan
-    n_rows = 1 / max(float(np.sum(rows**2)), 1e-300)
-    wrong = min(2 / n_rows, 0.5)
-    return max(float(np.sum(deviation**2)), wrong * (1 - wrong) / n_rows)
+    deviation, rows = (each.sum(axis=-2) for each in (deviation, rows))
+    n_rows = 1 / np.maximum(np.sum(rows**2, axis=-1), 1e-300)
+    wrong = np.minimum(2 / n_rows, 0.5)
+    variance = np.maximum(np.sum(deviation**2, axis=-1), wrong * (1 - wrong) / n_rows)
+    return np.where(np.isfinite(deviation).all(axis=-1), variance, math.nan)
 
 
 def counts_rows(scorer: str) -> bool:
@@ -654,6 +713,9 @@ class Metric:
         Length of the shortest stream for which it is defined.
     weights : callable or None
         Takes what `function` takes; returns the weights of the scores whose mean the metric is. ``None``: it is none.
+    stacked : callable or None
+        Does the work of `function` for many cells at once: takes what it takes with one more axis, the first, and
+        returns one value per cell; the weights are the same for all cells then. ``None``: cells are taken one by one.
 
     Examples
     --------
@@ -672,6 +734,7 @@ class Metric:
     protocols: tuple[str, ...] = ()
     min_experiences: int = 1
     weights: Callable[..., Array] | None = None
+    stacked: Callable[..., Array] | None = None
 
     def bounds(self, scorer: str) -> tuple[float, float]:
         """Return the smallest and the largest possible value; intervals are clipped to them.
@@ -724,9 +787,13 @@ def _score(
     protocols: tuple[str, ...] = _MATRIX,
     min_experiences: int = 1,
     needs: tuple[str, ...] = ("R",),
+    stacked: Callable[..., Array] | None = None,
 ) -> Metric:
     name = function.__name__
-    return Metric(name, label, function, needs, formula, source, "score", True, protocols, min_experiences, weights)
+    unit, better = "score", True
+    return Metric(
+        name, label, function, needs, formula, source, unit, better, protocols, min_experiences, weights, stacked
+    )
 
 
 def _difference(
@@ -737,20 +804,27 @@ def _difference(
     higher_is_better: bool,
     protocols: tuple[str, ...] = _MATRIX,
     extra: str = "",
+    stacked: Callable[..., Array] | None = None,
 ) -> Metric:
     needs = ("R", extra) if extra else ("R",)
     name, unit = function.__name__, "difference of scores"
     # Only comparisons with another run are defined for a single experience.
     min_experiences = 1 if extra in ("R_joint", "R_frozen") else 2
-    return Metric(name, label, function, needs, formula, source, unit, higher_is_better, protocols, min_experiences)
+    return Metric(
+        *(name, label, function, needs, formula, source, unit, higher_is_better, protocols, min_experiences),
+        stacked=stacked,
+    )
 
 
 COST_UNITS = ("seconds", "bytes", "steps", "samples", "operations", "joules")
 """Units of what was measured."""
 
 
-def _measured(name: str, label: str, function: Callable[..., float], formula: str, unit: str = "") -> Metric:
-    return Metric(name, label, function, (name,), formula, "measured", unit or name.rsplit("_", 1)[1], False)
+def _measured(
+    name: str, label: str, function: Callable[..., float], stacked: Callable[..., Array], formula: str, unit: str = ""
+) -> Metric:
+    unit = unit or name.rsplit("_", 1)[1]
+    return Metric(name, label, function, (name,), formula, "measured", unit, False, stacked=stacked)
 
 
 _LOPEZ_PAZ = "Lopez-Paz & Ranzato 2017"
@@ -761,7 +835,14 @@ _ANYTIME = ("E", "t")
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        _score(average_accuracy, _last_row, "Average accuracy", "mean_j R[T−1, j]", _LOPEZ_PAZ),
+        _score(
+            average_accuracy,
+            _last_row,
+            "Average accuracy",
+            "mean_j R[T−1, j]",
+            _LOPEZ_PAZ,
+            stacked=_final_means,
+        ),
         _score(
             average_incremental_accuracy,
             lambda R: _seen(R, np.arange(1.0, len(R) + 1)),
@@ -777,8 +858,22 @@ METRICS: dict[str, Metric] = {
             "Caccia et al. 2021",
             needs=_ANYTIME,
         ),
-        _difference(forgetting, "Forgetting", "mean_{j<T−1} (max_{l<T−1} R[l, j] − R[T−1, j])", _CHAUDHRY, False),
-        _difference(backward_transfer, "Backward transfer", "mean_{j<T−1} (R[T−1, j] − R[j, j])", _LOPEZ_PAZ, True),
+        _difference(
+            forgetting,
+            "Forgetting",
+            "mean_{j<T−1} (max_{l<T−1} R[l, j] − R[T−1, j])",
+            _CHAUDHRY,
+            False,
+            stacked=_forgotten,
+        ),
+        _difference(
+            backward_transfer,
+            "Backward transfer",
+            "mean_{j<T−1} (R[T−1, j] − R[j, j])",
+            _LOPEZ_PAZ,
+            True,
+            stacked=_transferred_back,
+        ),
         _difference(
             forward_transfer,
             "Forward transfer",
@@ -795,6 +890,7 @@ METRICS: dict[str, Metric] = {
             "mean_j R[j, j]",
             "Riemer et al. 2019",
             _DIAGONAL,
+            stacked=_learned,
         ),
         _difference(
             intransigence, "Intransigence", "mean_k (R*[k, k] − R[k, k])", _CHAUDHRY, False, _DIAGONAL, extra="R_joint"
@@ -855,18 +951,27 @@ METRICS: dict[str, Metric] = {
             "forgetless",
             ("all", "future"),
             2,
+            stacked=_future,
         ),
-        _measured("fit_seconds", "Fit time", total, "sum over experiences"),
-        _measured("predict_seconds", "Predict time", total, "sum over experiences"),
-        _measured("gradient_steps", "Gradient steps", total, "batches trained on, sum over experiences"),
-        _measured("samples_seen", "Samples seen", total, "rows of which a gradient was computed, sum", "samples"),
-        _measured("flops", "FLOPs", total, "operations of the networks' passes while learning, sum", "operations"),
-        _measured("energy_joules", "Energy", total, "of the machine's processors while learning, sum"),
-        _measured("peak_memory_bytes", "Peak memory", peak, "maximum over experiences"),
-        _measured("model_bytes", "Model size", final, "weights, after the last experience"),
-        _measured("replay_bytes", "Replay memory", final, "stored samples or features, after the last experience"),
-        _measured("state_bytes", "Other state", final, "all else carried on, after the last experience"),
-        _measured("pickled_bytes", "Pickled size", final, "the whole estimator as a pickle, after the last experience"),
+        _measured("fit_seconds", "Fit time", total, _totals, "sum over experiences"),
+        _measured("predict_seconds", "Predict time", total, _totals, "sum over experiences"),
+        _measured("gradient_steps", "Gradient steps", total, _totals, "batches trained on, sum over experiences"),
+        _measured(
+            "samples_seen", "Samples seen", total, _totals, "rows of which a gradient was computed, sum", "samples"
+        ),
+        _measured(
+            "flops", "FLOPs", total, _totals, "operations of the networks' passes while learning, sum", "operations"
+        ),
+        _measured("energy_joules", "Energy", total, _totals, "of the machine's processors while learning, sum"),
+        _measured("peak_memory_bytes", "Peak memory", peak, _peaks, "maximum over experiences"),
+        _measured("model_bytes", "Model size", final, _finals, "weights, after the last experience"),
+        _measured(
+            "replay_bytes", "Replay memory", final, _finals, "stored samples or features, after the last experience"
+        ),
+        _measured("state_bytes", "Other state", final, _finals, "all else carried on, after the last experience"),
+        _measured(
+            "pickled_bytes", "Pickled size", final, _finals, "the estimator as a pickle, after the last experience"
+        ),
     )
 }
 """All metrics by name, in the order of the tables."""

@@ -5,6 +5,7 @@ unit of evidence is the data set: several streams of one data set are averaged f
 its seeds are the units, and conclusions are about this data set. Failed runs count as plain training.
 """
 
+import functools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from . import formats
 from .metrics import Array, score_bounds
@@ -196,15 +197,22 @@ def interquartile_interval(
     level = 0.5 + confidence / 2
     halved = freedom / 2 if len(counts) > 1 else freedom
     expand = math.sqrt(len(values) / freedom) * float(stdtrit(halved, level) / stdtrit(math.inf, level))
-    rng = np.random.default_rng(0)
-    starts = np.cumsum(counts) - counts
-    drawn = starts[stratum] + (rng.random((n_resamples, len(values))) * counts[stratum]).astype(np.intp)
+    drawn, noise = _draws(tuple(counts.tolist()), n_resamples)
     sample = values[drawn]
     if deviations.any():
-        noise = rng.standard_normal((n_resamples, len(counts)))[:, stratum]
-        sample += noise * deviations[drawn] / expand
+        sample += noise[:, stratum] * deviations[drawn] / expand
     low, high = np.quantile(_middle(sample), [1 - level, level])
     return mean, mean - expand * (mean - float(low)), mean + expand * (float(high) - mean)
+
+
+@functools.lru_cache(maxsize=1)  # strategies that ran with the same seeds on the same data sets have the same
+def _draws(counts: tuple[int, ...], n_resamples: int) -> tuple[NDArray[np.int32], Array]:
+    """Draw values within strata of so many, and noise for each stratum."""
+    rng, sizes = np.random.default_rng(0), np.array(counts)
+    stratum = np.repeat(np.arange(len(sizes)), sizes)
+    starts = np.cumsum(sizes) - sizes
+    drawn = starts[stratum] + (rng.random((n_resamples, len(stratum))) * sizes[stratum]).astype(np.intp)
+    return drawn.astype(np.int32), rng.standard_normal((n_resamples, len(sizes)))
 
 
 def wilson_interval(share: ArrayLike, n: ArrayLike, confidence: float = 0.95) -> tuple[Array, Array]:

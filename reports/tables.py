@@ -28,6 +28,7 @@ from .metrics import (
     counts_rows,
     future_curve,
     sampling_variance,
+    sampling_variances,
     score_bounds,
 )
 
@@ -202,15 +203,48 @@ def protocols(results: ResultTables) -> dict[str, tuple[str, str]]:
     return {str(stream): protocol(str(text)) for stream, text in zip(first["stream"], first["protocol"], strict=True)}
 
 
-@dataclass(frozen=True)
-class _Cell:
-    """The inputs of the metrics for one finished cell."""
+@dataclass(frozen=True, eq=False)
+class _Kind:
+    """What finished cells have in common whose metrics are computed together, one object for all of them."""
 
     scenario: str
     evaluate: str
     scorer: str
+    n_experiences: int
+    problem: str
+
+    def undefined(self, metric: Metric) -> str:
+        """Say why a metric is undefined for all of them; empty if it is not."""
+        if not self.n_experiences:
+            return "nothing was measured"
+        if metric.needs[0] not in _MEASURED and self.problem:
+            return self.problem
+        if metric.protocols and self.evaluate not in metric.protocols:
+            *others, last = (f'"{name}"' for name in metric.protocols)
+            return f"needs evaluate={', '.join(others)}{' or ' if others else ''}{last}"
+        if self.n_experiences < metric.min_experiences:
+            return f"needs at least {metric.min_experiences} experiences"
+        if metric.name in ("forward_transfer", "future_score") and self.scenario == "class":
+            return "undefined for class-incremental streams: the classes to come are unknown"
+        return ""
+
+    @property
+    def headline(self) -> Metric:
+        """What the stream is ranked by."""
+        return METRICS[_HEADLINES.get(self.evaluate, "average_accuracy")]
+
+    @property
+    def in_blocks(self) -> bool:
+        """Whether cells have a score for each block in time."""
+        return self.evaluate == "prequential" and not self.problem
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """The inputs of the metrics for one finished cell."""
+
+    kind: _Kind
     inputs: dict[str, Array]
-    problem: str = ""
 
     def value(self, metric: Metric) -> tuple[float, str]:
         """Return the metric's value and, where it is NaN, the reason."""
@@ -220,43 +254,27 @@ class _Cell:
 
     def variance(self, metric: Metric) -> float:
         """Return the variance of the metric's value because of the test rows; NaN where they are not known."""
-        if metric.weights is None or not counts_rows(self.scorer) or self._undefined(metric):
+        if metric.weights is None or not counts_rows(self.kind.scorer) or self._undefined(metric):
             return math.nan
         weights = metric.weights(*(self.inputs[name] for name in metric.needs))
         return sampling_variance(self.inputs[metric.needs[0]], self.inputs[_ROWS_OF[metric.needs[0]]], weights)
 
     def _undefined(self, metric: Metric) -> str:
-        measured = metric.needs[0] in _MEASURED
-        n_experiences = len(self.inputs["R"])
-        if not n_experiences:
-            return "nothing was measured"
-        if not measured and self.problem:
-            return self.problem
-        if metric.protocols and self.evaluate not in metric.protocols:
-            *others, last = (f'"{name}"' for name in metric.protocols)
-            return f"needs evaluate={', '.join(others)}{' or ' if others else ''}{last}"
-        if n_experiences < metric.min_experiences:
-            return f"needs at least {metric.min_experiences} experiences"
-        if metric.name in ("forward_transfer", "future_score") and self.scenario == "class":
-            return "undefined for class-incremental streams: the classes to come are unknown"
+        if reason := self.kind.undefined(metric):
+            return reason
         if "R_joint" in metric.needs and "R_joint" not in self.inputs:
             return "needs JointClassifier on the same stream with the same seed"
         if "R_frozen" in metric.needs and "R_frozen" not in self.inputs:
             return "needs SimpleCIL, cosine class means of frozen features, on the same stream with the same seed"
         if "b" in metric.needs and np.isnan(self.inputs["b"][1:]).all():
             return "unknown before learning: the estimator cannot answer untrained"
-        if measured and np.isnan(self.inputs[metric.needs[0]]).all():
+        if metric.needs[0] in _MEASURED and np.isnan(self.inputs[metric.needs[0]]).all():
             return "not measured"
         return ""
 
-    @property
-    def headline(self) -> Metric:
-        """What the stream is ranked by."""
-        return METRICS[_HEADLINES.get(self.evaluate, "average_accuracy")]
-
     def blocks(self) -> Array:
         """Return scores whose mean is what the stream is ranked by."""
-        if self.evaluate == "prequential" and not self.problem:
+        if self.kind.in_blocks:
             weights = self.inputs["n_tested"][1:]
             weights = np.where(weights > 0, weights, math.nan)
             return (
@@ -264,7 +282,7 @@ class _Cell:
                 * weights
                 / (float(np.nansum(weights)) / max(int(np.sum(weights > 0)), 1))
             )
-        return np.array([self.value(self.headline)[0]])
+        return np.array([self.value(self.kind.headline)[0]])
 
     def curve(self) -> tuple[Array, Array, Array]:
         """Return times, in experiences learned, the score that the protocol knows at each, and its variance.
@@ -275,10 +293,10 @@ class _Cell:
         size = len(R)
         ends = np.arange(1.0, size + 1)
         shown: NDArray[Any]
-        if self.evaluate == "prequential":
+        if self.kind.evaluate == "prequential":
             chunk = self.inputs["chunk"]
             return self.inputs["chunk_t"], chunk, self._binomial(chunk, self.inputs["chunk_rows"])
-        match self.evaluate:
+        match self.kind.evaluate:
             case "current":
                 t, curve, E, shown = ends, np.diagonal(R), R, np.eye(size)
             case "future":
@@ -291,7 +309,7 @@ class _Cell:
         return t, curve, variances.sum(axis=1) / np.maximum(np.sum(shown, axis=1), 1) ** 2
 
     def _binomial(self, scores: Array, rows: Array) -> Array:
-        if not counts_rows(self.scorer):
+        if not counts_rows(self.kind.scorer):
             return np.zeros_like(scores)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.nan_to_num(scores * (1 - scores) / rows, nan=0.0, posinf=0.0)
@@ -302,43 +320,149 @@ _MEASURED = [metric.name for metric in METRICS.values() if metric.unit in COST_U
 _EVALUATED = ["experience", "n_rows", "tested_on", "n_tested", "score"]
 
 
-def _by_cell(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, dict[str, Array]]:
-    """Split columns by cell, as arrays: making a DataFrame per cell would take most of the time of a report."""
-    codes, keys = pd.factorize(frame["cell"])
-    order = np.argsort(codes, kind="stable")
-    ends = np.cumsum(np.bincount(codes, minlength=len(keys)))[:-1]
-    parts = {name: np.split(frame[name].to_numpy(dtype=np.float64)[order], ends) for name in columns}
-    return {str(key): {name: parts[name][i] for name in columns} for i, key in enumerate(keys)}
+_Part = tuple[NDArray[np.int32], list[Array]]  # positions of cells, and columns
+_SLICE = 2**17  # rows at a time: of millions, whole columns in between would take much memory
+_STACK = 4096  # cells at a time, for the same reason
 
 
-def _inputs(
-    n_experiences: object,
-    evaluate: str,
-    bounds: tuple[float, float],
-    scores: Mapping[str, Array],
-    experiences: Mapping[str, Array],
-    evaluations: Mapping[str, Array],
-) -> dict[str, Array]:
-    trained_on, tested_on = (scores.get(name, np.empty(0)).astype(int) for name in ("trained_on", "tested_on"))
-    known = 0 if pd.isna(n_experiences) else int(n_experiences)  # type: ignore[call-overload]
-    size = max([known, *(trained_on + 1), *(tested_on + 1)])
-    table = np.full((size + 1, size), np.nan)
-    table[trained_on + 1, tested_on] = _possible(scores.get("score", np.empty(0)), bounds)
-    rows = np.full((size + 1, size), np.nan)
-    rows[trained_on + 1, tested_on] = _possible(scores.get("n_tested", np.empty(0)), (1.0, math.inf))
-    inputs = {"R": table[1:], "b": table[0], "prequential": np.diagonal(table), "rows_R": rows[1:]}
-    inputs |= {name: np.full(size, np.nan) for name in ("n_train", *_MEASURED)}
-    if experiences:
-        position = experiences["experience"].astype(int)
-        inside = position < size
-        for name in ("n_train", *_MEASURED):
-            inputs[name][position[inside]] = _possible(experiences[name][inside], (0.0, math.inf))
-    known = (evaluations["experience"] < size) & (evaluations["tested_on"] < size) if evaluations else []
-    within = {name: values[known] for name, values in evaluations.items()}
-    if within:
-        within["score"] = _possible(within["score"], bounds)
-    chunks = _chunks(size, within) if evaluate == "prequential" else {}
-    return inputs | _in_time(inputs["R"], rows[1:], inputs["n_train"], {} if chunks else within) | chunks
+def _owners(frame: pd.DataFrame, cells: pd.Index) -> NDArray[np.int32]:
+    """Return the position of each row's cell, -1 where it is none of them.
+
+    Rows of a cell are neighbours in what comes from a store: one of them is looked up. Making a DataFrame per cell
+    would take most of the time of a report.
+    """
+    values = frame["cell"].to_numpy(dtype=object)
+    [starts] = np.nonzero(np.concatenate([np.ones(min(len(values), 1), bool), values[1:] != values[:-1]]))
+    found = cells.get_indexer(pd.Index([str(key) for key in values[starts]], dtype=object))
+    return np.repeat(found.astype(np.int32), np.diff(np.append(starts, len(values))))
+
+
+def _rows(
+    frame: pd.DataFrame,
+    owners: NDArray[np.int32],
+    columns: Sequence[str],
+    scorers: NDArray[np.object_] | None = None,
+) -> Iterator[_Part]:
+    """Go through the rows of cells, those of their primary scorers if given: yield positions of cells, and columns."""
+    values = [frame[name].to_numpy() for name in columns]
+    metric = None if scorers is None else frame["metric"].to_numpy(dtype=object)
+    for start in range(0, len(frame), _SLICE):
+        part = slice(start, start + _SLICE)
+        owner = owners[part]
+        kept = owner >= 0
+        if scorers is not None and metric is not None and len(scorers):
+            kept &= (metric[part] == scorers[owner]).astype(bool)
+        yield owner[kept], [each[part][kept].astype(np.float64) for each in values]
+
+
+class _Cells:
+    """All finished cells; those of a kind are computed together.
+
+    Parameters
+    ----------
+    of_run : ndarray of int
+        For each run the position of its cell, -1 if it failed.
+    kinds : list of _Kind
+        For each cell.
+    """
+
+    def __init__(self, of_run: NDArray[np.intp], kinds: list[_Kind]) -> None:
+        self.of_run = of_run
+        self.kinds = kinds
+        self.stacks: dict[_Kind, NDArray[np.intp]] = {}
+        """Positions of the cells of a kind."""
+        self.inputs: dict[_Kind, dict[str, Array]] = {}
+        """Inputs of the metrics; the first axis is the cell."""
+        self.within: dict[int, dict[str, Array]] = {}
+        """Evaluations within experiences, by cell."""
+        self.references: dict[str, NDArray[np.intp]] = {}
+        """For each cell the position of the one that it is measured by, -1 if there is none; by name of the input."""
+        found: dict[_Kind, list[int]] = {}
+        for cell, kind in enumerate(kinds):
+            found.setdefault(kind, []).append(cell)
+        self.place = np.zeros(len(kinds), dtype=np.intp)
+        for kind, cells in found.items():
+            self.stacks[kind] = np.array(cells, dtype=np.intp)
+            self.place[cells] = np.arange(len(cells))
+        self._made: dict[int, _Cell] = {}
+
+    def fill(self, scores: Iterable[_Part], experiences: Iterable[_Part]) -> None:
+        """Put scores and measurements, and the positions of their cells, where they belong."""
+        sizes = np.array([kind.n_experiences for kind in self.kinds], dtype=np.intp)
+        order = np.concatenate([*self.stacks.values(), np.empty(0, np.intp)])
+        starts = np.empty((2, len(sizes)), dtype=np.intp)  # in one long array of all matrices, and of all vectors
+        for start, length in zip(starts, (sizes * (sizes + 1), sizes), strict=True):
+            start[order] = np.cumsum(length[order]) - length[order]
+        table, rows = np.full((2, int(np.sum(sizes * (sizes + 1)))), np.nan)
+        for owner, (trained_on, tested_on, n_tested, score) in scores:
+            place = starts[0][owner] + ((trained_on + 1) * sizes[owner] + tested_on).astype(np.intp)
+            table[place], rows[place] = score, n_tested
+        vectors = {name: np.full(int(np.sum(sizes)), np.nan) for name in ("n_train", *_MEASURED)}
+        for owner, (experience, *measured) in experiences:
+            inside = (experience >= 0) & (experience < sizes[owner])
+            place = (starts[1][owner] + experience.astype(np.intp))[inside]
+            for vector, values in zip(vectors.values(), measured, strict=True):
+                vector[place] = _possible(values[inside], (0.0, math.inf))
+        for kind, cells in self.stacks.items():
+            size = kind.n_experiences
+            first, last = (starts[:, cells[place]] for place in (0, -1))
+            shape = (len(cells), size + 1, size)
+            R, n_tested = (each[first[0] : last[0] + (size + 1) * size].reshape(shape) for each in (table, rows))
+            R[:], n_tested[:] = _possible(R, score_bounds(kind.scorer)), _possible(n_tested, (1.0, math.inf))
+            diagonal = np.diagonal(R, axis1=1, axis2=2)
+            inputs = {"R": R[:, 1:], "b": R[:, 0], "prequential": diagonal, "rows_R": n_tested[:, 1:]}
+            inputs |= {name: each[first[1] : last[1] + size].reshape(-1, size) for name, each in vectors.items()}
+            self.inputs[kind] = inputs
+
+    def R(self, cell: int) -> Array:
+        """Return the accuracy matrix of a cell."""
+        found: Array = self.inputs[self.kinds[cell]]["R"][self.place[cell]]
+        return found
+
+    def cell(self, cell: int) -> _Cell:
+        """Return all inputs of a cell."""
+        if cell not in self._made:
+            kind = self.kinds[cell]
+            inputs = {name: values[self.place[cell]] for name, values in self.inputs[kind].items()}
+            within = self.within.get(cell, {})
+            chunks = _chunks(kind.n_experiences, within) if kind.evaluate == "prequential" else {}
+            inputs |= _in_time(inputs["R"], inputs["rows_R"], inputs["n_train"], {} if chunks else within) | chunks
+            of_others = {name: int(cells[cell]) for name, cells in self.references.items()}
+            inputs |= {name: self.R(other) for name, other in of_others.items() if other >= 0}
+            self._made[cell] = _Cell(kind, inputs)
+        return self._made[cell]
+
+    def values(self, metric: Metric) -> tuple[Array, NDArray[np.object_]]:
+        """Return the metric's value for each run and, where it is NaN, the reason; failed runs have none."""
+        values, reasons = np.full(len(self.kinds) + 1, math.nan), np.full(len(self.kinds) + 1, "", dtype=object)
+        for kind, cells in self.stacks.items():
+            if reason := kind.undefined(metric):
+                reasons[cells] = reason
+            elif metric.stacked is None:
+                for cell in cells.tolist():
+                    values[cell], reasons[cell] = self.cell(cell).value(metric)
+            else:
+                found = metric.stacked(*(self.inputs[kind][name] for name in metric.needs))
+                missing = np.where(np.isnan(found), "some measurements are missing", "").astype(object)
+                if metric.needs[0] in _MEASURED:
+                    missing[np.isnan(self.inputs[kind][metric.needs[0]]).all(axis=-1)] = "not measured"
+                values[cells], reasons[cells] = found, missing
+        return values[self.of_run], reasons[self.of_run]
+
+    def variances(self, metric: Metric) -> Array:
+        """Return the variance of each run's value because of the test rows; NaN where they are not known."""
+        variances = np.full(len(self.kinds) + 1, math.nan)
+        for kind, cells in self.stacks.items():
+            if metric.weights is None or not counts_rows(kind.scorer) or kind.undefined(metric):
+                continue
+            if metric.stacked is None:
+                variances[cells] = [self.cell(cell).variance(metric) for cell in cells.tolist()]
+            else:
+                inputs = [self.inputs[kind][name] for name in metric.needs]
+                weights = metric.weights(*(each[0] for each in inputs))
+                rows = self.inputs[kind][_ROWS_OF[metric.needs[0]]]
+                variances[cells] = sampling_variances(inputs[0], rows, weights)
+        return variances[self.of_run]
 
 
 def _in_time(R: Array, rows: Array, n_train: Array, within: Mapping[str, Array]) -> dict[str, Array]:
@@ -384,21 +508,22 @@ def _possible(values: Array, bounds: tuple[float, float]) -> Array:
     return np.where((values >= max(low, -highest)) & (values <= min(high, highest)), values, np.nan)
 
 
-_kept: ContextVar[dict[int, tuple[ResultTables, dict[str, _Cell]]] | None] = ContextVar("_kept", default=None)
+_kept: ContextVar[dict[int, tuple[ResultTables, _Cells]] | None] = ContextVar("_kept", default=None)
 
 
 @contextlib.contextmanager
 def unchanging() -> Iterator[None]:
     """Read each results once within this block: the caller sees to it that nothing in them changes meanwhile."""
-    before = _kept.set({})
+    around = _kept.get()
+    before = _kept.set({} if around is None else around)
     try:
         yield
     finally:
         _kept.reset(before)
 
 
-def _cells(results: ResultTables) -> dict[str, _Cell]:
-    """Return the finished cells by key."""
+def _cells(results: ResultTables) -> _Cells:
+    """Return the finished cells."""
     kept = _kept.get()
     if kept is None:
         return _read_cells(results)
@@ -410,47 +535,86 @@ def _cells(results: ResultTables) -> dict[str, _Cell]:
     return kept[id(results)][1]
 
 
-def _read_cells(results: ResultTables) -> dict[str, _Cell]:
-    finished = results.runs[results.runs["status"] == "ok"]
-    of_stream = protocols(results)
-    protocol_of = {str(run.cell): protocol(str(run.protocol)) for run in finished.itertuples(index=False)}
-    scorers = {cell: scorer for cell, (_, scorer) in protocol_of.items()}
-
-    def primary(frame: pd.DataFrame) -> pd.DataFrame:
-        return frame[frame["metric"] == frame["cell"].astype(str).map(scorers)]
-
-    counted = results.scores if "n_tested" in results.scores else results.scores.assign(n_tested=math.nan)
-    scores = _by_cell(primary(counted), ["trained_on", "tested_on", "n_tested", "score"])
-    measured = ["experience", "n_train", *_MEASURED]
-    experiences = _by_cell(results.experiences.reindex(columns=["cell", *measured]), measured)
-    evaluations = _by_cell(primary(results.evaluations), _EVALUATED)
-    cells = {}
-    for run in finished.itertuples(index=False):
-        key = str(run.cell)
-        evaluate, scorer = protocol_of[key]
-        of_cell = (each.get(key, {}) for each in (scores, experiences, evaluations))
-        other = scorer != of_stream[str(run.stream)][1]
-        problem = f"the score is {scorer}, another than that of the stream's first run" if other else ""
-        inputs = _inputs(run.n_experiences, evaluate, score_bounds(scorer), *of_cell)
-        cells[key] = _Cell(str(run.scenario), evaluate, scorer, inputs, problem)
-    joint: dict[tuple[object, object], Array] = {}
-    for run in finished[finished["estimator"] == "JointClassifier"].itertuples(index=False):
-        joint.setdefault((run.stream, run.seed), cells[str(run.cell)].inputs["R"])
-    for run in finished.itertuples(index=False):
-        cell, reference = cells[str(run.cell)], joint.get((run.stream, run.seed))
-        if reference is not None and reference.shape == cell.inputs["R"].shape:
-            cell.inputs["R_joint"] = reference
-    frozen: dict[tuple[object, object], Array] = {}
-    for run in finished[finished["estimator"] == "NCMClassifier"].itertuples(index=False):
-        if _is_simple_cil(str(run.params)):
-            R, best = cells[str(run.cell)].inputs["R"], frozen.get((run.stream, run.seed))
-            if best is None or average_accuracy(R) > average_accuracy(best):
-                frozen[run.stream, run.seed] = R
-    for run in finished.itertuples(index=False):
-        cell, reference = cells[str(run.cell)], frozen.get((run.stream, run.seed))
-        if reference is not None and reference.shape == cell.inputs["R"].shape:
-            cell.inputs["R_frozen"] = reference
+def _read_cells(results: ResultTables) -> _Cells:
+    runs = results.runs
+    of_stream = {stream: scorer for stream, (_, scorer) in protocols(results).items()}
+    read_protocol = cache(protocol)
+    columns = ("cell", "stream", "scenario", "protocol", "n_experiences", "status")
+    known: dict[str, tuple[str, str, str, int, str]] = {}  # where a key comes twice, its last run counts
+    for key, stream, scenario, text, size, status in zip(*(runs[name].tolist() for name in columns), strict=True):
+        if status == "ok":
+            evaluate, scorer = read_protocol(str(text))
+            other = scorer != of_stream[str(stream)]
+            problem = f"the score is {scorer}, another than that of the stream's first run" if other else ""
+            known[str(key)] = str(scenario), evaluate, scorer, 0 if pd.isna(size) else int(size), problem
+    index = pd.Index(list(known), dtype=object)
+    scorers = np.array([scorer for _, _, scorer, _, _ in known.values()], dtype=object)
+    scores = results.scores if "n_tested" in results.scores else results.scores.assign(n_tested=math.nan)
+    owners = {name: _owners(getattr(results, name), index) for name in ("scores", "experiences", "evaluations")}
+    sizes = np.array([size for _, _, _, size, _ in known.values()], dtype=np.int64)
+    pairs, measured = ["trained_on", "tested_on"], ["experience", "n_train", *_MEASURED]
+    for owner, places in _rows(scores, owners["scores"], pairs, scorers):
+        np.maximum.at(sizes, owner, np.maximum(*places).astype(np.int64) + 1)
+    kind_of: dict[tuple[str, str, str, int, str], list[_Kind]] = {}
+    kinds: list[_Kind] = []
+    for (scenario, evaluate, scorer, _, problem), size in zip(known.values(), sizes.tolist(), strict=True):
+        told = (scenario, evaluate, scorer, size, problem)
+        same = kind_of.setdefault(told, [])
+        if not len(same) % _STACK:
+            same.append(_Kind(*told))
+        else:
+            same.append(same[-1])
+        kinds.append(same[-1])
+    finished = (runs["status"] == "ok").to_numpy(dtype=bool)
+    of_run = index.get_indexer(pd.Index([str(key) for key in runs["cell"]], dtype=object))
+    cells = _Cells(np.where(finished, of_run, -1), kinds)
+    cells.fill(
+        _rows(scores, owners["scores"], [*pairs, "n_tested", "score"], scorers),
+        _rows(results.experiences.reindex(columns=["cell", *measured]), owners["experiences"], measured),
+    )
+    parts = list(_rows(results.evaluations, owners["evaluations"], _EVALUATED, scorers))
+    if any(len(owner) for owner, _ in parts):
+        owner = np.concatenate([owner for owner, _ in parts])
+        order = np.argsort(owner, kind="stable")
+        there, starts = np.unique(owner[order], return_index=True)
+        of_cells = zip(
+            *(
+                np.split(np.concatenate(each)[order], starts[1:])
+                for each in zip(*(values for _, values in parts), strict=True)
+            ),
+            strict=True,
+        )
+        for cell, values in zip(there.tolist(), of_cells, strict=True):
+            within = dict(zip(_EVALUATED, values, strict=True))
+            size = cells.kinds[cell].n_experiences
+            inside = (within["experience"] < size) & (within["tested_on"] < size)
+            within = {name: each[inside] for name, each in within.items()}
+            within["score"] = _possible(within["score"], score_bounds(cells.kinds[cell].scorer))
+            cells.within[cell] = within
+    _add_references(cells, runs)
     return cells
+
+
+def _add_references(cells: _Cells, runs: pd.DataFrame) -> None:
+    """Find the cells that others on the same stream with the same seed are measured by."""
+    places = list(zip(runs["stream"].tolist(), runs["seed"].tolist(), strict=True))
+    estimators = runs["estimator"].to_numpy(dtype=object)
+    joint: dict[tuple[object, object], int] = {}
+    for run in np.flatnonzero((estimators == "JointClassifier") & (cells.of_run >= 0)):
+        joint.setdefault(places[run], int(cells.of_run[run]))
+    frozen: dict[tuple[object, object], int] = {}
+    for run in np.flatnonzero((estimators == "NCMClassifier") & (cells.of_run >= 0)):
+        if _is_simple_cil(str(runs["params"].iloc[run])):
+            cell, best = int(cells.of_run[run]), frozen.get(places[run])
+            if best is None or average_accuracy(cells.R(cell)) > average_accuracy(cells.R(best)):
+                frozen[places[run]] = cell
+    for name, found in (("R_joint", joint), ("R_frozen", frozen)):
+        others = np.full(len(cells.kinds), -1, dtype=np.intp)
+        for place, cell in zip(places, cells.of_run.tolist(), strict=True):
+            other = found.get(place, -1)
+            if cell >= 0 and other >= 0 and cells.kinds[other].n_experiences == cells.kinds[cell].n_experiences:
+                others[cell] = other
+        cells.references[name] = others
 
 
 def _is_simple_cil(params: str) -> bool:
@@ -497,9 +661,7 @@ def cell_metrics(results: ResultTables) -> pd.DataFrame:
     cells = _cells(results)
     frame = results.runs[CELL_COLUMNS].reset_index(drop=True)
     for metric in METRICS.values():
-        frame[metric.name] = [
-            cells[key].value(metric)[0] if key in cells else math.nan for key in frame["cell"].astype(str)
-        ]
+        frame[metric.name], _ = cells.values(metric)
     return frame
 
 
@@ -578,18 +740,34 @@ def groups(results: ResultTables) -> Iterator[tuple[str, str, pd.DataFrame]]:
     >>> [(stream, strategy, len(runs)) for stream, strategy, runs in groups(example_results())]
     [('toy', 'Naive', 2), ('toy', 'Replay', 2), ('toy', 'Joint', 2)]
     """
-    for stream, runs in results.runs.groupby("stream", sort=False):
-        for strategy, rows in runs.groupby("strategy", sort=False):
-            yield str(stream), str(strategy), rows
+    for stream, strategy, places in _places(results.runs):
+        yield stream, strategy, results.runs.iloc[places]
 
 
-def _by_seed(values: Sequence[float], seeds: Sequence[object]) -> Array:
+def _places(runs: pd.DataFrame) -> Iterator[tuple[str, str, NDArray[np.intp]]]:
+    """Do as `groups` with the positions of runs."""
+    streams, names_of_streams = pd.factorize(runs["stream"])
+    strategies, names = pd.factorize(runs["strategy"])
+    [known] = np.nonzero((streams >= 0) & (strategies >= 0))
+    pairs, first, group = np.unique(
+        streams[known] * len(names) + strategies[known], return_index=True, return_inverse=True
+    )
+    order = np.argsort(group, kind="stable")
+    parts = np.split(known[order], np.cumsum(np.bincount(group))[:-1])
+    for pair in np.lexsort((first, pairs // max(len(names), 1))):
+        stream, strategy = divmod(int(pairs[pair]), len(names))
+        yield str(names_of_streams[stream]), str(names[strategy]), parts[pair]
+
+
+def _by_seed(values: list[float], seeds: list[object], n_seeds: int) -> list[float]:
     """Return one value per seed: several cells of one seed are not independent."""
+    if n_seeds == len(seeds):
+        return [value for value in values if value == value]
     known: dict[object, list[float]] = {}
     for value, seed in zip(values, seeds, strict=True):
-        if not math.isnan(value):
+        if value == value:
             known.setdefault(seed, []).append(value)
-    return np.array([fmean(same) for same in known.values()])
+    return [fmean(same) for same in known.values()]
 
 
 def _mean(variances: Iterable[float]) -> float:
@@ -598,13 +776,13 @@ def _mean(variances: Iterable[float]) -> float:
     return fmean(known) if known else 0.0
 
 
-def _note(pairs: list[tuple[float, str]], n_seeds: int, n_cells: int) -> str:
-    if not pairs:
+def _note(reasons: list[str], n_seeds: int, n_cells: int) -> str:
+    if not reasons:
         return "all seeds failed"
-    reasons = list(dict.fromkeys(reason for _, reason in pairs if reason))
-    if len(pairs) == n_cells and n_seeds < n_cells and not reasons:
-        reasons.append("several runs share a seed; averaged per seed")
-    return "; ".join(reasons)
+    found = list(dict.fromkeys(filter(None, reasons)))
+    if len(reasons) == n_cells and n_seeds < n_cells and not found:
+        found.append("several runs share a seed; averaged per seed")
+    return "; ".join(found)
 
 
 def summarize(
@@ -646,24 +824,41 @@ def summarize(
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, for example 0.95; got {confidence}.")
-    chosen, cells, rows = _chosen(metrics), _cells(results), []
-    of_stream = protocols(results)
-    for stream, strategy, runs in groups(results):
-        keys = [str(key) for key in runs["cell"]]
-        finished = [(key, seed) for key, seed in zip(keys, runs["seed"], strict=True) if key in cells]
-        seeds = [seed for _, seed in finished]
-        _, scorer = of_stream[stream]
-        for metric in chosen:
-            pairs = [cells[key].value(metric) for key, _ in finished]
-            values = _by_seed([value for value, _ in pairs], seeds)
-            shared = _mean([cells[key].variance(metric) for key, _ in finished])
-            bounds = metric.bounds(scorer)
-            numbers = student_interval(values, confidence, bounds, shared) if len(values) else (math.nan,) * 4
-            note = _note(pairs, len(set(seeds)), len(keys))
-            rows.append(
-                (stream, strategy, metric.name, scorer, *map(float, numbers), len(values), len(keys) - len(pairs), note)
-            )
-    return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
+    chosen, cells, of_stream = _chosen(metrics), _cells(results), protocols(results)
+    all_seeds = results.runs["seed"].to_numpy()
+    found, seeds, places = [], [], [np.empty(0, dtype=np.intp)]
+    for stream, strategy, runs in _places(results.runs):
+        finished = runs[cells.of_run[runs] >= 0]
+        places.append(finished)
+        seeds.append(all_seeds[finished].tolist())
+        found.append((stream, strategy, of_stream[stream][1], len(set(seeds[-1])), len(runs)))
+    place, ends = np.concatenate(places), np.cumsum([len(each) for each in places]).tolist()
+    tables = []
+    for metric in chosen:
+        (values, reasons), variances = cells.values(metric), cells.variances(metric)
+        of_all = [each[place].tolist() for each in (values, reasons, variances)]
+        by_seed, shared, notes = [], [], []
+        for (*_, n_seeds, n_cells), its_seeds, start, end in zip(found, seeds, ends, ends[1:], strict=False):
+            its_values, its_reasons, its_variances = (each[start:end] for each in of_all)
+            by_seed.append(_by_seed(its_values, its_seeds, n_seeds))
+            shared.append(_mean(its_variances))
+            notes.append(_note(its_reasons, n_seeds, n_cells))
+        numbers = np.full((len(found), 4), np.nan)
+        alike: dict[tuple[str, int], list[int]] = {}
+        for group, (_, _, scorer, _, _) in enumerate(found):
+            alike.setdefault((scorer, len(by_seed[group])), []).append(group)
+        for (scorer, n_seeds), same in alike.items():
+            if n_seeds:
+                stack = np.array([by_seed[group] for group in same]).T
+                variance = np.array([shared[group] for group in same])
+                numbers[same] = np.stack(student_interval(stack, confidence, metric.bounds(scorer), variance), axis=-1)
+        rows = {"metric": metric.name, **dict(zip(("mean", "std", "ci_low", "ci_high"), numbers.T, strict=True))}
+        rows |= {"stream": [stream for stream, *_ in found], "strategy": [strategy for _, strategy, *_ in found]}
+        rows |= {"scorer": [scorer for _, _, scorer, *_ in found], "n_seeds": list(map(len, by_seed)), "note": notes}
+        n_failed = [n_cells - len(each) for (*_, n_cells), each in zip(found, seeds, strict=True)]
+        tables.append(pd.DataFrame({**rows, "n_failed": n_failed, "place": range(len(found))}))
+    summary = pd.concat(tables, ignore_index=True).sort_values("place", kind="stable", ignore_index=True)
+    return summary[SUMMARY_COLUMNS]
 
 
 FILTERS = ("stream", "strategy", "scenario", "family", "keeps", "device")
@@ -748,6 +943,8 @@ def choose_runs(results: ResultTables, kept: NDArray[np.bool_]) -> ResultTables:
     >>> len(choose_runs(results, (results.runs["seed"] == 0).to_numpy()).scores)
     18
     """
+    if kept.all():
+        return results
     runs = results.runs
     cells = set(runs.loc[kept, "cell"].astype(str))
     frames = {"runs": runs[kept]}
@@ -849,8 +1046,9 @@ def leaderboard(
     shown = select(results, **wanted)
     chosen = _chosen(_LEADERBOARD_METRICS if metrics is None else metrics)
     needed = {metric.name: metric for metric in (*chosen, *(METRICS[name] for name in _HEADLINES.values()))}
-    summary = summarize(with_references(results, wanted), needed.values())
-    board = rank(shown, summary[among(summary, shown.runs)])
+    with unchanging():
+        summary = summarize(with_references(results, wanted), needed.values())
+        board = rank(shown, summary[among(summary, shown.runs)])
     names = [metric.name for metric in chosen]
     before = LEADERBOARD_COLUMNS[: LEADERBOARD_COLUMNS.index("best") + 1]
     beside = ["n_beside"] * any(metric.unit == "seconds" for metric in chosen)
@@ -1119,22 +1317,40 @@ def block_scores(results: ResultTables) -> pd.DataFrame:
     0    Naive    toy     0      0  0.625  0.006836     1.25  12000.0
     1    Naive    toy     1      0  0.500  0.006836     1.25  12000.0
     """
-    cells, rows = _cells(results), []
-    for run in results.runs.itertuples(index=False):
-        if cell := cells.get(str(run.cell)):
-            seconds, size = (
-                sum(cell.value(METRICS[name])[0] for name in names)
-                for names in (
-                    ("fit_seconds", "predict_seconds"),
-                    ("model_bytes", "replay_bytes", "state_bytes"),
-                )
-            )
-            noise = _mean([cell.variance(cell.headline)])
-            rows += [
-                (run.strategy, run.stream, run.seed, block, score, noise, seconds, size)
-                for block, score in enumerate(cell.blocks())
-            ]
-    return pd.DataFrame(rows, columns=BLOCK_COLUMNS).dropna(subset=["score"])
+    cells, runs = _cells(results), results.runs
+    seconds, size = (
+        np.sum([cells.values(METRICS[name])[0] for name in names], axis=0)
+        for names in (("fit_seconds", "predict_seconds"), ("model_bytes", "replay_bytes", "state_bytes"))
+    )
+    places, blocks, scores = [np.empty(0, dtype=np.intp)], [np.empty(0, dtype=np.intp)], [np.empty(0)]
+    variances = np.full(len(runs), np.nan)
+    headlines = {metric.name: metric for metric in (kind.headline for kind in cells.stacks)}
+    headline_of = np.array([kind.headline.name for kind in cells.kinds] + [""], dtype=object)[cells.of_run]
+    in_blocks = np.array([kind.in_blocks for kind in cells.kinds] + [False])[cells.of_run]
+    for name, metric in headlines.items():
+        [here] = np.nonzero(headline_of == name)
+        variances[here] = cells.variances(metric)[here]
+        whole = here[~in_blocks[here]]
+        places.append(whole)
+        blocks.append(np.zeros_like(whole))
+        scores.append(cells.values(metric)[0][whole])
+    for run in np.flatnonzero(in_blocks).tolist():
+        score = cells.cell(int(cells.of_run[run])).blocks()
+        places.append(np.full(len(score), run))
+        blocks.append(np.arange(len(score)))
+        scores.append(score)
+    place = np.concatenate(places)
+    order = np.argsort(place, kind="stable")
+    place = place[order]
+    frame: pd.DataFrame = runs[["strategy", "stream", "seed"]].iloc[place].reset_index(drop=True)
+    frame = frame.assign(
+        block=np.concatenate(blocks)[order],
+        score=np.concatenate(scores)[order],
+        variance=np.nan_to_num(variances[place], nan=0.0),
+        seconds=seconds[place],
+        bytes=size[place],
+    )
+    return frame[BLOCK_COLUMNS].dropna(subset=["score"])
 
 
 def accuracy_matrices(results: ResultTables) -> dict[tuple[str, str], Array]:
@@ -1158,8 +1374,8 @@ def accuracy_matrices(results: ResultTables) -> dict[tuple[str, str], Array]:
            [0.6875, 0.9375]])
     """
     cells, stacks = _cells(results), {}
-    for stream, strategy, runs in groups(results):
-        finished = [cells[key].inputs["R"] for key in runs["cell"].astype(str) if key in cells]
+    for stream, strategy, places in _places(results.runs):
+        finished = [cells.R(int(cell)) for cell in cells.of_run[places] if cell >= 0]
         size = max((len(matrix) for matrix in finished), default=0)
         if size:
             stacks[stream, strategy] = np.stack([matrix for matrix in finished if len(matrix) == size])
@@ -1195,8 +1411,9 @@ def accuracy_curves(results: ResultTables, confidence: float = 0.95) -> pd.DataF
     """
     cells, of_stream = _cells(results), protocols(results)
     frames = [pd.DataFrame(columns=CURVE_COLUMNS)]
-    for stream, strategy, runs in groups(results):
-        finished = [cells[key] for key in runs["cell"].astype(str) if key in cells and not cells[key].problem]
+    for stream, strategy, places in _places(results.runs):
+        finished = [cells.cell(int(cell)) for cell in cells.of_run[places] if cell >= 0]
+        finished = [cell for cell in finished if not cell.kind.problem]
         curves = [
             (t[known], y[known], variance[known])
             for t, y, variance in (cell.curve() for cell in finished)

@@ -125,7 +125,7 @@ def stored(folder, store="results.db"):
         return {}
     connection = sqlite3.connect(folder / store, timeout=60)
     try:
-        rows = connection.execute("SELECT strategy, stream, seed, started FROM runs WHERE status = 'ok'").fetchall()
+        rows = connection.execute("SELECT strategy, stream, seed, started FROM cells WHERE status = 'ok'").fetchall()
     except sqlite3.OperationalError:  # no tables yet
         rows = []
     connection.close()
@@ -134,7 +134,7 @@ def stored(folder, store="results.db"):
 
 def scores(folder, store):
     connection = sqlite3.connect(folder / store)
-    rows = connection.execute("SELECT cell, trained_on, tested_on, score FROM scores ORDER BY 1, 2, 3").fetchall()
+    rows = connection.execute("SELECT cell, texts, scores FROM cells ORDER BY cell").fetchall()
     connection.close()
     return rows
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from helpers.benchmarks import Spy, iris, run
-from helpers.store import assert_same, facts, make_older
+from helpers.store import assert_same, facts, make_older, pack_tables, unpack_tables
 
 from forgetless.benchmarks import Store, StoreError, StoreWarning
 
@@ -49,6 +49,23 @@ def change(path, *statements):
         for statement in statements:
             connection.execute(statement)
     connection.close()
+
+
+def change_rows(path, statement):
+    """Change what is packed."""
+    with opened(path) as connection:
+        unpack_tables(connection)
+        connection.exec_driver_sql(statement)
+        pack_tables(connection)
+
+
+@contextlib.contextmanager
+def opened(path):
+    """The connection that is open to a file, which is then closed."""
+    engine = sa.create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        yield connection
+    engine.dispose()
 
 
 def refused(path, words, **options):
@@ -97,7 +114,7 @@ def test_a_flipped_bit_is_noticed_or_changes_nothing(path, tmp_path, seed, n_fli
 
 def test_every_bit_of_a_score(path, tmp_path):
     good = path.read_bytes()
-    [place] = [i for i in range(len(good)) if good[i : i + 8] == struct.pack(">d", 0.35)]
+    [place] = [i for i in range(len(good)) if good[i : i + 8] == struct.pack("<d", 0.35)]
     for bit in range(64):
         data = bytearray(good)
         data[place + bit // 8] ^= 1 << bit % 8
@@ -109,24 +126,24 @@ def test_every_bit_of_a_score(path, tmp_path):
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE runs SET n_experiences = 2",
-        "UPDATE runs SET n_experiences = 'x'",
-        "UPDATE runs SET n_experiences = x'00ff'",
-        "UPDATE runs SET needs_task_id = 1",
-        "UPDATE runs SET params = '{'",
-        "UPDATE runs SET params = '[]'",
-        'UPDATE runs SET params = \'{"a": NaN, "b": -Infinity}\'',
-        "UPDATE runs SET params = replace(printf('%.*c', 20000, 'x'), 'x', '{\"a\":') || 1",  # far too deep
-        "UPDATE runs SET strategy = printf('%.*c', 1000000, 'x')",
-        "UPDATE runs SET seed = 'no number'",
-        "UPDATE runs SET params = CAST(x'ff00' AS TEXT)",
-        "UPDATE runs SET status = 'fine'",
-        "UPDATE runs SET strategy = 'other'",
-        "UPDATE runs SET error = 'x'",
-        "UPDATE runs SET checksum = NULL",
-        "UPDATE runs SET checksum = 'x'",
-        "UPDATE runs SET seconds = NULL",
-        "UPDATE runs SET seconds = 'long'",
+        "UPDATE cells SET n_experiences = 2",
+        "UPDATE cells SET n_experiences = 'x'",
+        "UPDATE cells SET n_experiences = x'00ff'",
+        "UPDATE cells SET needs_task_id = 1",
+        "UPDATE cells SET params = '{'",
+        "UPDATE cells SET params = '[]'",
+        'UPDATE cells SET params = \'{"a": NaN, "b": -Infinity}\'',
+        "UPDATE cells SET params = replace(printf('%.*c', 20000, 'x'), 'x', '{\"a\":') || 1",  # far too deep
+        "UPDATE cells SET strategy = printf('%.*c', 1000000, 'x')",
+        "UPDATE cells SET seed = 'no number'",
+        "UPDATE cells SET params = CAST(x'ff00' AS TEXT)",
+        "UPDATE cells SET status = 'fine'",
+        "UPDATE cells SET strategy = 'other'",
+        "UPDATE cells SET error = 'x'",
+        "UPDATE cells SET checksum = NULL",
+        "UPDATE cells SET checksum = 'x'",
+        "UPDATE cells SET seconds = NULL",
+        "UPDATE cells SET seconds = 'long'",
         "UPDATE scores SET score = 0.5",
         "UPDATE scores SET score = NULL",
         "UPDATE scores SET tested_on = 3",
@@ -137,10 +154,16 @@ def test_every_bit_of_a_score(path, tmp_path):
         "UPDATE evaluations SET score = 0.5",
         "UPDATE evaluations SET tested_on = 1",
         "DELETE FROM evaluations",
-        "UPDATE runs SET protocol = '[]'",
+        "UPDATE cells SET protocol = '[]'",
         "UPDATE experiences SET diagnostics = '1'",
         "UPDATE experiences SET memory = 'no JSON'",
-        "UPDATE experiences SET model_bytes = 'many'",
+        "UPDATE cells SET texts = '[1]'",
+        "UPDATE cells SET texts = '[]'",
+        "UPDATE cells SET texts = '{'",
+        "UPDATE cells SET texts = x'00ff'",
+        "UPDATE cells SET scores = x'00'",
+        "UPDATE cells SET scores = 'many'",
+        "UPDATE cells SET experiences = evaluations",
         "UPDATE experiences SET n_train = -3",
     ],
 )
@@ -149,8 +172,12 @@ def test_a_changed_cell_is_reported_and_not_done(tmp_path, statement):
         store.write(facts("a", score=0.3))
         store.write(facts("b", seed=1, score=0.3))
     target = statement.split()[2 if statement.startswith("DELETE") else 1]
-    change(tmp_path / "a.db", f"{statement}{' AND' if 'WHERE' in statement else ' WHERE'} cell = 'a'")
-    assert target in ("runs", "scores", "experiences", "evaluations")
+    statement += f"{' AND' if 'WHERE' in statement else ' WHERE'} cell = 'a'"
+    if target in ("scores", "experiences", "evaluations"):
+        change_rows(tmp_path / "a.db", statement)
+    else:
+        assert target == "cells"
+        change(tmp_path / "a.db", statement)
     with Store(tmp_path / "a.db") as store:
         with pytest.warns(StoreWarning, match="1 cells of the store .* are damaged") as said:
             assert store.finished({"a": ("Naive", "toy"), "b": ("Naive", "toy")}) == {"b"}
@@ -167,29 +194,14 @@ def test_a_changed_cell_is_reported_and_not_done(tmp_path, statement):
 
 def test_a_damaged_cell_runs_again(tmp_path, log):
     first = run({"spy": Spy()}, [iris()], store=tmp_path / "a.db")
-    change(tmp_path / "a.db", "UPDATE scores SET score = 0.123 WHERE trained_on = 2")
+    change_rows(tmp_path / "a.db", "UPDATE scores SET score = 0.123 WHERE trained_on = 2")
     with pytest.warns(StoreWarning):
         again = run({"spy": Spy()}, [iris()], store=tmp_path / "a.db")
     assert sum(call[0] == "partial_fit" for call in log) == 6
     assert again.scores.equals(first.scores)
 
 
-def test_rows_that_no_cell_owns_are_not_read(path):
-    before, _, _ = read(path, True)
-    change(path, "INSERT INTO scores VALUES ('nobody', 0, 0, 1, 'accuracy', 1.0)")
-    assert_same(read(path, True)[0], before)
-
-
 # --- older and other stores --------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def opened(path):
-    """The connection that is open to a file, which is then closed."""
-    engine = sa.create_engine(f"sqlite:///{path}")
-    with engine.begin() as connection:
-        yield connection
-    engine.dispose()
 
 
 @pytest.fixture
@@ -215,7 +227,14 @@ def version_3(path):
     return path
 
 
-@pytest.mark.parametrize("version", ["old", "version_2", "version_3"])
+@pytest.fixture
+def version_5(path):
+    with opened(path) as connection:
+        make_older(connection, 5)
+    return path
+
+
+@pytest.mark.parametrize("version", ["old", "version_2", "version_3", "version_5"])
 class TestOlderVersions:
     def test_is_read_as_it_is(self, version, request, tmp_path):
         old = request.getfixturevalue(version)
@@ -230,9 +249,9 @@ class TestOlderVersions:
         }
         assert set(results.scores["metric"]) == {"accuracy"}
         assert set(results.experiences["diagnostics"]) == {"{}"}
-        assert len(results.evaluations) == 20 * (version == "version_3")
-        assert set(results.runs["dataset"]) == {""}
-        assert results.scores["n_tested"].isna().all()
+        assert len(results.evaluations) == 20 * (version in ("version_3", "version_5"))
+        assert set(results.runs["dataset"]) == ({"toy data"} if version == "version_5" else {""})
+        assert results.scores["n_tested"].isna().all() == (version != "version_5")
         assert old.read_bytes() == before
         assert os.listdir(tmp_path) == ["a.db"]
 
@@ -246,7 +265,7 @@ class TestOlderVersions:
             new = facts("new", seed=20)
             new.scores.append(new.scores[-1] | {"metric": "balanced_accuracy"})
             store.write(new)
-        change(old, "UPDATE scores SET score = 0.99 WHERE trained_on = 0 AND score = 0.5")
+        change_rows(old, "UPDATE scores SET score = 0.99 WHERE trained_on = 0 AND score = 0.5")
         with Store(old, read_only=True) as store, pytest.warns(StoreWarning, match="1 cells"):
             assert len(store.results().runs) == 20
         assert os.listdir(tmp_path) == ["a.db"]
@@ -327,17 +346,16 @@ class TestOddStores:
     @pytest.mark.parametrize(
         ("statement", "words"),
         [
-            ("DROP TABLE scores", "no table 'scores'"),
-            ("DROP TABLE runs", "no table 'runs'"),
-            ("CREATE TRIGGER t AFTER INSERT ON runs BEGIN DELETE FROM scores; END", "a trigger"),
-            ("ALTER TABLE scores ADD COLUMN " + "x" * 200 + " TEXT", r"'x{70,90}\.\.\.\)"),
-            ("ALTER TABLE runs DROP COLUMN machine", "'machine'"),
-            ("ALTER TABLE runs DROP COLUMN checksum", "'checksum'"),
-            ("ALTER TABLE scores RENAME COLUMN score TO mark", "'mark'"),
-            ("ALTER TABLE scores ADD COLUMN more TEXT", "'more'"),
+            ("DROP TABLE cells", "no table 'cells'"),
+            ("CREATE TRIGGER t AFTER INSERT ON cells BEGIN DELETE FROM cells; END", "a trigger"),
+            ("ALTER TABLE cells ADD COLUMN " + "x" * 200 + " TEXT", r"'x{70,90}\.\.\.\)"),
+            ("ALTER TABLE cells DROP COLUMN machine", "'machine'"),
+            ("ALTER TABLE cells DROP COLUMN checksum", "'checksum'"),
+            ("ALTER TABLE cells RENAME COLUMN scores TO marks", "'marks'"),
+            ("ALTER TABLE cells ADD COLUMN more TEXT", "'more'"),
             ("DELETE FROM forgetless", "tables of version none"),
             ("UPDATE forgetless SET schema_version = 7", "tables of version 7"),
-            ("UPDATE forgetless SET schema_version = 1", "'checksum'"),
+            ("UPDATE forgetless SET schema_version = 1", "no table 'runs'"),
             ("UPDATE forgetless SET schema_version = 'new'", "tables of version 'new'"),
             ("UPDATE forgetless SET schema_version = x'00'", "tables of version b"),
             ("INSERT INTO forgetless VALUES (8)", "tables of version 6, 8"),
@@ -355,13 +373,13 @@ class TestOddStores:
         endless = "WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x FROM c) SELECT x AS"
         change(
             path,
-            "DROP TABLE scores",
-            f"CREATE VIEW scores AS {endless} cell, x trained_on, x tested_on, x score FROM c",
+            "DROP TABLE cells",
+            f"CREATE VIEW cells AS {endless} cell FROM c",
         )
-        refused(path, "no table 'scores'", read_only=read_only)
-        change(path, *(f"DROP TABLE {name}" for name in ("runs", "experiences", "evaluations", "claims", "forgetless")))
+        refused(path, "no table 'cells'", read_only=read_only)
+        change(path, *(f"DROP TABLE {name}" for name in ("claims", "forgetless")))
         change(path, f"CREATE VIEW forgetless AS {endless} schema_version FROM c")
-        refused(path, "another program .*'forgetless'|another program .*'scores'", read_only=read_only)
+        refused(path, "another program .*'forgetless'|another program .*'cells'", read_only=read_only)
 
     def test_a_journal_that_is_no_journal(self, path, read_only):
         for content in (b"", b"x" * 5000, os.urandom(512), bytes.fromhex("d9d505f920a163d7") + b"\xff" * 504):

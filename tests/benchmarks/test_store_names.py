@@ -48,7 +48,7 @@ def test_damage_is_said_in_a_sentence(tmp_path, monkeypatch, capsys):
         store.write(facts())
         store.write(facts("b", seed=1))
     with sqlite3.connect(tmp_path / "a.db") as connection:
-        connection.execute("UPDATE runs SET strategy = 'x' || char(27) WHERE seed = 1")
+        connection.execute("UPDATE cells SET strategy = 'x' || char(27) WHERE seed = 1")
     connection.close()
     monkeypatch.setattr("warnings.showwarning", None)  # it is put back afterwards
     monkeypatch.setattr("sys.argv", ["forgetless", "leaderboard", str(tmp_path / "a.db")])

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from helpers.sharing import CONTEXT, at_once, write_many
-from helpers.store import assert_same, facts, make_older
+from helpers.store import assert_same, facts, make_older, pack_tables, unpack_tables
 
 from forgetless.benchmarks import Store, StoreError, StoreWarning
 
@@ -115,7 +115,9 @@ def test_a_damaged_cell(url):
         store.write(facts("b", seed=1))
     engine = sa.create_engine(url)
     with engine.begin() as connection:
+        unpack_tables(connection)
         connection.execute(sa.text("UPDATE scores SET score = 0.9 WHERE cell = 'a' AND trained_on = 0"))
+        pack_tables(connection)
     engine.dispose()
     with Store(url) as store:
         with pytest.warns(StoreWarning, match="1 cells .* are damaged"):

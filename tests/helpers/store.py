@@ -4,10 +4,12 @@ import hashlib
 import json
 import math
 
+import sqlalchemy as sa
 from pandas.testing import assert_frame_equal
 
 from forgetless.benchmarks import Results
-from forgetless.benchmarks.results import Facts
+from forgetless.benchmarks.packed import DETAILS, Packed, pack, unpack
+from forgetless.benchmarks.results import RUN_COLUMNS, Facts
 
 
 def facts(cell="c0", status="ok", score=1 / 3, **changed):
@@ -79,15 +81,67 @@ def assert_same(one: Results, other: Results):
         assert_frame_equal(getattr(one, name), getattr(other, name), check_exact=True)
 
 
+KEYS = {
+    "experiences": "cell, experience",
+    "scores": "cell, trained_on, tested_on, metric",
+    "evaluations": "cell, experience, n_rows, tested_on, metric",
+}
+SQL_TYPES = {str: "TEXT NOT NULL", int: "BIGINT NOT NULL", bool: "BOOLEAN NOT NULL"}
+SQL_TYPES |= {object: "TEXT", float: "DOUBLE PRECISION"}
+
+
+def unpack_tables(connection):
+    """Change a store's table of cells, in any database, to those that version 5 had: a row for each of theirs."""
+    names = ", ".join([*RUN_COLUMNS, "checksum"])
+    found = connection.exec_driver_sql(f"SELECT cell, {', '.join(Packed._fields)} FROM cells").all()
+    columns = ", ".join(f"{name} {SQL_TYPES[kind]}" for name, kind in {**RUN_COLUMNS, "checksum": object}.items())
+    connection.exec_driver_sql(f"CREATE TABLE runs ({columns}, PRIMARY KEY (cell))")
+    connection.exec_driver_sql(f"INSERT INTO runs ({names}) SELECT {names} FROM cells")
+    for place, (name, columns) in enumerate(DETAILS.items()):
+        typed = ", ".join(f"{column} {SQL_TYPES[kind]}" for column, kind in {"cell": str, **columns}.items())
+        connection.exec_driver_sql(f"CREATE TABLE {name} ({typed}, PRIMARY KEY ({KEYS[name]}))")
+        table = sa.table(name, *map(sa.column, ["cell", *columns]))
+        rows = [
+            dict(zip(table.c.keys(), [cell, *row], strict=True))
+            for cell, *packed in found
+            for row in unpack(Packed(*packed))[place]
+        ]
+        if rows:
+            connection.execute(table.insert(), rows)
+    connection.exec_driver_sql("DROP TABLE cells")
+
+
+def pack_tables(connection):
+    """Undo `unpack_tables`, with what was changed meanwhile."""
+    found = {}
+    for place, name in enumerate(DETAILS):
+        for cell, *row in connection.exec_driver_sql(f"SELECT * FROM {name} ORDER BY {KEYS[name]}"):
+            found.setdefault(cell, [[], [], []])[place].append(row)
+        connection.exec_driver_sql(f"DROP TABLE {name}")
+    columns = {**RUN_COLUMNS, "checksum": object, **dict(zip(Packed._fields, (str, bytes, bytes, bytes), strict=True))}
+    kinds = SQL_TYPES | {bytes: "BYTEA" if connection.dialect.name == "postgresql" else "BLOB"}
+    typed = ", ".join(f"{name} {kinds[kind]}" for name, kind in columns.items())
+    connection.exec_driver_sql(f"CREATE TABLE cells ({typed}, PRIMARY KEY (cell))")
+    table = sa.table("cells", *map(sa.column, columns))
+    rows = [
+        {**run, **pack(found.get(run["cell"], [[], [], []]))._asdict()}
+        for run in connection.exec_driver_sql("SELECT * FROM runs").mappings().all()
+    ]
+    connection.execute(table.insert(), rows)
+    connection.exec_driver_sql("DROP TABLE runs")
+
+
 def make_older(connection, version):
     """Change a store's tables, in any database, to those of an older version.
 
-    Version 5 did not count samples and operations, nor energy. Version 4 knew no claims, and not how runs went on
-    beside each other, nor pickles and steps. Version 3 did not know data sets and numbers of test rows. Version 2 had
-    one protocol, hence no metrics and no evaluations; version 1 had no checksums either.
+    Version 5 had a row of the database for each row of a cell's tables, and did not count samples and operations, nor
+    energy. Version 4 knew no claims, and not how runs went on beside each other, nor pickles and steps. Version 3 did
+    not know data sets and numbers of test rows. Version 2 had one protocol, hence no metrics and no evaluations;
+    version 1 had no checksums either.
     """
 
     run = connection.exec_driver_sql
+    unpack_tables(connection)
     columns = [("experiences", name) for name in ("samples_seen", "flops", "energy_joules", "pickled_memory")]
     if version < 5:
         run("DROP TABLE claims")
