@@ -429,7 +429,7 @@ def suite_names() -> list[str]:
     Examples
     --------
     >>> suite_names()
-    ['domains', 'drift', 'long', 'mnist', 'plasticity', 'quick', 'text']
+    ['domains', 'drift', 'images', 'long', 'mnist', 'plasticity', 'quick', 'text']
     """
     return sorted(path.stem for path in _FOLDER.glob("*.toml"))
 
