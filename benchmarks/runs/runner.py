@@ -278,7 +278,7 @@ def _stacks(estimator: Any, stream: Stream, stack_seeds: StackSeeds) -> bool:
     if settings["module"] is not MLP or settings["batch_size"] == -1:
         return False
     widths = [stream.n_features, *settings.get("module__hidden_units", (100,)), len(stream.classes)]
-    return settings["batch_size"] * sum(map(operator.mul, widths, widths[1:])) <= MOST_PRODUCTS
+    return bool(settings["batch_size"] * sum(map(operator.mul, widths, widths[1:])) <= MOST_PRODUCTS)
 
 
 def _fits(estimator: Any, kind: str) -> bool:

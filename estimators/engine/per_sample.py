@@ -146,10 +146,11 @@ def _gradients(
     of_one = grad(function)
     try:
         in_dims = (None, None, *(0 for _ in rows))
-        return vmap(of_one, in_dims=in_dims, randomness="different")(trained, k, *rows)
+        gradients: dict[str, torch.Tensor] = vmap(of_one, in_dims=in_dims, randomness="different")(trained, k, *rows)
+        return gradients
     except RuntimeError as error:
         if "vmap" not in str(error):
             raise
         # The module decides by what is in a row, as transformers do by their mask.
         each = [of_one(trained, k, *row) for row in zip(*rows, strict=True)]
-        return {name: torch.stack([gradients[name] for gradients in each]) for name in trained}
+        return {name: torch.stack([of_row[name] for of_row in each]) for name in trained}

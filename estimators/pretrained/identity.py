@@ -1,9 +1,9 @@
 """What a model and a row are, as short keys: equal for equal content, in whatever object it is."""
 
-import functools
 import hashlib
 import inspect
 import io
+import weakref
 from typing import Any
 
 import cloudpickle
@@ -64,21 +64,26 @@ def model_key(model: Any) -> bytes:
             "again in a cache; give cache=None."
         ) from error
     if isinstance(model, nn.Module):
-        source = b"".join(map(_class_source, dict.fromkeys(type(layer) for layer in model.modules())))
+        source = b"".join(_source(kind) for kind in dict.fromkeys(type(layer) for layer in model.modules()))
     else:
-        source = _source(model) + _class_source(type(model))
+        source = _source(model) + _source(type(model))
     return hashlib.blake2b(file.getvalue() + source, digest_size=_LENGTH).digest()
 
 
 def _source(thing: Any) -> bytes:
+    """The text of a class or function; to find a class, its whole file is parsed, so it is done once."""
+    if isinstance(thing, type) and thing in _SOURCES:
+        return _SOURCES[thing]
     try:
-        return inspect.getsource(thing).encode()
+        source = inspect.getsource(thing).encode()
     except (OSError, TypeError):
-        return b""
+        source = b""
+    if isinstance(thing, type):
+        _SOURCES[thing] = source
+    return source
 
 
-# To find a class, the whole file is parsed.
-_class_source = functools.lru_cache(maxsize=1024)(_source)
+_SOURCES: weakref.WeakKeyDictionary[type, bytes] = weakref.WeakKeyDictionary()
 
 
 def row_key(row: bytes) -> bytes:

@@ -133,10 +133,8 @@ def stored(folder, store="results.db"):
 
 
 def scores(folder, store):
-    connection = sqlite3.connect(folder / store)
-    rows = connection.execute("SELECT cell, texts, scores FROM cells ORDER BY cell").fetchall()
-    connection.close()
-    return rows
+    with Store(folder / store, read_only=True) as kept:
+        return sorted(kept.results().scores.to_csv(index=False).splitlines())
 
 
 def wait_until(condition, seconds=60):
@@ -263,7 +261,7 @@ def test_same_scores_bit_for_bit_with_one_job_and_two(folder, here):
         code, _, errors = here("run", "ours.toml", "--seeds", 1, "--n-jobs", jobs, "--store", f"{jobs}.db")
         assert code == 0, errors
     one, two = scores(folder, "1.db"), scores(folder, "2.db")
-    assert len(one) == 12
+    assert len(one) > 100
     assert one == two
 
 
