@@ -132,10 +132,8 @@ def stored(folder, store="results.db"):
 
 
 def scores(folder, store):
-    connection = sqlite3.connect(folder / store)
-    rows = connection.execute("SELECT cell, texts, scores FROM cells ORDER BY cell").fetchall()
-    connection.close()
-    return rows
+    with Store(folder / store, read_only=True) as kept:
+        return [(facts.run["cell"], *row.values()) for facts in kept.cells() for row in facts.scores]
 
 
 def wait_until(condition, seconds=60):
