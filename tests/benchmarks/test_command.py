@@ -134,7 +134,7 @@ def stored(folder, store="results.db"):
 
 def scores(folder, store):
     with Store(folder / store, read_only=True) as kept:
-        return sorted(kept.results().scores.to_csv(index=False).splitlines())
+        return [(facts.run["cell"], *row.values()) for facts in kept.cells() for row in facts.scores]
 
 
 def wait_until(condition, seconds=60):
