@@ -48,7 +48,7 @@ _TESTED = {
 _WITH_MATRICES = ("all", "seen", "future")
 # A printed page has the details of so many streams; of more it has the answers.
 _PRINTED = 4
-_FIGURES = ("seconds", "predict_seconds", "curves", "forgetting", "plasticity")
+_FIGURES = ("seconds", "predict_seconds", "bytes_added", "curves", "forgetting", "plasticity")
 # So many matrices are drawn for a stream, and so many of them, and of their cells, on a page.
 _MOST_MATRICES, _MOST_MATRICES_OF_ALL, _MOST_CELLS = 6, 40, 40_000
 _MOST_COMPARED = 8
@@ -356,7 +356,7 @@ def _figures(
         return name, Markup(figures.svg(plot, f"{name}{number}", said))
 
     for cost, words in plots.COSTS.items():
-        if cost != "fit_seconds" and done[cost].notna().any():
+        if cost != "fit_seconds" and done[cost].notna().any() and (cost != "bytes_added" or done[cost].gt(0).any()):
             plot = partial(plots.draw_cost, done, looks, highlight, roles, cost)
             yield drawn(cost, f"{label} against {words}; the leaderboard has the numbers", plot)
     if len(lines):

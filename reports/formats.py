@@ -253,11 +253,13 @@ def size(value: float) -> str:
 
     Examples
     --------
-    >>> size(0), size(999), size(1500), size(23_456_789)
-    ('0 B', '999 B', '1.5 kB', '23.5 MB')
+    >>> size(0), size(999), size(-1500), size(23_456_789)
+    ('0 B', '999 B', '−1.5 kB', '23.5 MB')
     """
     if pd.isna(value):
         return DASH
+    if value < 0:
+        return f"−{size(-value)}"
     for unit in ("B", "kB", "MB", "GB"):
         if value < 999.5:
             return f"{value:.3g} {unit}"

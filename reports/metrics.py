@@ -72,6 +72,11 @@ def _totals(values: Array) -> Array:
     return np.asarray(np.sum(values, axis=-1))
 
 
+def _added(*kinds: Array) -> Array:
+    carried = np.sum(kinds, axis=0)
+    return np.asarray((carried[..., -1] - carried[..., 0]) / (carried.shape[-1] - 1))
+
+
 def _peaks(values: Array) -> Array:
     return np.asarray(np.max(values, axis=-1))
 
@@ -539,6 +544,28 @@ def final(values: ArrayLike) -> float:
     return float(_finals(np.asarray(values, dtype=np.float64)))
 
 
+def bytes_added(model_bytes: ArrayLike, replay_bytes: ArrayLike, state_bytes: ArrayLike) -> float:
+    """Bytes that each experience after the first adds to what is carried on.
+
+    Parameters
+    ----------
+    model_bytes, replay_bytes, state_bytes : array-like of shape (T,)
+        One measurement per experience.
+
+    Returns
+    -------
+    float
+        NaN if one of the first or the last is unknown, or there is one experience only.
+
+    Examples
+    --------
+    >>> bytes_added([400, 500, 600], [0, 0, 0], [40, 80, 80])
+    120.0
+    """
+    kinds = [np.asarray(values, dtype=np.float64) for values in (model_bytes, replay_bytes, state_bytes)]
+    return float(_added(*kinds)) if len(kinds[0]) > 1 else math.nan
+
+
 def _last_row(R: Array) -> Array:
     weights = np.zeros_like(R)
     weights[-1] = 1 / len(R)
@@ -969,6 +996,19 @@ METRICS: dict[str, Metric] = {
             "replay_bytes", "Replay memory", final, _finals, "stored samples or features, after the last experience"
         ),
         _measured("state_bytes", "Other state", final, _finals, "all else carried on, after the last experience"),
+        Metric(
+            "bytes_added",
+            "Bytes added",
+            bytes_added,
+            ("model_bytes", "replay_bytes", "state_bytes"),
+            "(bytes[T−1] − bytes[0]) / (T − 1), of model, memory and state together",
+            "measured",
+            "bytes",
+            False,
+            (),
+            2,
+            stacked=_added,
+        ),
         _measured(
             "pickled_bytes", "Pickled size", final, _finals, "the estimator as a pickle, after the last experience"
         ),

@@ -6,7 +6,7 @@ answer is about; the others are grey, but labelled.
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,8 +58,11 @@ COSTS = {
     "seconds": "time to fit and predict the whole stream",
     "fit_seconds": "time to fit the whole stream",
     "predict_seconds": "time to predict the whole stream",
+    "bytes_added": "bytes that each further experience adds",
 }
 """What scores can be drawn against: columns of `costs`, with their names."""
+# A coarse clock measures 0 for short fits, and some strategies add nothing, which a logarithmic axis cannot show.
+_LEAST = {"bytes_added": 1.0}
 _HEAT_LEVELS = 24
 _MOST_BANDS = 3
 
@@ -307,8 +310,8 @@ def plot_cost(
         Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
     stream : str, default=None
         Name of the stream; ``None``: the only one.
-    cost : {"seconds", "fit_seconds", "predict_seconds"}, default="seconds"
-        Time of fit and predict together, or one of both.
+    cost : {"seconds", "fit_seconds", "predict_seconds", "bytes_added"}, default="seconds"
+        Time of fit and predict together, or one of both; or bytes that each experience after the first adds.
     highlight : sequence of str, default=None
         Strategies in colour; ``None``: those that the answer is about, see `notable`.
     ax : Axes, default=None
@@ -369,15 +372,14 @@ def draw_cost(
     Axes
     """
     frame = frame.dropna(subset=[cost, "score"])
-    # A coarse clock measures 0 for short fits, which a logarithmic axis cannot show.
-    frame = frame.assign(**{cost: frame[cost].clip(lower=1e-4)})
+    frame = frame.assign(**{cost: frame[cost].clip(lower=_LEAST.get(cost, 1e-4))})
     candidates = frame[frame["strategy"].map(roles) != "upper bound"]
     front = pareto(candidates, cost)
     scorer = str(frame["scorer"].iloc[0]) if len(frame) else "accuracy"
     with canvas(ax, height=max(380, 11 * len(frame) + 160), right=24) as ax:
         ax.set_xlabel(f"{COSTS[cost]} (logarithmic)")
         if len(frame):
-            _seconds_axis(ax, frame[cost])
+            _cost_axis(ax, frame[cost], formats.size if cost in _LEAST else formats.seconds)
             interval = frame[["score", "score_ci_low", "score_ci_high"]]
             score_axis(ax, interval.min().min(), interval.max().max(), scorer)
             best = candidates.set_index("strategy").loc[front]
@@ -473,16 +475,16 @@ def _pairs(frame: pd.DataFrame, first: str, second: str) -> dict[str, tuple[floa
     return dict(zip(map(str, frame["strategy"]), zip(*numbers, strict=True), strict=True))
 
 
-def _seconds_axis(ax: "Axes", seconds: pd.Series) -> None:
+def _cost_axis(ax: "Axes", costs: pd.Series, written: Callable[[float], str]) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-    low, high = seconds.min() / 1.5, seconds.max() * 1.5
+    low, high = costs.min() / 1.5, costs.max() * 1.5
     ax.set_xscale("log")
     ax.set_xlim(low, high)
     few = high / low < 30
     ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: re.sub(r"\.0+ ", " ", formats.seconds(value))))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: re.sub(r"\.0+ ", " ", written(value))))
 
 
 def _points(

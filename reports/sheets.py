@@ -84,6 +84,7 @@ _SHORT = {
     "model_bytes": ("model", 5),
     "replay_bytes": ("replay", 6),
     "state_bytes": ("state", 7),
+    "bytes_added": ("added", 14),
     "pickled_bytes": ("pickled", 11),
 }
 _BESIDE = "* Runs went on beside others or as one: the time is no measurement (`forgetless run --timing` measures)."

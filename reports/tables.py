@@ -19,7 +19,6 @@ from numpy.typing import ArrayLike, NDArray
 from .choice import within_noise
 from .formats import beside
 from .metrics import (
-    COST_UNITS,
     METRICS,
     Array,
     Metric,
@@ -60,6 +59,7 @@ LEADERBOARD_COLUMNS = [
     "model_bytes",
     "replay_bytes",
     "state_bytes",
+    "bytes_added",
     "pickled_bytes",
     "keeps",
 ]
@@ -316,7 +316,7 @@ class _Cell:
 
 
 _ROWS_OF = {"R": "rows_R", "E": "rows_E", "prequential": "n_tested"}
-_MEASURED = [metric.name for metric in METRICS.values() if metric.unit in COST_UNITS]
+_MEASURED = [metric.name for metric in METRICS.values() if metric.needs == (metric.name,)]
 _EVALUATED = ["experience", "n_rows", "tested_on", "n_tested", "score"]
 
 

@@ -38,6 +38,7 @@ b = np.array([0.3, 0.1, 0.05])
         ("model_bytes", ([1.0, 5.0, 4.0],), 4.0),
         ("replay_bytes", ([1.0, 5.0, 4.0],), 4.0),
         ("state_bytes", ([1.0, 5.0, 4.0],), 4.0),
+        ("bytes_added", ([4.0, 5.0, 8.0], [0.0, 2.0, 2.0], [1.0, 1.0, 3.0]), 4.0),
         ("pickled_bytes", ([1.0, 5.0, 4.0],), 4.0),
         *((name, ([1.0, 2.0, 4.0],), 7.0) for name in ("gradient_steps", "samples_seen", "flops", "energy_joules")),
     ],
@@ -75,6 +76,7 @@ def test_a_single_experience_is_nan_where_undefined_and_silent():
     undefined = {name for name, value in values.items() if math.isnan(value)}
     assert undefined == {name for name, metric in METRICS.items() if metric.min_experiences > 1}
     assert undefined == {
+        "bytes_added",
         "forgetting",
         "backward_transfer",
         "forward_transfer",
