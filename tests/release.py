@@ -61,7 +61,7 @@ def check_sdist(sdist, folder):
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")
     unpacked = folder / sdist.name.removesuffix(".tar.gz")
-    commands = re.findall(r"^python3 -m venv .*tox run .*$", (unpacked / "README.md").read_text("utf-8"), re.MULTILINE)
+    commands = re.findall(r"^python3 -m venv .*tox run.*$", (unpacked / "README.md").read_text("utf-8"), re.MULTILINE)
     if len(commands) != 2:
         sys.exit(f"The README has {len(commands)} commands that run tox, not 2.")
     for command in commands:
