@@ -51,7 +51,7 @@ LEADERBOARD = [
         "predict_seconds",
     ),
     *("n_beside", "gradient_steps", "samples_seen", "flops"),
-    *("model_bytes", "replay_bytes", "state_bytes", "pickled_bytes", "keeps"),
+    *("model_bytes", "replay_bytes", "state_bytes", "bytes_added", "pickled_bytes", "keeps"),
 ]
 
 # A strategy that writes down each cell that starts, with its process, and takes its time.
