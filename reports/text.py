@@ -243,6 +243,6 @@ def to_terminal(
             console.print(Text(_encodable(note, ascii_only), style="dim"))
         console.print()
     if runs is not None:
-        for note in filter(None, (budgets.said(runs), formats.unmeasured(runs))):
+        if note := budgets.said(runs):
             console.print(Text(_encodable(note, ascii_only), style="dim"))
         _failures(runs, console)
