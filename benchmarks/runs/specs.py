@@ -92,6 +92,10 @@ def short_name(estimator: str) -> str:
     return estimator.rpartition(".")[2] if "." in estimator else estimator.removesuffix("Classifier")
 
 
+# Not strategies by themselves, but around one: params has its name as ``estimator``.
+_WRAPPERS = ("DriftBoundaries",)
+
+
 def load_class(name: str, *, any_module: bool = False, known: Collection[str] = ()) -> type:
     """Find a class by name.
 
@@ -125,7 +129,7 @@ def load_class(name: str, *, any_module: bool = False, known: Collection[str] = 
     from ...estimators.registry import strategy_modules
 
     for candidate in (name, f"{name}Classifier"):
-        if candidate in strategy_modules():
+        if candidate in strategy_modules() or candidate in _WRAPPERS:
             ours: type = getattr(estimators, candidate)
             return ours
     for entry_point in importlib.metadata.entry_points(group=ENTRY_POINTS, name=name):
@@ -162,10 +166,14 @@ def _estimator_class(name: str, load: Callable[[], Any]) -> type:
     return found
 
 
-def _made(name: str, cls: type) -> Any:
-    """An object of a class, which may be anybody's."""
+def _made(name: str, cls: type, params: Mapping[str, Any]) -> Any:
+    """An object of a class, which may be anybody's; one around another estimator gets that, if it is named."""
+    inner = params.get("estimator")
+    options = {}
+    if isinstance(inner, str) and "estimator" in inspect.signature(cls).parameters:
+        options["estimator"] = _made(inner, load_class(inner), {})
     try:
-        estimator = cls()
+        estimator = cls(**options)
         estimator.get_params()
     except (Exception, SystemExit) as error:
         raise ValueError(
@@ -236,10 +244,11 @@ class StrategySpec:
         cls = load_class(self.estimator, any_module=self.any_module)
         if not (hasattr(cls, "partial_fit") and hasattr(cls, "predict")):
             raise ValueError(f"{self.estimator!r} cannot learn incrementally: it needs partial_fit and predict.")
-        estimator = _made(self.estimator, cls)
-        names = estimator.get_params(deep=False)
-        if "net" in names and self.net:
-            estimator.set_params(net=_build_net(self.net, estimator))
+        estimator = _made(self.estimator, cls, self.params)
+        names = estimator.get_params()
+        for name in ("net", "estimator__net"):
+            if name in names and self.net:
+                estimator.set_params(**{name: _build_net(self.net, estimator)})
         _with_params(self.estimator, estimator, self.params, self.tune)
         if self.tune:
             estimator = self._tuned(estimator)
@@ -296,16 +305,14 @@ def transformer(step: str | Mapping[str, Any]) -> Any:
     cls = getattr(estimators, path) if path in _TRANSFORMERS else load_class(path, known=_TRANSFORMERS)
     if not hasattr(cls, "transform"):
         raise ValueError(f"{path!r} in preprocess is no transformer.")
-    return _with_params(path, _made(path, cls), params)
+    return _with_params(path, _made(path, cls, params), params)
 
 
 def _with_params(name: str, estimator: Any, params: Mapping[str, Any], others: Collection[str] = ()) -> Any:
     """The estimator with parameters of these names; `others` are names that it must have, too."""
-    inner = params.get("estimator")
-    if isinstance(inner, str) and "estimator" in estimator.get_params(deep=False):  # first, for it has parameters, too
-        estimator.set_params(estimator=_made(inner, load_class(inner)))
-        params = {param: value for param, value in params.items() if param != "estimator"}
     names = estimator.get_params(deep=True)
+    if isinstance(params.get("estimator"), str) and "estimator" in names:  # it has been made
+        params = {param: value for param, value in params.items() if param != "estimator"}
     for param in (*params, *others):
         if param not in names:
             raise ValueError(f"{name} has no parameter {param!r}{nearest(param, names)}.")

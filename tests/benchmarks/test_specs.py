@@ -4,6 +4,7 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 
 from forgetless.benchmarks import StrategySpec
+from forgetless.estimators import DriftBoundaries
 
 
 def test_strategy_spec_builds_net_params_and_pipeline():
@@ -26,3 +27,13 @@ def test_an_estimator_within_a_strategy_has_a_name_too():
     assert (built.buffer_size, built.estimator.n_estimators) == (10, 3)
     with pytest.raises(ValueError, match="nor in scikit-learn"):
         StrategySpec("RefittedClassifier", {"estimator": "os.path.join"}).build()
+
+
+def test_a_strategy_whose_borders_a_detector_finds():
+    params = {"estimator": "EWC", "estimator__ewc_lambda": 3.0, "signal": "inputs"}
+    built = StrategySpec("DriftBoundaries", params, net={"hidden_units": [7]}).build()
+    assert isinstance(built, DriftBoundaries)
+    assert (built.signal, built.estimator.ewc_lambda) == ("inputs", 3.0)
+    assert built.estimator.net.get_params()["module__hidden_units"] == (7,)
+    with pytest.raises(ValueError, match="cannot be made without arguments"):
+        StrategySpec("DriftBoundaries").build()
