@@ -148,28 +148,6 @@ class Results:
         return f"<p>{html.escape(repr(self).strip('<>'))}</p>\n{tables}"
 
 
-def table(rows: Iterable[Sequence[Any]], columns: Mapping[str, type]) -> pd.DataFrame:
-    """Make a DataFrame with given columns and types.
-
-    Parameters
-    ----------
-    rows : iterable of sequences
-        Values in the order of the columns.
-    columns : mapping of name to type
-
-    Returns
-    -------
-    DataFrame
-
-    Examples
-    --------
-    >>> table([(1, None)], {"seed": int, "score": float})
-       seed  score
-    0     1    NaN
-    """
-    return columns_table(list(zip(*rows, strict=True)) or [()] * len(columns), columns)
-
-
 def columns_table(values: Iterable[Sequence[Any]], columns: Mapping[str, type]) -> pd.DataFrame:
     """Make a DataFrame with given columns and types.
 

@@ -264,7 +264,7 @@ class ChainPasses:
         self.module, self.gradient = module, gradient
         parts = torch.split(gradient, [p.numel() for p in values], dim=-1)
         places = {p: torch.unflatten(part, -1, p.shape) for p, part in zip(values, parts, strict=True)}
-        is_stack = gradient.ndim == 2
+        self.is_stack = is_stack = gradient.ndim == 2
         self.layers = []
         for linear, elementwise in layers:
             weight, bias = values[linear.weight], None if linear.bias is None else values[linear.bias]
@@ -272,7 +272,6 @@ class ChainPasses:
                 bias = bias[:, None]
             to_bias = None if bias is None else places[linear.bias]
             self.layers.append(_Layer(weight, weight.mT, bias, places[linear.weight], to_bias, elementwise))
-        self.is_stack = is_stack
         self.product: Callable[..., torch.Tensor] = torch.bmm if is_stack else torch.mm
         self.sum_of_products: Callable[..., torch.Tensor] = torch.baddbmm if is_stack else torch.addmm
         # Of each pass what entered each layer, and the leaves whose gradients are wanted.
