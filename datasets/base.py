@@ -188,6 +188,28 @@ class Dataset:
         return f"Dataset({self.name!r}: {', '.join(parts)})"
 
 
+def every_fifth(labels: np.ndarray) -> np.ndarray:
+    """Mark every fifth row of each class, for testing where data come without a test part.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,)
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+
+    Examples
+    --------
+    >>> every_fifth(np.array(["a", "a", "a", "b", "a", "a"])).tolist()
+    [False, False, False, False, False, True]
+    """
+    marked = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        marked[np.flatnonzero(labels == label)[4::5]] = True
+    return marked
+
+
 def fingerprint(*parts: Inputs) -> str:
     """Hash inputs and targets.
 

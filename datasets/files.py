@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .base import Dataset, Kind
+from .base import Dataset, Kind, every_fifth
 from .extra import from_extra
 
 if TYPE_CHECKING:
@@ -331,9 +331,7 @@ def load_image_folder(data_home: str | os.PathLike[str] | None = None) -> Datase
     if len(images.y_test):
         return images
     X, y = images.X_train, images.y_train
-    is_test = np.zeros(len(y), dtype=bool)
-    for label in images.classes:
-        is_test[np.flatnonzero(y == label)[4::5]] = True
+    is_test = every_fifth(y)
     return Dataset(images.name, X[~is_test], y[~is_test], X[is_test], y[is_test], image_shape=images.image_shape)
 
 

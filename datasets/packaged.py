@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .base import Dataset, Kind, RandomState
+from .base import Dataset, Kind, RandomState, every_fifth
 from .extra import from_extra
 
 RIVER = {
@@ -204,7 +204,7 @@ def load_courses() -> Dataset:
     courses = courses[["subject", "course"]].rename(columns={"course": "title"}).drop_duplicates()
     largest = courses["subject"].value_counts(sort=False).sort_values(ascending=False, kind="stable").index[:20]
     courses = courses[courses["subject"].isin(largest)]
-    is_test = courses.groupby("subject").cumcount() % 5 == 4
+    is_test = every_fifth(courses["subject"].to_numpy(dtype=str))
     train, test = courses[~is_test], courses[is_test]
     description = "Titles of courses of 20 subjects at a university; package openintro."
     return Dataset(
