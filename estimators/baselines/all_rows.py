@@ -19,6 +19,7 @@ class AllRows(NetworkStrategy):
     family = "baselines"
     keeps = "samples"
     unlearns = "memory only"
+    pure_steps = True
     carries = {"rows_": "replay"}
 
     rows_: Rows
