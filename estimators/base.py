@@ -24,7 +24,7 @@ from .engine.equality import same
 from .engine.memory import ReplayMemory
 from .engine.modules import bytes_of, is_finite
 from .engine.pickling import packed
-from .inputs import as_rows, as_task, check_magnitude, explained
+from .inputs import as_rows, as_task, check_labels, check_magnitude, explained
 from .parameters import check_parameters, declared, names_declared, searched_parameters
 
 
@@ -355,10 +355,11 @@ class ContinualEstimator(BaseEstimator):
 
     def checked(self, X: ArrayLike, y: Any = "no_validation", *, reset: bool, **how: Any) -> Any:
         """Rows, alone or with targets, by ``sklearn.utils.validation.validate_data``; errors say what to do."""
-        if "validate_separately" not in how:
+        targets = y if "validate_separately" in how else None
+        if targets is None:
             how = {"dtype": self.input_dtype, "order": "C"}
         X = as_rows(X)
-        with explained(X):
+        with explained(X, targets):
             rows = validate_data(self, X, y, reset=reset, **how)
         if np.float64 not in self.input_dtype:
             check_magnitude(rows[0] if isinstance(rows, tuple) else rows, X)
@@ -476,6 +477,7 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
         """Check the rows of a call, and note what is new in it; ``call.y`` are the numbers of outputs."""
         first = not self.__sklearn_is_fitted__()
         rows, labels = self.checked(X, y, reset=first)
+        check_labels(labels)
         with explained(X):
             check_classification_targets(labels)
         task_id = as_task(task_id, len(rows))

@@ -110,12 +110,20 @@ def as_rows(X: Any) -> Any:
 
 
 @contextmanager
-def explained(X: Any) -> Iterator[None]:
-    """Errors of the checks inside say what to do about these rows, where that is known."""
+def explained(X: Any, targets: Any = None) -> Iterator[None]:
+    """Errors of the checks inside say what to do about these rows, and about a regressor's targets, where it is known.
+
+    Parameters
+    ----------
+    X : array-like
+    targets : array-like, default=None
+        A regressor's.
+    """
     try:
         # Conversions that overflow end in the error about infinity.
         with np.errstate(over="ignore"):
-            _refuse_dates(X)
+            _refuse_dates(X, "X")
+            _refuse_dates(targets, "y")
             yield
     except (ValueError, TypeError) as error:
         shape = np.shape(X) if hasattr(X, "shape") else ()
@@ -135,6 +143,10 @@ def explained(X: Any) -> Iterator[None]:
         if "NA is ambiguous" in str(error):
             raise ValueError("Input y contains NaN: labels are missing (pandas.NA); drop these rows.") from error
         if "could not convert" in str(error) or "float() argument" in str(error):
+            if not _are_numbers(targets):
+                raise type(error)(
+                    f"y has a value that is no number ({error}); a regressor predicts numbers, and a classifier labels."
+                ) from error
             raise type(error)(
                 f"There is a value that is no number ({error}); encode text and categories in a step before, such as "
                 "sklearn.preprocessing.OneHotEncoder or sklearn.feature_extraction.text.HashingVectorizer, and give "
@@ -143,6 +155,32 @@ def explained(X: Any) -> Iterator[None]:
         if "inhomogeneous" in str(error):
             raise ValueError("X has rows of different lengths; give each row a value for each feature.") from error
         raise
+
+
+def check_labels(labels: NDArray[Any]) -> None:
+    """Raise ValueError where objects are no labels: some are missing, or are neither text nor numbers of one type.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_rows,)
+
+    Examples
+    --------
+    >>> check_labels(np.array(["a", None], dtype=object))
+    Traceback (most recent call last):
+    ...
+    ValueError: Input y contains NaN: labels are missing (None); drop these rows.
+    """
+    if labels.dtype.kind != "O":
+        return
+    for label in labels:
+        if label is None or _is_missing(label):
+            raise ValueError(f"Input y contains NaN: labels are missing ({label!r}); drop these rows.")
+        if not isinstance(label, str):
+            raise ValueError(
+                f"Unknown label type: y has dtype object and labels such as {label!r:.60} ({type(label).__name__}); "
+                "give text or numbers of one type, such as y.astype(str) or y.astype(int)."
+            )
 
 
 def check_magnitude(rows: NDArray[Any], X: Any) -> None:
@@ -181,12 +219,20 @@ def _beyond_float32(X: Any) -> str | None:
     return f"{rows[row, column]:g} in {_named(X, column)}"
 
 
-def _refuse_dates(X: Any) -> None:
+def _are_numbers(values: Any) -> bool:
+    try:
+        np.asarray(values, dtype=np.float64)
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+def _refuse_dates(X: Any, name: str) -> None:
     """Raise where columns are dates or durations, whose numbers depend on a unit that is not said."""
     if hasattr(X, "dtypes") and hasattr(X, "columns"):
         dates = [repr(name) for name, dtype in zip(X.columns, X.dtypes, strict=True) if _is_date(dtype)]
     else:
-        dates = ["X"] if _is_date(getattr(X, "dtype", None)) else []
+        dates = [name] if _is_date(getattr(X, "dtype", None)) else []
     if dates:
         raise ValueError(
             f"{', '.join(dates)} has dates or durations; give numbers instead, such as the days since a first date: "

@@ -557,11 +557,14 @@ BAD_INPUT = {
 }
 BAD_LABELS = {
     "labels that are continuous": (lambda X, y: (X, y + 0.5), "continuous|Unknown label type"),
+    "labels of which one is None": (lambda X, y: (X, [None, *map(str, y[1:])]), r"missing \(None\); drop"),
+    "numbers as objects": (lambda X, y: (X, y.astype(object)), r"Unknown label type: .*dtype object.*y\.astype"),
 }
 BAD_TARGETS = {
     "targets that are NaN": (lambda X, y: (X, y * np.nan), "y contains NaN"),
     "targets of another shape": (lambda X, y: (X, y[:, 0]), "y has shape"),
-    "targets that are text": (lambda X, y: (X, np.full(len(y), "abc")), "could not convert"),
+    "targets that are text": (lambda X, y: (X, np.full(len(y), "abc")), "y has a value that is no number"),
+    "targets that are dates": (lambda X, y: (X, y[:, 0].astype("datetime64[s]")), "y has dates or durations"),
 }
 
 
