@@ -85,8 +85,8 @@ def now(device: str) -> float:
     -------
     float
     """
-    if device == "cuda":
-        sys.modules["torch"].cuda.synchronize()
+    if device != "cpu":  # torch.cuda, torch.mps
+        getattr(sys.modules["torch"], device).synchronize()
     return time.perf_counter()
 
 

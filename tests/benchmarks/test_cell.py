@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from forgetless.benchmarks import StreamSpec
 from forgetless.benchmarks.runs.cell import Cell, run_stacked
 from forgetless.benchmarks.runs.identity import digest
-from forgetless.benchmarks.runs.measuring import Energy
+from forgetless.benchmarks.runs.measuring import Energy, now
 from forgetless.benchmarks.runs.runner import plan_cells
 from forgetless.datasets import (
     Dataset,
@@ -118,6 +118,14 @@ def test_samples_and_operations_are_counted():
     per_row = [2 * (2 * 4 * 8 + 3 * 8 * n_classes) for n_classes in (1, 2, 3)]  # forward, to weights, to hidden units
     assert rows["Naive"]["flops"].tolist() == (n_trained * per_row).tolist()
     assert rows["Bayes"][["samples_seen", "flops"]].isna().all(axis=None)
+
+
+def test_the_clock_waits_for_the_device(monkeypatch):
+    waited = []
+    for device in ("cuda", "mps"):
+        monkeypatch.setattr(getattr(torch, device), "synchronize", lambda device=device: waited.append(device))
+    assert now("cpu") <= now("cuda") <= now("mps")
+    assert waited == ["cuda", "mps"]
 
 
 def test_energy_is_what_the_counters_tell(tmp_path, monkeypatch):
