@@ -13,12 +13,14 @@ import tempfile
 import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import cloudpickle
 
-from ..store import Store
 from .measuring import versions
+
+if TYPE_CHECKING:  # workers need no database
+    from ..store import Store
 
 AFTER = 60.0  # seconds without a checkpoint, after which the end of an experience makes one
 _DIGEST = hashlib.sha256().digest_size

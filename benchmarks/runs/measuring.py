@@ -235,7 +235,11 @@ def pickled_memory(learner: Any, total: float) -> dict[str, int]:
         for (kind, thing), (_, again) in zip(list(learner.carried()), list(learner.carried()), strict=True):
             if thing is again or not isinstance(thing, Module):  # GDumb shows a network that it has not got yet
                 kinds.setdefault(kind, []).append(thing)
-        found = {kind: len(packed(contents)) for kind, things in kinds.items() if (contents := contents_of(things))}
+        contents = {
+            kind: [bytes(part) if isinstance(part, memoryview) else part for part in contents_of(things)]
+            for kind, things in kinds.items()
+        }
+        found = {kind: len(packed(parts)) for kind, parts in contents.items() if parts}
     return found | {"other": int(total) - sum(found.values())}
 
 

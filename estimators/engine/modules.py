@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, ValuesView
 from typing import Any, cast
 
 import numpy as np
@@ -307,46 +307,38 @@ def tensor_bytes(*tensors: torch.Tensor) -> int:
     return sum(t.numel() * t.element_size() for t in tensors)
 
 
-def bytes_of(thing: Any) -> int:
-    """Bytes of what an estimator carries: tensors, arrays, modules, optimisers' states, and containers of them.
+def contents_of(thing: Any) -> Iterator[Any]:
+    """The tensors and arrays of what an estimator carries: a module, an optimiser's state, or containers of them.
 
-    Whatever else has ``nbytes``, a number or a method, says it itself; numbers, text and None count nothing.
-    """
-    if torch.is_tensor(thing):
-        return tensor_bytes(thing)
-    if isinstance(thing, nn.Module):
-        return tensor_bytes(*thing.parameters(), *thing.buffers())
-    if isinstance(thing, torch.optim.Optimizer):
-        return sum(bytes_of(value) for entry in thing.state.values() for value in entry.values())
-    if isinstance(thing, dict):
-        return sum(map(bytes_of, thing.values()))
-    if isinstance(thing, list | tuple):
-        return sum(map(bytes_of, thing))
-    nbytes = getattr(thing, "nbytes", 0)
-    return int(nbytes() if callable(nbytes) else nbytes)
-
-
-def contents_of(things: Iterable[Any]) -> list[Any]:
-    """What there is to pickle of what an estimator carries: what :func:`bytes_of` counts, without what is around it.
+    Whatever else has ``nbytes``, a number or a method, is among them; numbers, text, None and what is empty are not.
 
     Examples
     --------
     >>> [part.shape for part in contents_of([nn.Linear(3, 2), {"a": torch.ones(4)}, None, 5])]
     [torch.Size([2, 3]), torch.Size([2]), torch.Size([4])]
     """
-    contents: list[Any] = []
-    for thing in things:
-        if isinstance(thing, nn.Module):
-            contents += [t.detach() for t in (*thing.parameters(), *thing.buffers())]
-        elif isinstance(thing, torch.optim.Optimizer):
-            contents += contents_of(thing.state.values())
-        elif isinstance(thing, dict):
-            contents += contents_of(thing.values())
-        elif isinstance(thing, list | tuple):
-            contents += contents_of(thing)
-        elif bytes_of(thing):
-            contents.append(bytes(thing) if isinstance(thing, memoryview) else thing)
-    return contents
+    if isinstance(thing, nn.Module):
+        yield from (t.detach() for t in (*thing.parameters(), *thing.buffers()))
+    elif isinstance(thing, torch.optim.Optimizer):
+        yield from contents_of(thing.state.values())
+    elif isinstance(thing, Mapping):
+        yield from contents_of(thing.values())
+    elif isinstance(thing, list | tuple | ValuesView):
+        for part in thing:
+            yield from contents_of(part)
+    elif hasattr(thing, "nbytes") and _nbytes(thing):
+        yield thing
+
+
+def bytes_of(thing: Any) -> int:
+    """Bytes of the tensors and arrays of what an estimator carries, see :func:`contents_of`."""
+    return sum(_nbytes(part) for part in contents_of(thing))
+
+
+def _nbytes(part: Any) -> int:
+    if torch.is_tensor(part):
+        return tensor_bytes(part)
+    return int(part.nbytes() if callable(part.nbytes) else part.nbytes)
 
 
 def twin_of(module: nn.Module) -> nn.Module:
