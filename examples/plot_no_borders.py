@@ -9,9 +9,11 @@ The detector is river's (``forgetless[data]``).
 
 import matplotlib.pyplot as plt
 import numpy as np
-from river.drift import ADWIN
+import pandas as pd
+from river.drift import ADWIN, PageHinkley
 
-from forgetless.estimators import MLP, ContinualNet, DriftBoundaries, ReplayClassifier
+from forgetless.datasets import Dataset, drift_stream
+from forgetless.estimators import MLP, ContinualNet, DriftBoundaries, NCMClassifier, ReplayClassifier
 
 rng = np.random.default_rng(0)
 weights = rng.normal(size=(3, 8))
@@ -42,3 +44,52 @@ ax.vlines(np.flatnonzero(np.diff(experiences)) + 1, 0, 2, color="tab:green", alp
 ax.set(xlabel="batch", ylabel="accuracy", ylim=(0.3, 1.02))
 ax.legend(loc="lower right", frameon=False)
 plt.show()
+
+# %%
+# How late, and how often by mistake
+# ----------------------------------
+#
+# Made drifts, of which the row is known: after half of 4,000 rows, labels are turned around, at once or (gradual) more
+# and more often over a fifth of the rows; or nothing happens. A false alarm is a border before the change begins, or any
+# where there is none; of a drift that is found, the delay is the number of rows from the begin of the change to the
+# first border after it.
+
+N_ROWS, N_SEEDS = 4000, 5
+BEGIN = {"abrupt": 0.5, "gradual": 0.4, "none": 1.0}
+
+
+def borders(seed, drift, detector):
+    """The rows at which borders were found."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(N_ROWS, 4))
+    signs = X[:, 0] + 0.3 * rng.normal(size=N_ROWS) > 0
+    data = Dataset("signs", X, signs.astype(int))
+    if drift != "none":
+        turned = [lambda rows: (rows[:, 0] < 0).astype(int)]
+        stream = drift_stream(data, turned, 10, drift=drift, test_size=0, random_state=seed)
+        data = Dataset("turned", *(np.concatenate(part) for part in zip(*((e.X_train, e.y_train) for e in stream))))
+    clf, found = DriftBoundaries(NCMClassifier(), detector=detector), []
+    for rows in np.array_split(np.arange(N_ROWS), N_ROWS // 20):
+        before = getattr(clf, "n_borders_", 0)
+        clf.partial_fit(data.X_train[rows], data.y_train[rows])
+        found += [clf.last_border_] * (clf.n_borders_ - before)
+    return np.array(found)
+
+
+lines = []
+for detector in (ADWIN(), PageHinkley()):
+    for drift, share in BEGIN.items():
+        begin = int(share * N_ROWS)
+        found = [borders(seed, drift, detector) for seed in range(N_SEEDS)]
+        delays = [rows[rows >= begin][0] - begin for rows in found if (rows >= begin).any()]
+        n_false = sum((rows < begin).sum() for rows in found)
+        lines.append(
+            {
+                "detector": type(detector).__name__,
+                "drift": drift,
+                "found": len(delays) / N_SEEDS if begin < N_ROWS else np.nan,
+                "delay (median)": np.median(delays) if delays else np.nan,
+                "false alarms in 10,000 rows": 10_000 * n_false / (begin * N_SEEDS),
+            }
+        )
+pd.DataFrame(lines).round(1)
