@@ -50,9 +50,9 @@ plt.show()
 # ----------------------------------
 #
 # Made drifts, of which the row is known: after half of 4,000 rows, labels are turned around, at once or (gradual) more
-# and more often over a fifth of the rows; or nothing happens. A false alarm is a border before the change begins, or any
-# where there is none; of a drift that is found, the delay is the number of rows from the begin of the change to the
-# first border after it.
+# and more often over a fifth of the rows; or nothing happens. A false alarm is a border before the change begins, or
+# any where there is none; of a drift that is found, the delay is the number of rows from the begin of the change to
+# the first border after it.
 
 N_ROWS, N_SEEDS = 4000, 5
 BEGIN = {"abrupt": 0.5, "gradual": 0.4, "none": 1.0}
@@ -62,16 +62,15 @@ def borders(seed, drift, detector):
     """The rows at which borders were found."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(N_ROWS, 4))
-    signs = X[:, 0] + 0.3 * rng.normal(size=N_ROWS) > 0
-    data = Dataset("signs", X, signs.astype(int))
+    y = (X[:, 0] + 0.3 * rng.normal(size=N_ROWS) > 0).astype(int)
     if drift != "none":
         turned = [lambda rows: (rows[:, 0] < 0).astype(int)]
-        stream = drift_stream(data, turned, 10, drift=drift, test_size=0, random_state=seed)
-        data = Dataset("turned", *(np.concatenate(part) for part in zip(*((e.X_train, e.y_train) for e in stream))))
+        stream = drift_stream(Dataset("signs", X, y), turned, drift=drift, test_size=0, random_state=seed)
+        X, y = (np.concatenate(part) for part in zip(*((e.X_train, e.y_train) for e in stream), strict=True))
     clf, found = DriftBoundaries(NCMClassifier(), detector=detector), []
     for rows in np.array_split(np.arange(N_ROWS), N_ROWS // 20):
         before = getattr(clf, "n_borders_", 0)
-        clf.partial_fit(data.X_train[rows], data.y_train[rows])
+        clf.partial_fit(X[rows], y[rows])
         found += [clf.last_border_] * (clf.n_borders_ - before)
     return np.array(found)
 
