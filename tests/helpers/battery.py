@@ -430,10 +430,8 @@ def nothing_of_a_call_stays_behind(subject):
 @check()
 def rows_are_freed_with_their_call(subject):
     """What points to itself keeps them until Python searches for such things, and large rows do not hasten that."""
-    estimator = subject.learned(
-        subject.brief(), stream("domain")[:1]
-    )  # the first in a process imports, and keeps frames
-    gc.collect()
+    # The first call in a process imports, and keeps frames.
+    estimator = subject.learned(subject.brief(), stream("domain")[:1])
     gc.disable()
     try:
         arguments = subject.call(stream("domain")[1])
