@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -336,19 +337,14 @@ def test_kill_and_start_again(folder, here, monkeypatch):
     assert f"{len(before)} of 10 cells are in results.db already." in errors
 
 
-# `kill -INT`, or Ctrl-C in a terminal, which all processes hear of; with one job, there is only one.
+STOPPED = "forgetless: Stopped. 1 of 2 cells are kept in results.db; do the same again to run only the rest."
+
+
+# `kill -INT`, or Ctrl-C in a terminal, which all processes hear of.
 # The class stands in the current folder, where workers find it, too.
-@pytest.mark.parametrize(("n_jobs", "whom"), [(1, "process"), (2, "process"), (2, "group")])
-def test_interrupt(folder, n_jobs, whom):
-    args = [
-        "--strategies",
-        "GaussianNB,slow_strategy.Slow",
-        "--streams",
-        "iris-class",
-        "--n-jobs",
-        n_jobs,
-        *WITHOUT_TORCH,
-    ]
+@pytest.mark.parametrize("whom", ["process", "group"])
+def test_interrupt(folder, whom):
+    args = ["--strategies", "GaussianNB,slow_strategy.Slow", "--streams", "iris-class", "--n-jobs", 2, *WITHOUT_TORCH]
     process = start(folder, "run", "small.toml", *args, "--seeds", 1, SLOW="600")
     wait_until(lambda: len(stored(folder)) == 1 and log_lines(folder))
     began = time.monotonic()
@@ -356,12 +352,27 @@ def test_interrupt(folder, n_jobs, whom):
     _, errors = process.communicate(timeout=30)
     assert time.monotonic() - began < 5
     assert process.returncode == 130
-    assert errors.splitlines()[-1] == (
-        "forgetless: Stopped. 1 of 2 cells are kept in results.db; do the same again to run only the rest."
-    )
+    assert errors.splitlines()[-1] == STOPPED
     assert "Traceback" not in errors
     running = {pid for _, pid in log_lines(folder)}
     wait_until(lambda: not any(map(alive, running)), seconds=3)
+
+
+def test_interrupt_of_one_job(folder, here, monkeypatch):
+    monkeypatch.setenv("SLOW", "600")
+
+    def press():
+        wait_until(lambda: len(stored(folder)) == 1 and log_lines(folder))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    pressing = threading.Thread(target=press)
+    pressing.start()
+    args = ["--strategies", "GaussianNB,slow_strategy.Slow", "--streams", "iris-class", "--n-jobs", 1]
+    code, _, errors = here("run", "small.toml", *args, "--seeds", 1)
+    pressing.join()
+    assert code == 130
+    assert errors.splitlines()[-1] == STOPPED
+    assert "Traceback" not in errors
 
 
 # --- bad input ---------------------------------------------------------------------------------------------------
