@@ -11,7 +11,8 @@ from .store import facts
 
 # A fork of this process would take the locks along that threads of other tests hold, and wait for them for ever; the
 # server's have imported already what takes seconds.
-CONTEXT = multiprocessing.get_context("forkserver")
+METHODS = multiprocessing.get_all_start_methods()
+CONTEXT = multiprocessing.get_context("forkserver" if "forkserver" in METHODS else "spawn")
 CONTEXT.set_forkserver_preload(["forgetless.benchmarks.runs.runner", "skorch", "sqlalchemy"])
 
 
