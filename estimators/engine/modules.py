@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence, ValuesView
 from typing import Any, cast
@@ -351,9 +352,17 @@ def is_finite(thing: Any) -> bool:
     """Whether all numbers of what an estimator keeps are finite: of tensors, arrays, modules, and containers of them.
 
     Whatever else has ``is_finite()`` says it itself; anything else counts as finite.
+
+    Examples
+    --------
+    >>> large = torch.full((3,), 3e38)  # their sum is too large for their type
+    >>> is_finite([large, torch.tensor([1, 2])]), is_finite({"weight": large * 2}), is_finite(large * torch.nan)
+    (True, False, False)
     """
     if torch.is_tensor(thing):
-        return not thing.is_floating_point() or bool(thing.isfinite().all())
+        if not thing.is_floating_point() or math.isfinite(float(thing.detach().sum())):
+            return True
+        return bool(thing.isfinite().all())  # a sum of finite numbers may be too large
     if isinstance(thing, np.ndarray):
         return thing.dtype.kind != "f" or bool(np.isfinite(thing).all())
     if isinstance(thing, nn.Module):

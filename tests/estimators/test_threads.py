@@ -45,7 +45,7 @@ def learn(subject, seed):
 
 
 @every
-@pytest.mark.parametrize("n_threads", [4, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 8))])
+@pytest.mark.parametrize("n_threads", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 8))])
 def test_threads_learn_as_one(name, n_threads):
     subject = Subject(CLASSES[name])
     alone = [learn(subject, seed) for seed in range(n_threads)]

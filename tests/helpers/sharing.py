@@ -9,8 +9,11 @@ from . import guests
 from .benchmarks import iris, run
 from .store import facts
 
-# A fork would take the locks along that threads of other tests hold, and wait for them for ever.
-CONTEXT = multiprocessing.get_context("spawn")
+# A fork of this process would take the locks along that threads of other tests hold, and wait for them for ever; the
+# server's have imported already what takes seconds.
+METHODS = multiprocessing.get_all_start_methods()
+CONTEXT = multiprocessing.get_context("forkserver" if "forkserver" in METHODS else "spawn")
+CONTEXT.set_forkserver_preload(["forgetless.benchmarks.runs.runner", "skorch", "sqlalchemy"])
 
 
 def sleepers(began, seconds=0.02):

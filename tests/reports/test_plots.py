@@ -2,11 +2,10 @@
 
 import math
 import re
-import subprocess
-import sys
 from xml.etree import ElementTree
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -264,11 +263,9 @@ def test_settings_of_the_user_change_nothing_and_stay():
 
 def test_new_axes_are_those_of_pyplot():
     """In a notebook they show themselves."""
-    code = (
-        "import matplotlib; matplotlib.use('agg'); from forgetless.reports import example_results, plot_curves;"
-        "ax = plot_curves(example_results()); import matplotlib.pyplot as plt; assert plt.gcf() is ax.figure"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    ax = plot_curves(example_results())
+    assert plt.gcf() is ax.figure
+    plt.close(ax.figure)
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.91, 0.99), (0.8, 0.99), (0.62, 0.88), (0.0, 1.0), (1.0, 1.0), (0.0, 0.0)])

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -17,7 +18,15 @@ from helpers.pages import check_site
 from helpers.results import cell, incomplete, made, make_results, rename, together
 from scipy import stats
 
-from forgetless.reports import comparison_matrix, example_results, gap_closed, leaderboard, run_scores, write_site
+from forgetless.reports import (
+    comparison_matrix,
+    example_results,
+    gap_closed,
+    leaderboard,
+    run_scores,
+    write_html,
+    write_site,
+)
 from forgetless.reports.files import MANIFEST, replace_folder
 from forgetless.reports.site import file_names
 
@@ -42,6 +51,23 @@ ODD_NAMES = (
 def site(results, tmp_path, **options):
     write_site(results, tmp_path / "site", **options)
     return tmp_path / "site"
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    """The site of the example."""
+    return site(example_results(), tmp_path_factory.mktemp("example"))
+
+
+@pytest.fixture
+def folder(example, tmp_path):
+    """A site of its own for a test, that of the example."""
+    return Path(shutil.copytree(example, tmp_path / "site"))
+
+
+def small():
+    """Results whose site is written soon."""
+    return make_results(["EWC"], seeds=[0], n=1)
 
 
 def compared(folder):
@@ -247,24 +273,33 @@ def test_one_of_each_has_a_site_that_compares_nothing(tmp_path):
     assert "There are no two strategies to compare." in (folder / "compare.html").read_text(encoding="utf-8")
 
 
-def test_another_process_gives_the_same_bytes(tmp_path):
-    folder = site(example_results(), tmp_path)
+def test_another_process_gives_the_same_bytes_and_leaves_matplotlib_as_it_was(example, tmp_path):
     code = (
-        "from forgetless.reports import example_results, write_site;"
-        f"write_site(example_results(), {str(tmp_path / 'other')!r})"
+        "import matplotlib as mpl, sys; mpl.rcParams['font.size'] = 3; before = mpl.rcParams.copy();"
+        "from forgetless.reports import example_results, write_html, write_site;"
+        f"write_html(example_results(), {str(tmp_path / 'other.html')!r});"
+        f"write_site(example_results(), {str(tmp_path / 'other')!r});"
+        # Asking for the backend would choose one, and import pyplot.
+        "assert all(mpl.rcParams[k] == before[k] for k in before if k != 'backend');"
+        "print('matplotlib.pyplot' in sys.modules)"
     )
     environment = os.environ | {"PYTHONSAFEPATH": "1", "PYTHONHASHSEED": "7"}
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
-    assert bytes_of(folder) == bytes_of(tmp_path / "other")
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
+    assert done.stdout.strip() == "False"
+    assert bytes_of(tmp_path / "other") == bytes_of(example)
+    page = (tmp_path / "other.html").read_bytes()
+    for _ in range(2):
+        write_html(example_results(), tmp_path / "page.html")
+        assert (tmp_path / "page.html").read_bytes() == page
 
 
 # --- the folder ----------------------------------------------------------------------------------------------------
 
 
 def test_a_site_is_replaced_as_a_whole(tmp_path):
-    folder = site(make_results(), tmp_path)
+    folder = site(make_results(["EWC", "DER++"], seeds=[0], n=1), tmp_path)
     before = bytes_of(folder)
-    site(make_results(["EWC"]), tmp_path)
+    site(small(), tmp_path)
     assert set(bytes_of(folder)) < set(before)
     check_site(folder)
     assert os.listdir(tmp_path) == ["site"]
@@ -280,22 +315,20 @@ def test_what_is_not_of_a_site_is_never_replaced(name, tmp_path):
         mine.write_text("mine")
     before = bytes_of(tmp_path)
     with pytest.raises(ValueError, match=r"has files that are not of a site, such as '.*'; choose another folder"):
-        site(example_results(), tmp_path)
+        site(small(), tmp_path)
     assert mine.exists() and bytes_of(tmp_path) == before
     assert os.listdir(tmp_path) == ["site"]
 
 
-def test_what_was_put_into_a_site_is_never_deleted(tmp_path):
-    folder = site(example_results(), tmp_path)
+def test_what_was_put_into_a_site_is_never_deleted(folder, tmp_path):
     (folder / "streams" / "CNAME").write_text("mine")
     before = bytes_of(folder)
     with pytest.raises(ValueError, match="such as 'streams/CNAME'"):
-        site(make_results(), tmp_path)
+        site(small(), tmp_path)
     assert bytes_of(folder) == before
 
 
-def test_what_is_put_there_while_pages_are_written_is_kept(tmp_path):
-    folder = site(example_results(), tmp_path)
+def test_what_is_put_there_while_pages_are_written_is_kept(folder, tmp_path):
     before = bytes_of(folder)
 
     def write(new):
@@ -308,8 +341,7 @@ def test_what_is_put_there_while_pages_are_written_is_kept(tmp_path):
     assert os.listdir(tmp_path) == ["site"]
 
 
-def test_the_folder_appears_whole_or_not_at_all(tmp_path, monkeypatch):
-    folder = site(example_results(), tmp_path)
+def test_the_folder_appears_whole_or_not_at_all(folder, tmp_path, monkeypatch):
     before = bytes_of(folder)
     written, write_text = [], Path.write_text
 
@@ -322,7 +354,7 @@ def test_the_folder_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(Path, "write_text", full)
         with pytest.raises(OSError, match="disk full"):
-            site(make_results(), tmp_path)
+            site(small(), tmp_path)
     assert bytes_of(folder) == before
     rename = os.rename
 
@@ -334,27 +366,26 @@ def test_the_folder_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(os, "rename", busy)
         with pytest.raises(OSError, match="busy"):
-            site(make_results(), tmp_path)
+            site(small(), tmp_path)
     assert bytes_of(folder) == before
     assert os.listdir(tmp_path) == ["site"]
 
 
 def test_places_where_there_can_be_no_folder_get_a_sentence(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"The folder .*nowhere does not exist"):
-        write_site(example_results(), tmp_path / "nowhere" / "site")
+        write_site(small(), tmp_path / "nowhere" / "site")
     (tmp_path / "file").write_text("mine")
     with pytest.raises(ValueError, match="is a file; choose another name"):
-        write_site(example_results(), tmp_path / "file")
+        write_site(small(), tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_the_folder_one_is_in_stays(tmp_path, monkeypatch):
-    folder = site(example_results(), tmp_path)
+def test_the_folder_one_is_in_stays(folder, monkeypatch):
     before = bytes_of(folder)
     monkeypatch.chdir(folder / "streams")
     for path in (".", folder):
         with pytest.raises(ValueError, match="would be replaced: choose another folder"):
-            write_site(make_results(), path)
+            write_site(small(), path)
     assert bytes_of(folder) == before
 
 
@@ -362,7 +393,7 @@ def test_the_folder_one_is_in_stays(tmp_path, monkeypatch):
 def test_links_stay_and_permissions_are_usual(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "site").symlink_to(tmp_path / "real")
-    folder = site(example_results(), tmp_path)
+    folder = site(small(), tmp_path)
     assert folder.is_symlink()
     assert (tmp_path / "real" / "index.html").exists()
     (tmp_path / "plain").mkdir()
