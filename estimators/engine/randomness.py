@@ -78,11 +78,6 @@ class OwnDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # An interrupt in the wrong moment leaves a mode on torch's stack; it must not draw for later calls.
         self.in_use = False
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """What nobody compiles need not be kept from torch's compiler at each operation, which takes time."""
-        return False
-
     def __torch_dispatch__(
         self,
         operation: Any,
