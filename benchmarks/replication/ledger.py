@@ -23,6 +23,8 @@ def plan(
 ) -> tuple[list[Cell], list[Cell]]:
     """List the cells that claims need, each once, ordered by seed: a run that is stopped has fewer seeds of all claims.
 
+    Seeds of small networks are trained as one stack, where that pays.
+
     Parameters
     ----------
     claims, data_home
@@ -82,6 +84,7 @@ def cells_of(
             {f"{claim.key}/{claim.number.stream}": claim.stream_spec(data_home)},
             seeds=seeds,
             device="cpu",
+            stack_seeds="auto",
             protocol=claim.protocol(),
         )
         for claim in claims

@@ -104,3 +104,10 @@ def test_plan_has_each_cell_once_and_a_seed_of_all_before_the_next(claims, tmp_p
         "flowers/bayes flowers/task",
         "flowers/net-1 flowers/task",
     ]
+
+
+def test_seeds_of_small_networks_are_stacked(claims_folder, tmp_path):
+    (claims_folder / "online.toml").write_text(ONLINE.replace("sklearn.naive_bayes.GaussianNB", "NaiveClassifier"))
+    claims = choose(load_claims(claims_folder), ["online", "flowers/bayes"])
+    cells, _ = plan(claims, 2, read_record(tmp_path / "none.csv"))
+    assert {(cell.strategy, cell.stacked) for cell in cells} == {("online/bayes", True), ("flowers/bayes", False)}
