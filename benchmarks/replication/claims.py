@@ -88,7 +88,15 @@ class ClaimPermuted(ClaimStream, PermutedStream):
 
 
 AnyStream = Annotated[ClaimSplit | ClaimPermuted, Field(discriminator="builder"), BeforeValidator(complete_stream)]
-Range = Annotated[list[NonNegativeInt], Field(min_length=2, max_length=2)]
+
+
+def _range(experiences: list[int]) -> list[int]:
+    if sorted(experiences) != experiences:
+        raise ValueError("give the first experience, then the last")
+    return experiences
+
+
+Range = Annotated[list[NonNegativeInt], Field(min_length=2, max_length=2), AfterValidator(_range)]
 
 
 class Number(TomlTable):

@@ -101,6 +101,11 @@ def test_a_number_may_be_about_some_experiences(claims_folder):
             "[0]",
             "'experiences' in number 1 of numbers in number 1 of methods is wrong: list should have at least",
         ),
+        (
+            "[0, 1]",
+            "[1, 0]",
+            "'since' in number 2 of numbers in number 1 of methods is wrong: give the first experience",
+        ),
         ("experiences = [2, 3], ", "", "'since' needs 'experiences'"),
         ("since = [0, 1]", "since = [0, 4]", "bayes has a number for experience 4 of the stream 'permuted'"),
         ("experiences = [0, 0], ", "", "'experiences' belong to a stream with 'eval_every', and only to one"),

@@ -138,7 +138,8 @@ def test_what_cannot_be_tuned_is_refused_before_anything_runs(write, tune, words
 
 def test_a_strategy_may_have_a_network_of_its_own(write):
     text = GOOD.replace(
-        '"NaiveClassifier",', '{ name = "Own", estimator = "Naive", net = { optimizer = "SGD", norm = "layer", init = "he" } },'
+        '"NaiveClassifier",',
+        '{ name = "Own", estimator = "Naive", net = { optimizer = "SGD", norm = "layer", init = "he" } },',
     )
     suite = load_suite(write(text.replace("[net]", "[net]\nweight_decay = 0.5\nlr = 0.2")))
     own, big = (suite.strategy_specs()[name].build().net for name in ("Own", "Big"))
