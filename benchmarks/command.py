@@ -501,7 +501,7 @@ def verify(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="source, source/method or source/method/stream; all claims, if not given.", show_default=False
+            help="source, source/method, source/method/stream or more; all claims, if not given.", show_default=False
         ),
     ] = None,
     only_list: Annotated[bool, typer.Option("--list", help="List the claims and what they cost; run nothing.")] = False,
@@ -550,11 +550,9 @@ def verify(
         home = None if data_home is None else str(data_home)
         record = page.with_name(f"{page.stem}-runs.csv")
         before = read_record(record)
-        recorded = set(before["cell"])
-        planned = plan(chosen, seeds, home)
-        cells = [cell for cell in planned if cell.key not in recorded]
-        if len(cells) < len(planned):
-            _say(f"{len(planned) - len(cells)} of {len(planned)} runs are recorded in {record} already.")
+        needed, cells = plan(chosen, seeds, before, home)
+        if len(cells) < len(needed):
+            _say(f"{len(needed) - len(cells)} of {len(needed)} runs are recorded in {record} already.")
         kept = Store(store)
         conditions = Conditions(n_jobs, TIME_LIMIT, checkpoints=checkpoints_for(kept, None))
     with kept, _exit_on(FAILED, StoreError):

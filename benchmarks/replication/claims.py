@@ -13,12 +13,23 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
+from ..runs.protocol import Protocol
 from ..runs.specs import StrategySpec, StreamSpec, nearest
-from ..runs.suites import NetSettings, SplitStream, TomlTable, unique_names
+from ..runs.suites import NetSettings, PermutedStream, SplitStream, TomlTable, complete_stream, unique_names
 
 _FOLDER = Path(__file__).parent
 
@@ -54,19 +65,51 @@ class NetChanges(TomlTable):
     batch_size: PositiveInt | None = None
 
 
-class ClaimStream(SplitStream):
-    """A stream of :func:`~forgetless.datasets.split_stream`; `seeds`: how many runs it takes to judge a number."""
+class ClaimStream(TomlTable):
+    """What claims ask of a stream: a short name, how many runs it takes to judge a number, and how models are tested.
+
+    Without `eval_every` they are tested after each experience; with it, so many rows at a time are predicted, then
+    learned.
+    """
 
     name: Part
-    builder: Literal["split"] = "split"
-    announce_classes: bool = False
     seeds: PositiveInt = 1
+    eval_every: PositiveInt | None = None
+
+
+class ClaimSplit(ClaimStream, SplitStream):
+    """A stream of :func:`~forgetless.datasets.split_stream`."""
+
+    announce_classes: bool = False
+
+
+class ClaimPermuted(ClaimStream, PermutedStream):
+    """A stream of :func:`~forgetless.datasets.permuted_stream`."""
+
+
+AnyStream = Annotated[ClaimSplit | ClaimPermuted, Field(discriminator="builder"), BeforeValidator(complete_stream)]
+
+
+def _range(experiences: list[int]) -> list[int]:
+    if sorted(experiences) != experiences:
+        raise ValueError("give the first experience, then the last")
+    return experiences
+
+
+Range = Annotated[list[NonNegativeInt], Field(min_length=2, max_length=2), AfterValidator(_range)]
 
 
 class Number(TomlTable):
-    """A published number, in percent: a mean that is to be met, or bounds."""
+    """A published number, in percent: a mean that is to be met, or bounds.
+
+    It is the average accuracy after the last experience, or, where rows are predicted before they are learned, the
+    accuracy on those of `experiences`, the first and the last of which are given, and counted from 0; with `since` it
+    is by how much that is more than on those.
+    """
 
     stream: str
+    experiences: Range | None = None
+    since: Range | None = None
     published: float | None = None
     spread: float | None = None
     tolerance: PositiveFloat | None = None
@@ -83,7 +126,21 @@ class Number(TomlTable):
             raise ValueError("give either 'published', or 'at_least' and 'at_most' or one of them")
         if bounds and (self.spread is not None or self.tolerance is not None):
             raise ValueError("'spread' and 'tolerance' belong to 'published', not to 'at_least' and 'at_most'")
+        if self.since is not None and self.experiences is None:
+            raise ValueError("'since' needs 'experiences'")
         return self
+
+    @property
+    def place(self) -> str:
+        """The stream, and which of its experiences."""
+        if self.experiences is None:
+            return self.stream
+        since = "" if self.since is None else f"-since-{_span(self.since)}"
+        return f"{self.stream}/{_span(self.experiences)}{since}"
+
+
+def _span(experiences: list[int]) -> str:
+    return "-".join(map(str, dict.fromkeys(experiences)))
 
 
 class Method(TomlTable):
@@ -111,7 +168,7 @@ class Source(TomlTable):
         What is known about numbers that are not reproduced, by the name that numbers give as their note.
     net : Net
         The network of all methods that have one.
-    streams : list of ClaimStream
+    streams : list of ClaimSplit or ClaimPermuted
     methods : list of Method
     """
 
@@ -121,19 +178,28 @@ class Source(TomlTable):
     tolerance: PositiveFloat = 2.0
     notes: dict[str, str] = {}
     net: Net = Net()
-    streams: Annotated[list[ClaimStream], AfterValidator(unique_names)]
+    streams: Annotated[list[AnyStream], AfterValidator(unique_names)]
     methods: Annotated[list[Method], AfterValidator(unique_names)]
 
     @model_validator(mode="after")
     def _has_streams(self) -> Source:
-        known = [stream.name for stream in self.streams]
+        known = {stream.name: stream for stream in self.streams}
         for method in self.methods:
-            streams = [number.stream for number in method.numbers]
-            for stream in streams:
-                if stream not in known:
-                    raise ValueError(f"{method.name} has a number for the stream {stream!r}{nearest(stream, known)}")
-                if streams.count(stream) > 1:
-                    raise ValueError(f"{method.name} has two numbers for the stream {stream!r}")
+            places = [number.place for number in method.numbers]
+            for number in method.numbers:
+                name = number.stream
+                if name not in known:
+                    raise ValueError(f"{method.name} has a number for the stream {name!r}{nearest(name, known)}")
+                if places.count(number.place) > 1:
+                    raise ValueError(f"{method.name} has two numbers for the stream {number.place!r}")
+                if (number.experiences is None) != (known[name].eval_every is None):
+                    raise ValueError(
+                        f"{method.name} has a number for the stream {name!r}: 'experiences' belong to a stream with "
+                        "'eval_every', and only to one"
+                    )
+                last = max(*(number.experiences or [0]), *(number.since or [0]))
+                if last >= known[name].n_experiences:
+                    raise ValueError(f"{method.name} has a number for experience {last} of the stream {name!r}")
         return self
 
 
@@ -172,7 +238,8 @@ def read_source(path: str | os.PathLike[str]) -> Source:
         raise ClaimError(f"In the claims {name!r}, {_sentence(error)}.") from None
 
 
-_MODELS: dict[str, type[BaseModel]] = {"net": NetChanges, "streams": ClaimStream, "methods": Method, "numbers": Number}
+_MODELS: dict[str, type[BaseModel]] = {"net": NetChanges, "methods": Method, "numbers": Number}
+_STREAMS: dict[str, type[ClaimStream]] = {"split": ClaimSplit, "permuted": ClaimPermuted}
 
 
 def _sentence(error: ValidationError) -> str:
@@ -181,13 +248,14 @@ def _sentence(error: ValidationError) -> str:
     *place, key = found["loc"] or ("",)
     if isinstance(key, int):
         place.append(key)
+    stream = _STREAMS[str(place.pop(2))] if place[:1] == ["streams"] and len(place) > 2 else None
     inner = "".join(
         f" in number {int(after) + 1} of {each}" if isinstance(after, int) else f" in {each}"
         for each, after in reversed(list(itertools.zip_longest(place, place[1:])))
         if isinstance(each, str)
     )
     container = [each for each in place if isinstance(each, str)][-1:]
-    model = Net if place == ["net"] else _MODELS.get("".join(container), Source)
+    model = stream or (Net if place == ["net"] else _MODELS.get("".join(container), Source))
     match found["type"]:
         case "extra_forbidden":
             return f"the key {key!r}{inner} is unknown{nearest(str(key), model.model_fields)}"
@@ -217,7 +285,7 @@ class Claim:
     Attributes
     ----------
     name : str
-        ``source/method/stream``.
+        ``source/method/stream``, and, where the number is about some experiences, which.
     """
 
     key: str
@@ -227,8 +295,8 @@ class Claim:
 
     @property
     def name(self) -> str:
-        """``source/method/stream``."""
-        return f"{self.key}/{self.method.name}/{self.number.stream}"
+        """``source/method/stream``, and, where the number is about some experiences, which."""
+        return f"{self.key}/{self.method.name}/{self.number.place}"
 
     @property
     def params(self) -> dict[str, Any]:
@@ -258,11 +326,21 @@ class Claim:
         StreamSpec
         """
         stream = self.stream
-        params = stream.model_dump(exclude={"name", "dataset", "builder", "seeds"}, exclude_none=True)
-        return StreamSpec(stream.dataset, stream.builder, params, data_home)
+        own = {"name", "dataset", "builder", *ClaimStream.model_fields}
+        return StreamSpec(stream.dataset, stream.builder, stream.model_dump(exclude=own, exclude_none=True), data_home)
+
+    def protocol(self) -> Protocol:
+        """Say how the model is tested.
+
+        Returns
+        -------
+        Protocol
+        """
+        every = self.stream.eval_every
+        return Protocol() if every is None else Protocol("prequential", eval_every=every)
 
     @property
-    def stream(self) -> ClaimStream:
+    def stream(self) -> ClaimSplit | ClaimPermuted:
         """What is learned."""
         [stream] = (each for each in self.source.streams if each.name == self.number.stream)
         return stream
@@ -292,7 +370,7 @@ class Claim:
         """What was published, as text."""
         number = self.number
         if number.published is not None:
-            return f"{number.published:.1f}" + ("" if number.spread is None else f" ± {number.spread:.1f}")
+            return _percent(number.published) + ("" if number.spread is None else f" ± {number.spread:.1f}")
         return self.accepted
 
     @property
@@ -300,8 +378,12 @@ class Claim:
         """The bounds, as text."""
         low, high = self.bounds
         if math.isinf(high):
-            return f"≥ {low:.1f}"
-        return f"≤ {high:.1f}" if math.isinf(low) else f"{low:.1f}–{high:.1f}"
+            return f"≥ {_percent(low)}"
+        return f"≤ {_percent(high)}" if math.isinf(low) else f"{_percent(low)}–{_percent(high)}"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.1f}".replace("-", "−")
 
 
 def load_claims(folder: str | os.PathLike[str] = _FOLDER) -> dict[str, Claim]:
@@ -344,7 +426,7 @@ def choose(claims: Mapping[str, Claim], names: Sequence[str]) -> list[Claim]:
     ----------
     claims : mapping of str to Claim
     names : sequence of str
-        Each ``source``, ``source/method`` or ``source/method/stream``, in any case; none: all claims.
+        Each the name of a claim or what it begins with, up to a slash, in any case; none: all claims.
 
     Returns
     -------
@@ -361,7 +443,7 @@ def choose(claims: Mapping[str, Claim], names: Sequence[str]) -> list[Claim]:
     >>> [claim.name for claim in choose(load_claims(), ["hsu2018/ewc"])]
     ['hsu2018/EWC/task', 'hsu2018/EWC/domain', 'hsu2018/EWC/class']
     """
-    starts = {name: {"/".join(name.split("/")[:n]) for n in (1, 2, 3)} for name in claims}
+    starts = {name: set(itertools.accumulate(name.split("/"), "{}/{}".format)) for name in claims}
     found = set()
     for wanted in names:
         matching = {name for name in claims if wanted.casefold() in map(str.casefold, starts[name])}

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .claims import Claim, ClaimError
+from .claims import Claim, ClaimError, Number
 
 # Everything heavy is imported where it is used, so that the list of claims is there at once.
 if TYPE_CHECKING:
@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from ..store import Store
 
 
-def plan(claims: Iterable[Claim], seeds: int, data_home: str | None = None) -> list[Cell]:
+def plan(
+    claims: Iterable[Claim], seeds: int, record: pd.DataFrame, data_home: str | None = None
+) -> tuple[list[Cell], list[Cell]]:
     """List the cells that claims need, each once, ordered by seed: a run that is stopped has fewer seeds of all claims.
+
+    Seeds of small networks are trained as one stack, where that pays.
 
     Parameters
     ----------
@@ -27,13 +31,24 @@ def plan(claims: Iterable[Claim], seeds: int, data_home: str | None = None) -> l
         As for :func:`cells_of`.
     seeds : int
         How many; a claim that takes more to be judged has more.
+    record : DataFrame
+        From :func:`read_record`.
 
     Returns
     -------
-    list of Cell
+    needed : list of Cell
+    missing : list of Cell
+        Those of which something that the claims need is not recorded.
     """
-    cells = [cell for claim in claims for cell in cells_of([claim], max(seeds, claim.seeds), data_home)[claim.name]]
-    return sorted({cell.key: cell for cell in cells}.values(), key=lambda cell: cell.seed)
+    pairs = [
+        (claim.name, cell)
+        for claim in claims
+        for cell in cells_of([claim], max(seeds, claim.seeds), data_home)[claim.name]
+    ]
+    needed = sorted({cell.key: cell for _, cell in pairs}.values(), key=lambda cell: cell.seed)
+    recorded = set(zip(record["claim"], record["cell"], strict=True))
+    missing = {cell.key for name, cell in pairs if (name, cell.key) not in recorded}
+    return needed, [cell for cell in needed if cell.key in missing]
 
 
 def cells_of(
@@ -69,6 +84,8 @@ def cells_of(
             {f"{claim.key}/{claim.number.stream}": claim.stream_spec(data_home)},
             seeds=seeds,
             device="cpu",
+            stack_seeds="auto",
+            protocol=claim.protocol(),
         )
         for claim in claims
     }
@@ -138,8 +155,8 @@ def read_record(path: Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns claim, seed, accuracy (from 0 to 1), cell (the key of the run: other settings, data or definitions have
-        another one), versions (as JSON).
+        Columns claim, seed, accuracy (from 0 to 1, or a difference of two), cell (the key of the run: other settings,
+        data or definitions have another one), versions (as JSON).
 
     Raises
     ------
@@ -152,8 +169,8 @@ def read_record(path: Path) -> pd.DataFrame:
         return pd.DataFrame(columns=RECORD_COLUMNS)
     try:
         record = pd.read_csv(path)
-        if list(record.columns) != RECORD_COLUMNS or not record["accuracy"].between(0, 1).all():
-            raise ValueError(f"it needs the columns {', '.join(RECORD_COLUMNS)}, and accuracies from 0 to 1")
+        if list(record.columns) != RECORD_COLUMNS or not record["accuracy"].between(-1, 1).all():
+            raise ValueError(f"it needs the columns {', '.join(RECORD_COLUMNS)}, and accuracies up to 1")
     except ValueError as error:
         raise ClaimError(f"{str(path)!r} is no record of runs: {error}.") from None
     return record
@@ -184,18 +201,36 @@ def measured(
 
     from ...reports import cell_metrics
 
+    claims = list(claims)
     results = store.results()
-    runs = results.runs.assign(accuracy=cell_metrics(results)["average_accuracy"]).set_index("cell")
+    runs = results.runs.set_index("cell")
+    average = cell_metrics(results).set_index("cell")["average_accuracy"]
+    online = results.scores[results.scores["metric"] == "accuracy"].set_index(["cell", "tested_on"])["score"]
+    known = record.set_index(["claim", "cell"])
     seeds = sorted({*runs["seed"].tolist(), *record["seed"].tolist()}) or [0]
-    keys = {cell.key: (name, cell.seed) for name, cells in cells_of(claims, seeds, data_home).items() for cell in cells}
-    runs = runs.loc[runs.index.intersection(list(keys))].reset_index()
-    runs["claim"] = [keys[key][0] for key in runs["cell"]]
-    done = runs.loc[runs["status"] == "ok", RECORD_COLUMNS]
-    known = record[record["cell"].isin(list(keys))]
-    finished = pd.concat([known[~known["cell"].isin(done["cell"])], done]) if len(known) else done
-    order = {name: number for number, name in enumerate(dict.fromkeys(name for name, _ in keys.values()))}
-    finished = finished.assign(place=finished["claim"].map(order)).sort_values(["place", "seed"])
-    return finished[RECORD_COLUMNS].reset_index(drop=True), runs.loc[runs["status"] != "ok", ["claim", "error"]]
+    cells = cells_of(claims, seeds, data_home)
+    finished, failed = [], []
+    for claim in claims:
+        name, number = claim.name, claim.number
+        for cell in cells[name]:
+            status = runs["status"].get(cell.key)
+            row = {"claim": name, "seed": cell.seed, "cell": cell.key}
+            if status == "ok":
+                accuracy = average[cell.key] if number.experiences is None else _online(online[cell.key], number)
+                finished.append(row | {"accuracy": accuracy, "versions": runs.at[cell.key, "versions"]})
+            elif (name, cell.key) in known.index:
+                before = {column: known.at[(name, cell.key), column] for column in ("accuracy", "versions")}
+                finished.append(row | before)
+            elif status:
+                failed.append({"claim": name, "error": runs.at[cell.key, "error"]})
+    return pd.DataFrame(finished, columns=RECORD_COLUMNS), pd.DataFrame(failed, columns=["claim", "error"])
+
+
+def _online(scores: pd.Series, number: Number) -> float:
+    """The mean over some experiences, by their numbers, or by how much it is more than over others."""
+    spans = (number.experiences, number.since)
+    after, before = (0.0 if span is None else scores.loc[slice(*span)].mean() for span in spans)
+    return float(after - before)
 
 
 def outcomes(claims: Iterable[Claim], finished: pd.DataFrame, failed: pd.DataFrame) -> list[Outcome]:

@@ -72,14 +72,15 @@ _INTRODUCTION = """
 Published numbers, run again by `forgetless verify`, which also writes this page: nothing here is written by hand but
 what the claims in `benchmarks/replication` say. Numbers that do not come out stay.
 
-Numbers are the average accuracy over all experiences after the last one, in percent. *Published* is a mean, with its
-standard deviation over runs where the source has one, or the bounds that we promise ourselves. *Accepted* is what
-passes: those bounds, or what is no further from the published mean than the tolerance of the source (2 points, say) or,
-if that is larger, the published standard deviation. *Measured* is a mean over seeds with the half-width of its 95 %
-interval (Student's t; wide for few seeds); it is the mean that is judged, where there are as many seeds as the claim
-demands: 3, and 10 in domain-incremental streams, whose accuracy depends much on what is drawn. With fewer the verdict
-is *not enough seeds*. No coefficient was tuned here: they are those of the source, brought to our definitions, as
-*Settings* says.
+Numbers are the average accuracy over all experiences after the last one, in percent. Where experiences follow the name
+of the stream, counted from 0, they are the accuracy on the rows of those, each predicted before it is learned, or, with
+*since*, by how much that is more than on others. *Published* is a mean, with its standard deviation over runs where the
+source has one, or the bounds that we promise ourselves. *Accepted* is what passes: those bounds, or what is no further
+from the published mean than the tolerance of the source (2 points, say) or, if that is larger, the published standard
+deviation. *Measured* is a mean over seeds with the half-width of its 95 % interval (Student's t; wide for few seeds);
+it is the mean that is judged, where there are as many seeds as the claim demands: 3, and 10 where pairs of digits are
+the domains, whose accuracy depends much on which. With fewer the verdict is *not enough seeds*. No coefficient was
+tuned here: they are those of the source, brought to our definitions, as *Settings* says.
 """
 
 
@@ -119,7 +120,7 @@ def _section(found: list[Outcome]) -> list[str]:
     for each in found:
         claim, note = each.claim, each.claim.note
         verdict = each.verdict if each.verdict not in ("fail", "error") else f"**{each.verdict}**"
-        cells = [claim.method.name, claim.number.stream, claim.target, claim.accepted]
+        cells = [claim.method.name, claim.number.place, claim.target, claim.accepted]
         cells += [each.measured if each.n_seeds else "–", str(each.n_seeds)]
         cells += [f"{verdict} ({notes.index(note) + 1})" if note else verdict]
         lines.append(f"| {' | '.join(cells)} |")

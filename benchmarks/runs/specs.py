@@ -200,9 +200,10 @@ class StrategySpec:
         scikit-learn.
     net : mapping, default={}
         Settings of the network that strategies with a parameter ``net`` get: ``hidden_units``, ``norm`` ("layer"),
-        ``optimizer`` (as for :func:`optimizer_class`), ``weight_decay`` (the optimiser's), and parameters of
-        :class:`~forgetless.estimators.ContinualNet` (``lr``, ``max_epochs``, ``batch_size``). With ``model`` it is a
-        :class:`~forgetless.estimators.TextNet` of this name instead of an MLP, with ``lora_rank`` one with adapters.
+        ``init`` ("he", "xavier"), ``optimizer`` (as for :func:`optimizer_class`), ``weight_decay`` (the optimiser's),
+        and parameters of :class:`~forgetless.estimators.ContinualNet` (``lr``, ``max_epochs``, ``batch_size``). With
+        ``model`` it is a :class:`~forgetless.estimators.TextNet` of this name instead of an MLP, with ``lora_rank`` one
+        with adapters.
     preprocess : sequence of str or mapping, default=()
         Import paths of transformers in scikit-learn, ``"TableEncoder"``, ``"FrozenFeatures"`` or ``"Tokens"``, or
         mappings of such a name as ``estimator`` and of its ``params``; they and the estimator become an incremental
@@ -364,6 +365,7 @@ _NET_PARAMETERS = {
     "lora_rank": "module__lora_rank",
     "hidden_units": "module__hidden_units",
     "norm": "module__norm",
+    "init": "module__init",
     "weight_decay": "optimizer__weight_decay",
 }
 
@@ -374,7 +376,7 @@ def _build_net(settings: Mapping[str, Any], estimator: Any) -> Any:
     from ...estimators import MLP, ContinualNet, ContinualRegressionNet, TextNet
 
     if "model" in settings:
-        settings = {name: value for name, value in settings.items() if name not in ("hidden_units", "norm")}
+        settings = {name: value for name, value in settings.items() if name not in ("hidden_units", "norm", "init")}
     own = {_NET_PARAMETERS.get(name, name): value for name, value in settings.items()}
     if "module__hidden_units" in own:
         own["module__hidden_units"] = tuple(own["module__hidden_units"])

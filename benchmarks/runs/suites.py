@@ -89,6 +89,7 @@ class NetSettings(TomlTable):
     optimizer: str | None = None
     weight_decay: NonNegativeFloat | None = None
     norm: Literal["layer"] | None = None
+    init: Literal["he", "xavier"] | None = None
     model: str | None = None
     lora_rank: PositiveInt | None = None
 
@@ -248,7 +249,8 @@ def _complete_strategy(value: Any) -> Any:
     return value
 
 
-def _complete_stream(value: Any) -> Any:
+def complete_stream(value: Any) -> Any:
+    """Let a stream be a split where nothing is said."""
     return {"builder": "split", **value} if isinstance(value, dict) else value
 
 
@@ -264,7 +266,7 @@ _AnyStream = Annotated[
     | ColumnStream
     | DriftStream,
     Field(discriminator="builder"),
-    BeforeValidator(_complete_stream),
+    BeforeValidator(complete_stream),
 ]
 
 

@@ -32,11 +32,15 @@ class MLP(nn.Module):
     norm : {"layer"}, default=None
         "layer": hidden layers are layer normalised before the ReLU (Ba, Kiros & Hinton 2016), row by row, which with
         weight decay keeps networks able to learn (Lyle et al. 2024).
+    init : {"he", "xavier"}, default=None
+        The variance of the uniform distribution that weights are drawn from, if biases are to begin at zero: "he",
+        2 / n_in in hidden layers and 1 / n_in in the head (He et al. 2015), or "xavier", 2 / (n_in + n_out) (Glorot &
+        Bengio 2010). None: torch's default, 1 / (3 n_in) for weights and biases.
 
     Raises
     ------
     ValueError
-        If `norm` is anything else, or `batch_norm` is set, too.
+        If `norm` or `init` is anything else, or `batch_norm` is set beside `norm`.
 
     Examples
     --------
@@ -53,10 +57,13 @@ class MLP(nn.Module):
         dropout: float = 0.0,
         batch_norm: bool = False,
         norm: str | None = None,
+        init: str | None = None,
     ) -> None:
         super().__init__()
         if norm not in (None, "layer") or (norm and batch_norm):
             raise ValueError(f"norm must be 'layer', without batch_norm, or None, got {norm!r}.")
+        if init not in (None, "he", "xavier"):
+            raise ValueError(f"init must be 'he', 'xavier' or None, got {init!r}.")
         self.n_inputs = n_inputs
         layers: list[nn.Module] = []
         width = n_inputs
@@ -72,6 +79,13 @@ class MLP(nn.Module):
             width = units
         self.hidden = nn.Sequential(*layers)
         self.head = nn.Linear(width, n_outputs)
+        if init:
+            for layer in (each for each in self.modules() if isinstance(each, nn.Linear)):
+                if init == "xavier":
+                    nn.init.xavier_uniform_(layer.weight)
+                else:
+                    nn.init.kaiming_uniform_(layer.weight, nonlinearity="linear" if layer is self.head else "relu")
+                nn.init.zeros_(layer.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits, shape (n_rows, n_outputs), of the rows ``x``."""

@@ -1,23 +1,27 @@
 """Claims: those that come along are complete; a wrong file gets one sentence that names the place and the right key."""
 
 import math
+import re
 
 import numpy as np
 import pytest
-from helpers.claims import CLAIMS
+from helpers.claims import CLAIMS, ONLINE
 
 from forgetless.benchmarks.replication.claims import Claim, ClaimError, Number, choose, load_claims, read_source
+from forgetless.benchmarks.runs.protocol import Protocol
 
 
 def test_every_claim_that_comes_along_can_be_built():
     for claim in load_claims().values():
         estimator = claim.strategy_spec().build()
         low, high = claim.bounds
-        assert 0 <= max(low, 0) < min(high, 101) <= 101
+        assert max(low, -100) < min(high, 100)
+        assert claim.number.since or 0 < min(high, 100) <= 100
         assert {name: estimator.get_params()[name] for name in claim.params} == claim.params
         if "net" in estimator.get_params() and estimator.net is not None:
-            assert estimator.net.get_params()["module__hidden_units"] == (400, 400)
+            assert estimator.net.get_params()["module__hidden_units"] == tuple(claim.source.net.hidden_units)
         assert claim.stream_spec().dataset in ("mnist", "mnist32")
+        assert claim.seeds >= 3
 
 
 def test_the_published_tables_are_there():
@@ -32,6 +36,8 @@ def test_the_published_tables_are_there():
     assert names["vandeven2022/iCaRL/class"].bounds == (90.5, 94.5)
     assert names["hsu2018/L2/domain"].bounds == pytest.approx((62.27, 69.73))
     assert names["usernumbers/replay/class"].bounds == (85, math.inf)
+    assert names["dohare2024/SGD/online/42"].bounds == (89, 91)
+    assert names["plasticity/SGD/suite/50-59-since-0-9"].bounds == (-math.inf, -4)
 
 
 def test_streams_of_hsu_and_van_de_ven(data_home):
@@ -69,6 +75,52 @@ def test_names(claims):
     ]:
         with pytest.raises(ClaimError, match=words):
             choose(claims, [name])
+
+
+def test_a_number_may_be_about_some_experiences(claims_folder):
+    (claims_folder / "online.toml").write_text(ONLINE)
+    claims = choose(load_claims(claims_folder), ["online/bayes/permuted"])
+    assert [claim.name for claim in claims] == [
+        "online/bayes/permuted/0",
+        "online/bayes/permuted/2-3-since-0-1",
+    ]
+    for claim in claims:
+        assert claim.protocol() == Protocol("prequential", eval_every=20)
+        stream = claim.stream_spec().build(seed=0)
+        assert (stream.scenario, len(stream)) == ("domain", 4)
+    assert claims[1].target == "≤ −5.0"
+    assert [each.name for each in choose(load_claims(claims_folder), ["online/bayes/permuted/0"])] == [claims[0].name]
+    assert load_claims(claims_folder)["flowers/bayes/class"].protocol() == Protocol()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        (
+            "[0, 0]",
+            "[0]",
+            "'experiences' in number 1 of numbers in number 1 of methods is wrong: list should have at least",
+        ),
+        (
+            "[0, 1]",
+            "[1, 0]",
+            "'since' in number 2 of numbers in number 1 of methods is wrong: give the first experience",
+        ),
+        ("experiences = [2, 3], ", "", "'since' needs 'experiences'"),
+        ("since = [0, 1]", "since = [0, 4]", "bayes has a number for experience 4 of the stream 'permuted'"),
+        ("experiences = [0, 0], ", "", "'experiences' belong to a stream with 'eval_every', and only to one"),
+        ("eval_every = 20", "", "'experiences' belong to a stream with 'eval_every', and only to one"),
+        ("[2, 3], since = [0, 1]", "[0, 0]", "bayes has two numbers for the stream 'permuted/0'"),
+        ("n_experiences", "n_experience", "the key 'n_experience' in number 1 of streams is unknown (did you mean"),
+        ('"permuted"\nn_exp', '"rotated"\nn_exp', "what is in number 1 of streams is wrong: input tag 'rotated'"),
+    ],
+)
+def test_what_is_wrong_about_experiences(tmp_path, old, new, sentence):
+    assert old in ONLINE
+    path = tmp_path / "online.toml"
+    path.write_text(ONLINE.replace(old, new, 1))
+    with pytest.raises(ClaimError, match=re.escape(sentence)):
+        read_source(path)
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,15 @@
 
 import math
 
+import pandas as pd
 import pytest
+from helpers.claims import ONLINE
 
 from forgetless.benchmarks import Store, run_benchmark
-from forgetless.benchmarks.replication.claims import ClaimError, choose
+from forgetless.benchmarks.replication.claims import ClaimError, choose, load_claims
 from forgetless.benchmarks.replication.ledger import Outcome, measured, outcomes, plan, read_record
+from forgetless.benchmarks.runs.runner import run_cells
+from forgetless.benchmarks.runs.workers import Conditions
 
 
 @pytest.mark.parametrize(
@@ -64,11 +68,46 @@ def test_outcomes_are_those_of_the_runner(claims, tmp_path):
     assert (found[2].low, found[2].high) == pytest.approx((last.mean() - half, last.mean() + half), rel=1e-4)
 
 
-def test_plan_has_each_cell_once_and_a_seed_of_all_before_the_next(claims):
-    cells = plan([*claims.values(), *claims.values()], seeds=2)
+def test_outcomes_of_experiences_are_those_of_the_runner(claims_folder, tmp_path):
+    (claims_folder / "online.toml").write_text(ONLINE)
+    claims = {name: claim for name, claim in load_claims(claims_folder).items() if claim.key == "online"}
+    nothing = read_record(tmp_path / "none.csv")
+    needed, missing = plan(claims.values(), 2, nothing)
+    assert [cell.seed for cell in needed] == [0, 1]  # one run has both numbers
+    assert missing == needed
+    with Store(tmp_path / "a.db") as store:
+        results = run_cells(needed, store, Conditions(1, 60.0), progress=False)
+        finished, failed = measured(claims.values(), store, nothing)
+    assert failed.empty
+    online = results.scores.pivot_table(index="seed", columns="tested_on", values="score")
+    first, change = (each.mean for each in outcomes(claims.values(), finished, failed))
+    assert first == pytest.approx(100 * online[0].mean())
+    assert change == pytest.approx(50 * (online[2] + online[3] - online[0] - online[1]).mean())
+    assert change < -5  # a permutation that Bayes does not expect
+
+    # From a record: what is there is not run again, but where a number of a run is missing, the run is.
+    path = tmp_path / "record.csv"
+    finished.to_csv(path, index=False)
+    with Store(tmp_path / "b.db") as store:
+        again, _ = measured(claims.values(), store, read_record(path))
+    pd.testing.assert_frame_equal(again, finished)
+    assert plan(claims.values(), 2, read_record(path))[1] == []
+    assert [cell.key for cell in plan(claims.values(), 2, finished.iloc[1:])[1]] == [needed[0].key]
+
+
+def test_plan_has_each_cell_once_and_a_seed_of_all_before_the_next(claims, tmp_path):
+    cells, missing = plan([*claims.values(), *claims.values()], 2, read_record(tmp_path / "none.csv"))
+    assert missing == cells
     assert [cell.seed for cell in cells] == [0, 0, 0, 1, 1, 1]
     assert [f"{cell.strategy} {cell.stream}" for cell in cells[:3]] == [
         "flowers/bayes flowers/class",
         "flowers/bayes flowers/task",
         "flowers/net-1 flowers/task",
     ]
+
+
+def test_seeds_of_small_networks_are_stacked(claims_folder, tmp_path):
+    (claims_folder / "online.toml").write_text(ONLINE.replace("sklearn.naive_bayes.GaussianNB", "NaiveClassifier"))
+    claims = choose(load_claims(claims_folder), ["online", "flowers/bayes"])
+    cells, _ = plan(claims, 2, read_record(tmp_path / "none.csv"))
+    assert {(cell.strategy, cell.stacked) for cell in cells} == {("online/bayes", True), ("flowers/bayes", False)}

@@ -3,7 +3,9 @@
 import math
 
 import pytest
+from helpers.claims import ONLINE
 
+from forgetless.benchmarks.replication.claims import choose, load_claims
 from forgetless.benchmarks.replication.ledger import Outcome
 from forgetless.benchmarks.replication.page import to_list, to_page, to_text
 
@@ -45,3 +47,10 @@ def test_page(found):
         "| net-1 | task | ≥ 30.0 | ≥ 30.0 | – | 0 | **error** |",
     ]
     assert "(1) Their Bayes knew no tasks." in lines
+
+
+def test_page_names_experiences(claims_folder):
+    (claims_folder / "online.toml").write_text(ONLINE)
+    _, change = choose(load_claims(claims_folder), ["online"])
+    page = to_page([Outcome(change, 3, -7.5, -8.5, -6.5)])
+    assert "\n| bayes | permuted/2-3-since-0-1 | ≤ −5.0 | ≤ −5.0 | −7.5 ± 1.0 | 3 | pass |\n" in page

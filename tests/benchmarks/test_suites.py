@@ -138,12 +138,13 @@ def test_what_cannot_be_tuned_is_refused_before_anything_runs(write, tune, words
 
 def test_a_strategy_may_have_a_network_of_its_own(write):
     text = GOOD.replace(
-        '"NaiveClassifier",', '{ name = "Own", estimator = "Naive", net = { optimizer = "SGD", norm = "layer" } },'
+        '"NaiveClassifier",',
+        '{ name = "Own", estimator = "Naive", net = { optimizer = "SGD", norm = "layer", init = "he" } },',
     )
     suite = load_suite(write(text.replace("[net]", "[net]\nweight_decay = 0.5\nlr = 0.2")))
     own, big = (suite.strategy_specs()[name].build().net for name in ("Own", "Big"))
     assert (own.optimizer, big.optimizer) == (torch.optim.SGD, torch.optim.Adam)
-    assert (own.lr, big.lr, own.module__norm) == (0.2, 0.1, "layer")
+    assert (own.lr, big.lr, own.module__norm, own.module__init) == (0.2, 0.1, "layer", "he")
     assert own.get_params()["optimizer__weight_decay"] == big.get_params()["optimizer__weight_decay"] == 0.5
     assert own.module__hidden_units == (20, 10) and "module__norm" not in big.get_params()
     wrong = load_suite(write(text.replace('"SGD"', '"Sgd"'))).strategy_specs()["Own"]

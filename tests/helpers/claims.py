@@ -1,4 +1,4 @@
-"""A file of claims about irises, which run in a second."""
+"""Files of claims about irises, which run in a second."""
 
 CLAIMS = """
 title = "Flowers"
@@ -35,4 +35,24 @@ params = { buffer_size = 10 }
 net = { max_epochs = 1, batch_size = 16 }
 preprocess = ["sklearn.preprocessing.StandardScaler"]
 numbers = [{ stream = "task", at_least = 30.0, params = { replay_weight = 0.25 }, seconds = 2.4 }]
+"""
+
+# Two numbers of one run: rows are predicted before they are learned.
+ONLINE = """
+title = "Flowers online"
+reference = "Nobody 2021."
+settings = "Irises whose features are permuted."
+[[streams]]
+name = "permuted"
+dataset = "iris"
+builder = "permuted"
+n_experiences = 4
+eval_every = 20
+[[methods]]
+name = "bayes"
+estimator = "sklearn.naive_bayes.GaussianNB"
+numbers = [
+  { stream = "permuted", experiences = [0, 0], at_least = 50.0, seconds = 1 },
+  { stream = "permuted", experiences = [2, 3], since = [0, 1], at_most = -5.0, seconds = 1 },
+]
 """

@@ -272,3 +272,18 @@ def test_layer_norm_stands_before_each_relu():
     for wrong in ({"norm": "batch"}, {"norm": "layer", "batch_norm": True}):
         with pytest.raises(ValueError, match="norm must be 'layer'"):
             MLP(64, 10, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("init", "hidden", "head"),
+    [(None, 1 / (3 * 300), 1 / (3 * 200)), ("he", 2 / 300, 1 / 200), ("xavier", 2 / (300 + 200), 2 / (200 + 100))],
+)
+def test_variance_of_initial_weights(init, hidden, head):
+    torch.manual_seed(0)
+    module = MLP(n_inputs=300, n_outputs=100, hidden_units=(200,), init=init)
+    for layer, variance in ((module.hidden[0], hidden), (module.head, head)):
+        assert layer.weight.var().item() == pytest.approx(variance, rel=0.05)
+        assert layer.weight.abs().max().item() <= (3 * variance) ** 0.5  # uniform
+        assert bool(layer.bias.any()) == (init is None)
+    with pytest.raises(ValueError, match="init must be 'he', 'xavier' or None, got 'zeros'"):
+        MLP(300, 100, init="zeros")
