@@ -60,6 +60,7 @@ class NetChanges(TomlTable):
     """Settings of the network that one method changes."""
 
     lr: PositiveFloat | None = None
+    weight_decay: PositiveFloat | None = None
     max_epochs: PositiveInt | None = None
     max_steps: PositiveInt | None = None
     batch_size: PositiveInt | None = None
