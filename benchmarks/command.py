@@ -537,6 +537,7 @@ def verify(
         if only_list:
             print(to_list(chosen))
             return
+        from ..reports.files import replace_file
         from .replication.ledger import measured, outcomes, plan, read_record
         from .runs.checkpoints import checkpoints_for
         from .runs.runner import run_cells
@@ -560,8 +561,8 @@ def verify(
         finished, failed = measured(claims.values(), kept, before, home)
         found = outcomes(claims.values(), finished, failed)
     with _exit_on(FAILED, OSError):
-        finished.to_csv(record, index=False)
-        page.write_text(to_page(found), encoding="utf-8")
+        replace_file(record, lambda new: finished.to_csv(new, index=False))
+        replace_file(page, lambda new: new.write_text(to_page(found), encoding="utf-8"))
     asked = [each for each in found if each.claim.name in {claim.name for claim in chosen}]
     print(to_text(asked))
     print(f"The page is {page}.")

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 from helpers.claims import CLAIMS
 from helpers.processes import environment
@@ -28,6 +29,20 @@ def command(claims_folder, tmp_path, monkeypatch, capsys):
         return stop.value.code or 0, *capsys.readouterr()
 
     return command
+
+
+def test_a_full_disk_leaves_the_record_as_it_was(command, tmp_path, monkeypatch):
+    command("flowers/bayes", "--seeds", "1", "--n-jobs", "1")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "docs").iterdir()}
+
+    def full(self, path, **how):
+        path.write_text("claim,se")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    code, _, err = command("flowers/bayes", "--seeds", "2", "--n-jobs", "1")
+    assert code == 1 and "No space left on device" in err and "Traceback" not in err
+    assert {path.name: path.read_bytes() for path in (tmp_path / "docs").iterdir()} == before
 
 
 def test_the_command_runs_what_is_asked_and_writes_the_page_of_everything(command, tmp_path):
