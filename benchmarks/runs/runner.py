@@ -272,12 +272,12 @@ def _stacks(estimator: Any, stream: Stream, stack_seeds: StackSeeds) -> bool:
         return False
     if stack_seeds != "auto":
         return True
-    from ...estimators.engine.modules import MLP
+    from ...estimators.engine.modules import HIDDEN_UNITS, MLP
 
     settings = estimator.prototype().get_params()
     if settings["module"] is not MLP or settings["batch_size"] == -1:
         return False
-    widths = [stream.n_features, *settings.get("module__hidden_units", (100,)), len(stream.classes)]
+    widths = [stream.n_features, *settings.get("module__hidden_units", HIDDEN_UNITS), len(stream.classes)]
     return bool(settings["batch_size"] * sum(map(operator.mul, widths, widths[1:])) <= MOST_PRODUCTS)
 
 

@@ -14,6 +14,10 @@ from torch import nn
 from torch.func import functional_call
 
 
+HIDDEN_UNITS = (100,)
+"""Width of each hidden layer of an MLP, if nobody says another."""
+
+
 class MLP(nn.Module):
     """Fully connected network with ReLU: rows in, one logit per output out.
 
@@ -53,7 +57,7 @@ class MLP(nn.Module):
         self,
         n_inputs: int,
         n_outputs: int,
-        hidden_units: Sequence[int] = (100,),
+        hidden_units: Sequence[int] = HIDDEN_UNITS,
         dropout: float = 0.0,
         batch_norm: bool = False,
         norm: str | None = None,
