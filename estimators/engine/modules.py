@@ -13,7 +13,6 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-
 HIDDEN_UNITS = (100,)
 """Width of each hidden layer of an MLP, if nobody says another."""
 
