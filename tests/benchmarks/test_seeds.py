@@ -4,7 +4,7 @@ import pytest
 from helpers.claims import CLAIMS
 
 from forgetless.benchmarks.replication.claims import ClaimError, load_claims, read_source
-from forgetless.benchmarks.replication.ledger import Outcome, plan
+from forgetless.benchmarks.replication.ledger import Outcome, plan, read_record
 from forgetless.benchmarks.replication.page import to_page, to_text
 
 
@@ -16,7 +16,8 @@ def demanding(tmp_path):
 
 
 def test_domain_rows_that_come_along_take_ten_seeds():
-    domain = [claim for claim in load_claims().values() if claim.stream.scenario == "domain"]
+    splits = [claim for claim in load_claims().values() if claim.stream.builder == "split"]
+    domain = [claim for claim in splits if claim.stream.scenario == "domain"]
     assert len(domain) == 18
     assert {claim.seeds for claim in domain} == {10}
     assert min(claim.seeds for claim in load_claims().values()) == 3
@@ -41,9 +42,12 @@ def test_page_and_table_say_so(demanding):
     assert [line.split("  ")[-1].strip() for line in to_text(found).splitlines()][2] == "not enough seeds"
 
 
-def test_plan_has_as_many_seeds_as_each_claim_takes(demanding):
+def test_plan_has_as_many_seeds_as_each_claim_takes(demanding, tmp_path):
+    nothing = read_record(tmp_path / "none.csv")
+
     def seeds_of(n):
-        cells = plan(demanding.values(), seeds=n)
+        cells, missing = plan(demanding.values(), n, nothing)
+        assert missing == cells
         assert [cell.seed for cell in cells] == sorted(cell.seed for cell in cells)
         return {
             stream: [cell.seed for cell in cells if cell.stream.endswith(stream) and cell.strategy.endswith("bayes")]
