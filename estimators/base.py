@@ -355,11 +355,11 @@ class ContinualEstimator(BaseEstimator):
 
     def checked(self, X: ArrayLike, y: Any = "no_validation", *, reset: bool, **how: Any) -> Any:
         """Rows, alone or with targets, by ``sklearn.utils.validation.validate_data``; errors say what to do."""
-        targets = y if "validate_separately" in how else None
-        if targets is None:
+        separately = "validate_separately" in how  # then y are numbers to predict
+        if not separately:
             how = {"dtype": self.input_dtype, "order": "C"}
         X = as_rows(X)
-        with explained(X, targets):
+        with explained(X, y if separately else None):
             rows = validate_data(self, X, y, reset=reset, **how)
         if np.float64 not in self.input_dtype:
             check_magnitude(rows[0] if isinstance(rows, tuple) else rows, X)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence, ValuesView
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -338,11 +338,9 @@ def contents_of(thing: Any) -> Iterator[Any]:
     if isinstance(thing, nn.Module):
         yield from (t.detach() for t in (*thing.parameters(), *thing.buffers()))
     elif isinstance(thing, torch.optim.Optimizer):
-        yield from contents_of(thing.state.values())
-    elif isinstance(thing, Mapping):
-        yield from contents_of(thing.values())
-    elif isinstance(thing, list | tuple | ValuesView):
-        for part in thing:
+        yield from contents_of(thing.state)
+    elif isinstance(thing, dict | list | tuple):
+        for part in thing.values() if isinstance(thing, dict) else thing:
             yield from contents_of(part)
     elif hasattr(thing, "nbytes") and _nbytes(thing):
         yield thing
