@@ -206,7 +206,8 @@ def measured(
     runs = results.runs.set_index("cell")
     average = cell_metrics(results).set_index("cell")["average_accuracy"]
     online = results.scores[results.scores["metric"] == "accuracy"].set_index(["cell", "tested_on"])["score"]
-    known = record.set_index(["claim", "cell"])
+    # Records that were put together may have a run twice.
+    known = record.drop_duplicates(["claim", "cell"], keep="last").set_index(["claim", "cell"])
     seeds = sorted({*runs["seed"].tolist(), *record["seed"].tolist()}) or [0]
     cells = cells_of(claims, seeds, data_home)
     finished, failed = [], []

@@ -88,9 +88,11 @@ def test_outcomes_of_experiences_are_those_of_the_runner(claims_folder, tmp_path
     # From a record: what is there is not run again, but where a number of a run is missing, the run is.
     path = tmp_path / "record.csv"
     finished.to_csv(path, index=False)
+    twice = pd.concat([finished, finished])
     with Store(tmp_path / "b.db") as store:
-        again, _ = measured(claims.values(), store, read_record(path))
-    pd.testing.assert_frame_equal(again, finished)
+        for recorded in (read_record(path), twice):
+            again, _ = measured(claims.values(), store, recorded)
+            pd.testing.assert_frame_equal(again, finished)
     assert plan(claims.values(), 2, read_record(path))[1] == []
     assert [cell.key for cell in plan(claims.values(), 2, finished.iloc[1:])[1]] == [needed[0].key]
 
