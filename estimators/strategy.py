@@ -64,8 +64,8 @@ class NetworkStrategy(ContinualEstimator):
     ----------
     pure_steps : bool
         Whether seeds can be stacked and steps recorded: :meth:`loss` and :meth:`after_backward` are functions of their
-        arguments, of ``call.state`` and of vectors; they and :meth:`after_step` are elementwise in vectors; the loss
-        keeps dimensions before rows and outputs. Tests prove it for each class that says so.
+        arguments, of ``call.state`` and of vectors; they, :meth:`learn_batch` and :meth:`after_step` keep dimensions
+        before that of a vector, and before rows and outputs. Tests prove it for each class that says so.
     """
 
     parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -283,7 +283,7 @@ class NetworkStrategy(ContinualEstimator):
             call.other_passes = passes_of(self.net_, gradient, rows.x)
         passes: Passes = call.other_passes
         with fixed_statistics(self.net_.module_):
-            passes.backward(call.objective.loss(passes(rows.x), rows.y, rows.groups))
+            passes.backward(call.objective.loss(passes(rows.x), rows.y, rows.groups).sum())  # of stacked ones, too
         return passes.gradient
 
     # --- what users ask ------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from .rows import Rows, stacked
+from .rows import Rows, StackedRows, rows_of, stacked
 
 Ints: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
@@ -281,16 +281,16 @@ class MemoryStack:
 
     def _take_over(self) -> None:
         """Stack what is stored, if all store something."""
-        self.rows = Rows()
+        self.rows = StackedRows()
         if all(memory.rows.names() for memory in self.memories):
             self.rows = stacked([memory.rows for memory in self.memories])
             for k, memory in enumerate(self.memories):
-                memory.rows = self.rows.map(lambda t, k=k: t[k])
+                memory.rows = rows_of(self.rows, k)
 
     def __len__(self) -> int:
         return min(map(len, self.memories))
 
-    def gather(self, draws: Sequence[Drawn]) -> Rows:
+    def gather(self, draws: Sequence[Drawn]) -> StackedRows:
         """Rows drawn from each memory, equally many, gathered at once.
 
         Parameters
@@ -299,13 +299,28 @@ class MemoryStack:
 
         Returns
         -------
-        Rows of shape (n_memories, n_rows, ...)
+        StackedRows of shape (n_memories, n_rows, ...)
         """
         first = self.memories[0].capacity * torch.arange(len(draws))[:, None]
         index = (torch.stack([drawn.index for drawn in draws]) + first).flatten()
         index = index.to(self.rows.x.device, non_blocking=True)
         shape = (len(draws), len(draws[0]))
         return self.rows.map(lambda t: t.flatten(0, 1).index_select(0, index).unflatten(0, shape))
+
+    def sample(self, n_rows: int, generators: Sequence[torch.Generator], replacement: bool = True) -> StackedRows:
+        """Rows drawn from each, as :meth:`ReplayMemory.sample` does.
+
+        Parameters
+        ----------
+        n_rows : int
+        generators : sequence of torch.Generator
+        replacement : bool, default=True
+
+        Returns
+        -------
+        StackedRows of shape (n_memories, n_rows, ...)
+        """
+        return self.gather([m.draw(n_rows, g, replacement) for m, g in zip(self.memories, generators, strict=True)])
 
     def add(self, rngs: Sequence[np.random.Generator], rows: Rows) -> None:
         """Offer rows to each, as :meth:`ReplayMemory.add` does.
@@ -317,7 +332,7 @@ class MemoryStack:
         """
         if not self.rows.names():
             for k, (memory, rng) in enumerate(zip(self.memories, rngs, strict=True)):
-                memory.add(rng, rows.map(lambda t, k=k: t[k]))
+                memory.add(rng, rows_of(rows, k))
             self._take_over()
             return
         capacity, n_rows = self.memories[0].capacity, rows.x.shape[1]

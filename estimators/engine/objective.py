@@ -90,7 +90,7 @@ def with_groups(objective: Objective, rows: Rows) -> Rows:
     -------
     Rows
     """
-    return Rows(x=rows.x, y=rows.y, groups=objective.groups_of(rows.y))
+    return type(rows)(x=rows.x, y=rows.y, groups=objective.groups_of(rows.y))
 
 
 class _Alike(NamedTuple):

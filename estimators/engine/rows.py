@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -80,23 +80,23 @@ class Rows:
         own = tuple((name, t.shape, t.dtype) for name, t in vars(self).items() if torch.is_tensor(t))
         return own if self.memory is None else (*own, self.memory.shape())
 
-    def like(self, tensors: Sequence[torch.Tensor]) -> Rows:
+    def like(self, tensors: Sequence[torch.Tensor]) -> Self:
         """Rows of the same names with other tensors, in the order of :meth:`tensors`."""
         return self._filled(iter(tensors))
 
-    def _filled(self, tensors: Iterator[torch.Tensor]) -> Rows:
-        filled = Rows(
+    def _filled(self, tensors: Iterator[torch.Tensor]) -> Self:
+        filled = type(self)(
             **{name: next(tensors) if torch.is_tensor(v) else v for name, v in vars(self).items() if name != "memory"}
         )
         if self.memory is not None:
             filled.memory = self.memory._filled(tensors)
         return filled
 
-    def map(self, function: Any) -> Rows:
+    def map(self, function: Any) -> Self:
         """Rows with `function` of each tensor."""
-        return Rows(**{name: function(v) if torch.is_tensor(v) else v for name, v in vars(self).items()})
+        return type(self)(**{name: function(v) if torch.is_tensor(v) else v for name, v in vars(self).items()})
 
-    def take(self, index: torch.Tensor) -> Rows:
+    def take(self, index: torch.Tensor) -> Self:
         """The rows at `index`, which is on their device."""
         return self.map(lambda t: t.index_select(0, index))
 
@@ -117,18 +117,36 @@ class Rows:
         own = (self.x.cpu().numpy() + X.dtype.type(0)).reshape(len(self), -1)
         return np.fromiter((row.tobytes() in wanted for row in own), dtype=bool, count=len(own))
 
-    def split(self, sizes: Sequence[int], dim: int = 0) -> Iterator[Rows]:
+    def split(self, sizes: Sequence[int], dim: int = 0) -> Iterator[Self]:
         """Parts with so many rows each."""
         names, rest = self.names(), {name: v for name, v in vars(self).items() if not torch.is_tensor(v)}
         for parts in zip(*(getattr(self, name).split(sizes, dim) for name in names), strict=True):
-            yield Rows(**dict(zip(names, parts, strict=True)), **rest)
+            yield type(self)(**dict(zip(names, parts, strict=True)), **rest)
 
     def joined(self, other: Rows) -> Rows:
         """These rows and then `other`, in the fields that these have."""
         return Rows(**{name: torch.cat([getattr(self, name), getattr(other, name)]) for name in self.names()})
 
 
-def stacked(each: Sequence[Rows]) -> Rows:
+class StackedRows(Rows):
+    """Rows of several networks, equally many of each: tensors of shape (n_networks, n_rows, ...).
+
+    The length is the number of rows that each has.
+    """
+
+    def __len__(self) -> int:
+        return self.x.shape[1]  # type: ignore[no-any-return]
+
+
+def stacked(each: Sequence[Rows]) -> StackedRows:
     """Rows of several networks as one, with a new first dimension."""
-    tensors = zip(*(rows.tensors() for rows in each), strict=True)
-    return each[0].like([torch.stack(field) for field in tensors])
+    first = vars(each[0])
+    fields = {n: torch.stack([vars(rows)[n] for rows in each]) if torch.is_tensor(v) else v for n, v in first.items()}
+    if each[0].memory is not None:
+        fields["memory"] = stacked([rows.memory for rows in each])
+    return StackedRows(**fields)
+
+
+def rows_of(rows: Rows, k: int) -> Rows:
+    """The rows of the k-th network, views of those of all."""
+    return Rows(**{name: v[k] if torch.is_tensor(v) else v for name, v in vars(rows).items()})

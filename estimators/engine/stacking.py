@@ -28,7 +28,7 @@ from .loop import Batches, check_finite, is_idle, n_batches_of_epochs
 from .memory import Drawn, MemoryStack, ReplayMemory
 from .optimizer import stepper
 from .passes import Passes, passes_of, stacked_passes_of
-from .rows import Rows, stacked
+from .rows import Rows, StackedRows, rows_of, stacked
 from .vectors import vectors_of
 
 
@@ -114,8 +114,6 @@ def _can_be_stacked(estimators: Sequence[Any], calls: Sequence[Call]) -> bool:
     net, call = estimators[0].net_, calls[0]
     if net.callbacks or net.train_split or net.batch_size == -1 or not net.trainable():
         return False
-    if not is_idle(estimators[0], "learn_batch"):  # other steps than one of the optimiser
-        return False
     if any(isinstance(layer, nn.Dropout) for layer in net.module_.modules()) or list(net.module_.buffers()):
         return False
     if not all(p.requires_grad for p in net.module_.parameters()):  # what is frozen may differ from seed to seed
@@ -147,6 +145,11 @@ class _StackedCall(Call):
         """The generators for one purpose."""
         return [call.rng(purpose) for call in self.calls]
 
+    @property
+    def generator(self) -> list[torch.Generator]:  # type: ignore[override]
+        """The generators that hooks draw from."""
+        return [call.generator for call in self.calls]
+
 
 class _Stack:
     """The loop of :func:`train` for several estimators at once."""
@@ -162,6 +165,7 @@ class _Stack:
         x = calls[0].rows.x
         self.passes = stacked_passes_of(self.nets[0], self.theta, self.gradient, x)
         self.passes_of_one = [passes_of(net, g, x) for net, g in zip(self.nets, self.gradient, strict=True)]
+        self.is_plain = is_idle(estimators[0], "learn_batch")
         self.prepares = not is_idle(estimators[0], "before_step")
         self.follows = not is_idle(estimators[0], "after_step")
         # The estimators and their calls as one: where each has a vector over the parameters, these have the matrix of
@@ -171,6 +175,7 @@ class _Stack:
         self.stacked_call.calls = calls
         self.stacked_call.objective = calls[0].objective.stacked()
         self.stacked_call.state = SimpleNamespace(**vars(calls[0].state))
+        self.stacked_call.other_passes = stacked_passes_of(self.nets[0], self.theta, torch.empty_like(self.theta), x)
         if self.steps is not None:
             self.stacked_call.rates = self.steps.rates
             for k, call in enumerate(calls):
@@ -246,13 +251,16 @@ class _Stack:
             if alike:
                 common = stacked([own.map(lambda t: t[: sum(alike)]) for own in rows])  # noqa: B023
                 for batch in common.split(alike, dim=1):
-                    totals.add_(self._step_of_all(batch), alpha=batch.x.shape[1])
+                    totals.add_(self._learn_batch(batch), alpha=len(batch))
+                    for call in (*self.calls, self.stacked_call):
+                        call.batch_index += 1
             # Experiences of different sizes end in batches of different sizes.
             for k, (own, own_sizes) in enumerate(zip(rows, sizes, strict=True)):
                 if len(own_sizes) > len(alike):
                     rest = own.map(lambda t: t[sum(alike) :])  # noqa: B023
                     for batch in rest.split(own_sizes[len(alike) :]):
-                        totals[k].add_(self._step_of_one(k, batch), alpha=len(batch))
+                        totals[k].add_(self._learn_batch_of(k, batch), alpha=len(batch))
+                        self.calls[k].batch_index += 1
         for net, count, total, n in zip(self.nets, counts, totals.tolist(), n_rows, strict=True):
             if count:
                 check_finite(total / n, "the loss")
@@ -260,7 +268,23 @@ class _Stack:
                 net.history.record("train_batch_count", count)
                 net.notify("on_epoch_end", dataset_train=None, dataset_valid=None)
 
-    def _step_of_all(self, batch: Rows) -> torch.Tensor:
+    def _learn_batch(self, batch: StackedRows) -> torch.Tensor:
+        """A batch of each seed; one by one where a method draws from memories that are not equally full."""
+        if self.is_plain:
+            return self._step_of_all(batch)
+        if self.memory is not None and len({len(memory) for memory in self.memory.memories}) > 1:
+            return torch.stack([self._learn_batch_of(k, rows_of(batch, k)) for k in range(len(self.nets))])
+        loss: torch.Tensor = self.stacked.learn_batch(self.stacked_call, self.theta, batch, self._step_of_all)
+        return loss.detach()
+
+    def _learn_batch_of(self, k: int, batch: Rows) -> torch.Tensor:
+        """A batch of one seed."""
+        self._bring_vectors([k])
+        estimator, theta = self.estimators[k], self.vectors[k][0]
+        loss: torch.Tensor = estimator.learn_batch(self.calls[k], theta, batch, partial(self._step_of_one, k))
+        return loss.detach()
+
+    def _step_of_all(self, batch: StackedRows) -> torch.Tensor:
         """One step of each seed: as one, where what they add to their batches has the same shapes."""
         if self.prepares:
             parts = self._prepared_parts(batch)
@@ -268,28 +292,26 @@ class _Stack:
             if common is None:
                 losses = torch.stack([self._learn_alone(k, part) for k, part in enumerate(parts)])
                 self.stacked_call.step += 1
-                self.stacked_call.batch_index += 1
                 return losses
             batch = common
         losses, batch.outputs = self.move(batch)
         for call in (*self.calls, self.stacked_call):
             call.step += 1
-            call.batch_index += 1
         if self.follows:
             self.stacked.after_step(self.stacked_call, self.theta, batch)
             if self.pinned:
                 self.pinned.restore()
         return losses
 
-    def _prepared_parts(self, batch: Rows) -> list[Rows]:
+    def _prepared_parts(self, batch: StackedRows) -> list[Rows]:
         """The part of each seed, with what it adds."""
-        parts = [batch.map(lambda t, k=k: t[k]) for k in range(len(self.nets))]
+        parts = [rows_of(batch, k) for k in range(len(self.nets))]
         self._bring_vectors(range(len(self.nets)))
         for estimator, call, part in zip(self.estimators, self.calls, parts, strict=True):
             estimator.before_step(call, part)
         return parts
 
-    def _as_one(self, batch: Rows, parts: Sequence[Rows]) -> Rows | None:
+    def _as_one(self, batch: StackedRows, parts: Sequence[Rows]) -> StackedRows | None:
         """The batch with what was added to its parts; None if they have other shapes, so that it cannot be stacked."""
         draws = [part.memory for part in parts]
         are_drawn = all(isinstance(drawn, Drawn) for drawn in draws)
@@ -309,7 +331,6 @@ class _Stack:
 
     def _step_of_one(self, k: int, batch: Rows) -> torch.Tensor:
         """One step of one seed on a batch of its own."""
-        self._bring_vectors([k])
         if self.prepares:
             self.estimators[k].before_step(self.calls[k], batch)
             if isinstance(batch.memory, Drawn):
@@ -328,7 +349,6 @@ class _Stack:
         estimator, call = self.estimators[k], self.calls[k]
         loss, batch.outputs = self._move(estimator, call, self.passes_of_one[k], self.vectors[k], batch, only=k)
         call.step += 1
-        call.batch_index += 1
         if self.follows:
             estimator.after_step(call, self.vectors[k][0], batch)
         for each, common in self._states():

@@ -75,6 +75,7 @@ class MERClassifier(NetworkClassifier):
     family = "meta"
     source = "Riemer et al. 2019; Reptile: Nichol et al. 2018"
     keeps = "samples"
+    pure_steps = True
     unlearns = "memory only"
     carries = {"memory_": "replay"}
     fixed_parameters = ("buffer_size",)

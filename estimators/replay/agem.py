@@ -4,11 +4,14 @@ from typing import Any
 
 import torch
 from skorch import NeuralNet
+from torch.linalg import vecdot
 
 from ..base import ContinualClassifier, ContinualRegressor
 from ..engine.call import Call
+from ..engine.loop import Descend
 from ..engine.memory import ReplayMemory
 from ..engine.objective import with_groups
+from ..engine.rows import Rows
 from ..parameters import Integral, at_least
 from ..strategy import NetworkStrategy
 
@@ -19,6 +22,7 @@ class AGEM(NetworkStrategy):
     family = "replay"
     source = "Chaudhry et al. 2019 (A-GEM)"
     keeps = "samples"
+    pure_steps = True
     unlearns = "memory only"
     carries = {"memory_": "replay"}
     fixed_parameters = ("buffer_size",)
@@ -50,16 +54,21 @@ class AGEM(NetworkStrategy):
         if not hasattr(self, "memory_"):
             self.memory_ = ReplayMemory(self.buffer_size)
 
+    def learn_batch(self, call: Call, theta: torch.Tensor, batch: Rows, descend: Descend) -> torch.Tensor:
+        """One step, when the gradient of a memory batch is there."""
+        if len(self.memory_):
+            drawn = self.memory_.sample(self.memory_batch_size, call.generator, replacement=False)
+            call.state.reference = self.gradient_on(call, drawn)
+        return descend(batch)
+
     def after_backward(self, call: Call, theta: torch.Tensor, gradient: torch.Tensor) -> None:
-        """Project the gradient, where it has an obtuse angle with that of a memory batch."""
+        """Project the gradient, where it has an obtuse angle with that of the memory batch."""
         if not len(self.memory_):
             return
-        drawn = self.memory_.sample(self.memory_batch_size, call.generator, replacement=False)
-        reference = self.gradient_on(call, drawn)
-        tiny = torch.finfo(reference.dtype).tiny
+        reference, tiny = call.state.reference, torch.finfo(gradient.dtype).tiny
         # Decided on the device: where g·r ≥ 0, the conflict is 0 and the gradient stays.
-        conflict = gradient.dot(reference).clamp(max=0) / reference.dot(reference).clamp(min=tiny)
-        gradient.addcmul_(conflict, reference, value=-1)
+        conflict = vecdot(gradient, reference).clamp(max=0) / vecdot(reference, reference).clamp(min=tiny)
+        gradient.addcmul_(conflict[..., None], reference, value=-1)
 
     def after_training(self, call: Call) -> None:
         """The rows of the call go to the memory."""

@@ -461,7 +461,9 @@ def stacked_steps_equal_others(subject, scenario):
     """The results of seeds that are trained as one network are theirs alone, up to rounding."""
     # With its own ε, Adam makes a whole step of a gradient that is nothing but rounding.
     net = subject.net(lr=0.01, max_epochs=4, optimizer__eps=1e-3)
-    alone = [subject.small(random_state=seed, net=net) for seed in range(2)]
+    # Memories are full, since rows are drawn as one only where all have equally many.
+    full = {"buffer_size": 40} if "buffer_size" in subject.parameters else {}
+    alone = [subject.small(random_state=seed, net=net, **full) for seed in range(2)]
     stacked = copy.deepcopy(alone)
     for experiences in list(zip(*(stream(scenario, seed=seed) for seed in range(2)), strict=True))[:3]:
         calls = [subject.call(e, n_rows) for e, n_rows in zip(experiences, (75, 60), strict=True)]

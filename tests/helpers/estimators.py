@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from forgetless.datasets import load_digits, split_stream
 from forgetless.estimators import (
     MLP,
+    AGEMClassifier,
     AnchoredClassifier,
     ContinualNet,
     DERClassifier,
@@ -17,6 +18,7 @@ from forgetless.estimators import (
     ICaRLClassifier,
     LwFClassifier,
     MASClassifier,
+    MERClassifier,
     NaiveClassifier,
     ReplayClassifier,
     ShrinkPerturbClassifier,
@@ -45,6 +47,8 @@ STACKABLE = {
     "er-ace": ERACEClassifier(buffer_size=60),
     "der++": DERClassifier(buffer_size=60),
     "icarl": ICaRLClassifier(buffer_size=60),
+    "mer": MERClassifier(buffer_size=60, n_sequences=2),
+    "a-gem": AGEMClassifier(buffer_size=60, memory_batch_size=30),
     "lwf": LwFClassifier(),
     "features": FeatureDistillationClassifier(),
 }

@@ -16,8 +16,10 @@ from sklearn.preprocessing import StandardScaler
 
 from forgetless.estimators import (
     MLP,
+    AGEMClassifier,
     ContinualNet,
     EWCClassifier,
+    MERClassifier,
     NaiveClassifier,
     NetworkClassifier,
     ReplayClassifier,
@@ -31,7 +33,7 @@ N_SEEDS = 2
 ROUNDING_OF_RISE = {"rtol": 1e-2, "atol": 2e-6}  # of a difference of two losses of about 1
 
 # What the battery does not have, and those whose memories are compared.
-NAMES = ("l1", "replay", "balanced replay", "interfered replay", "er-ace", "der++")
+NAMES = ("l1", "replay", "balanced replay", "interfered replay", "er-ace", "der++", "mer", "a-gem")
 
 
 class Retrieval:
@@ -105,10 +107,11 @@ def test_stacked_equals_one_by_one_up_to_rounding(name, scenario, monkeypatch):
         assert retrieval.n_same > 0.9 * retrieval.n_choices > 0
 
 
-def test_seeds_that_retrieve_numbers_of_rows_of_their_own():
-    """With fewer rows in memory than a batch has, all are retrieved; here one seed has 20, and the other 25."""
-    make = lambda seed: ReplayClassifier(make_net(), retrieval="mir", random_state=seed)  # noqa: E731
-    alone, stacked = ([make(seed) for seed in range(2)] for _ in range(2))
+@pytest.mark.parametrize("params", [{"retrieval": "mir"}, {"memory_batch_size": 30}], ids=["retrieval", "a-gem"])
+def test_seeds_that_draw_numbers_of_rows_of_their_own(params):
+    """With fewer rows in memory than are drawn, all are drawn; here one seed has 20, and the other 25."""
+    cls = ReplayClassifier if "retrieval" in params else AGEMClassifier
+    alone, stacked = ([cls(make_net(), **params, random_state=seed) for seed in range(2)] for _ in range(2))
     stream, n_rows = make_stream("domain"), [(20, 25), (100, 90)]
     for e, ends in zip(stream, n_rows, strict=False):
         calls = [{"X": e.X_train[:end], "y": e.y_train[:end]} for end in ends]
@@ -146,6 +149,24 @@ def test_each_seed_sees_its_vectors_as_they_are_before_a_step():
         clf.partial_fit(**arguments)
     assert partial_fit_together(stacked, calls)
     assert_equal_up_to_rounding(alone, stacked, n_experiences=1)
+
+
+def test_hooks_are_told_where_the_loop_is():
+    """Batches and steps are counted as without a stack, also where a batch has several steps."""
+    places = {True: [], False: []}
+
+    class Noting(MERClassifier):
+        def learn_batch(self, call, theta, batch, descend):
+            places[theta.ndim > 1].append((call.epoch, call.batch_index, call.step))
+            return super().learn_batch(call, theta, batch, descend)
+
+    seeds = [Noting(make_net(max_epochs=2), buffer_size=60, random_state=seed) for seed in range(2)]
+    e, n_rows = make_stream()[0], (100, 64)
+    calls = [{"X": e.X_train[:n], "y": e.y_train[:n]} for n in n_rows]
+    assert partial_fit_together(seeds, calls)
+    # Of 32 rows each: a step on new rows; from the second batch on, four on rows from memory follow.
+    assert places[True] == [(0, 0, 0), (0, 1, 1), (1, 0, 6), (1, 1, 11)]
+    assert places[False] == [(0, 2, 6), (0, 3, 11), (1, 2, 26), (1, 3, 31)]
 
 
 def test_stacked_seeds_go_on_alone():

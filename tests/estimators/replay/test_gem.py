@@ -68,14 +68,17 @@ def test_dual_where_a_past_experience_has_nearly_no_gradient(scale, least):
 
 
 def spy(cls, steps):
-    """The class, noting network, generator and gradient at each change of the gradient."""
+    """The class, noting network, gradient before and after its change, and the generator as it was before the step."""
 
     class Spy(cls):
+        def learn_batch(self, call, theta, batch, descend):
+            call.state.generator = call.generator.get_state()
+            return super().learn_batch(call, theta, batch, descend)
+
         def after_backward(self, call, theta, gradient):
             before, module = gradient.clone(), copy.deepcopy(self.net_.module_)
-            generator = call.generator.get_state()
             super().after_backward(call, theta, gradient)
-            steps.append((module, generator, before, gradient.clone()))
+            steps.append((module, call.state.generator, before, gradient.clone()))
 
     return Spy
 
