@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from forgetless.estimators import MLP, EWCClassifier, NaiveClassifier, ReplayClassifier, Rows
 from forgetless.estimators.engine.loop import Batches
+from forgetless.estimators.engine.modules import lone_rows
 
 
 def test_growing_keeps_weights_outputs_and_optimiser_state():
@@ -86,6 +87,16 @@ def test_batches_cover_every_row_once(n_rows, batch_size, min_last, sizes, chunk
     assert [len(batch) for batch in found] == sizes and len(batches) == len(sizes)
     x, y = (torch.cat([getattr(batch, name) for batch in found]) for name in ("x", "y"))
     assert x.sort().values.tolist() == list(range(n_rows)) and torch.equal(y, 10 * x)
+
+
+def test_batch_normalisation_goes_on_training_after_a_lone_row_also_one_that_fails():
+    layer = nn.BatchNorm1d(3)
+    with lone_rows([layer]):
+        assert torch.equal(layer(torch.ones(1, 3)), F.batch_norm(torch.ones(1, 3), torch.zeros(3), torch.ones(3)))
+        assert layer.training
+        with pytest.raises(RuntimeError, match="4 elements"):
+            layer(torch.ones(1, 4))
+        assert layer.training
 
 
 def test_pickle_of_a_net_is_not_larger_than_its_weights():

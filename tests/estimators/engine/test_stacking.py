@@ -185,8 +185,9 @@ def test_stacked_seeds_go_on_alone():
         [NaiveClassifier(make_net(module__dropout=0.5), random_state=s) for s in range(2)],
         [NaiveClassifier(make_net(module__batch_norm=True), random_state=s) for s in range(2)],
         [NaiveClassifier(make_net(optimizer=torch.optim.RMSprop), random_state=s) for s in range(2)],
+        [NaiveClassifier(make_net(batch_size=-1), random_state=s) for s in range(2)],
     ],
-    ids=["no network", "dropout", "batch norm", "another optimiser"],
+    ids=["no network", "dropout", "batch norm", "another optimiser", "all rows in a batch"],
 )
 def test_what_cannot_be_stacked_learns_one_by_one(estimators):
     assert_learn_one_by_one(estimators, [call(stream[0]) for stream in seed_streams("class", 2)])

@@ -40,7 +40,10 @@ def test_independent_by_entropy_takes_the_most_certain_network():
 
 def test_independent_by_task_id_needs_one():
     clf = IndependentClassifier(make_net(max_epochs=1), integration="task_id", random_state=0)
-    learned(clf, stream())
+    first, second = stream()[:2]
+    learned(clf, [first])
+    assert np.array_equal(clf.predict(DIGITS.X_test), clf.predict(DIGITS.X_test, task_id=first.task_id))
+    learned(clf, [second])
     assert clf.strategy_info()["needs_task_id"]
     with pytest.raises(ValueError, match="needs the task_id"):
         clf.predict(DIGITS.X_test)
@@ -64,6 +67,14 @@ def test_the_gate_finds_the_expert_on_separable_inputs(shuffled):
     order = rng.permutation(len(X)) if shuffled else np.arange(len(X))
     assert (clf.predict(X[order]) // 2 == task[order]).all()
     assert clf.strategy_info()["keeps"] == "statistics"
+
+
+@pytest.mark.parametrize(("gate_units", "n_units"), [(2, 2), (10, 3)])
+def test_a_gate_has_at_most_half_as_many_units_as_inputs(gate_units, n_units):
+    X, y = separable(np.random.default_rng(0), 0.0, [0, 1])
+    clf = IndependentClassifier(make_net(max_epochs=1), integration="gate", gate_units=gate_units, random_state=0)
+    [(_, _, coder)] = clf.partial_fit(X, y, task_id="a").gates_.values()
+    assert coder.net_.module_.hidden[0].out_features == n_units
 
 
 def test_the_gate_that_reconstructs_best_decides():

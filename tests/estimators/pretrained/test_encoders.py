@@ -54,6 +54,7 @@ def test_efficientnet_lite0_has_its_published_weights_and_takes_grey_images_too(
     found = features("efficientnet-lite0", colour, input_shape=(3, 8, 8), batch_size=2)
     assert found.shape == (2, 1280)
     np.testing.assert_allclose(features("efficientnet-lite0", grey, input_shape=(1, 8, 8), batch_size=2), found)
+    assert features("efficientnet-lite0", rng.random((2, 3 * 32 * 32)), batch_size=2).shape == (2, 1280)
     # What batch normalisation expects of a layer's inputs is what comes: the weights are in their places.
     from forgetless.estimators.pretrained.efficientnet import load_efficientnet_lite0
 
