@@ -6,12 +6,15 @@ import contextlib
 import math
 from collections.abc import Iterator
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+# What was counted of modules, for as long as they live: counting takes as long as some ten steps.
+_counts: WeakKeyDictionary[nn.Module, dict[Any, int]] = WeakKeyDictionary()
 _asking: ContextVar[Work | None] = ContextVar("_asking", default=None)
 
 
@@ -117,6 +120,15 @@ def note(module: nn.Module, x: torch.Tensor, back: bool, n_leading: int = 1) -> 
 
 
 def _flops_of_row(passes: _Passes) -> int:
+    """Count once, as long as the module has the same parameters, of which the same are trained."""
+    known = _counts.setdefault(passes.module, {})
+    key = passes[1:], tuple((p.shape, p.requires_grad) for p in passes.module.parameters())
+    if key not in known:
+        known[key] = _counted_flops(passes)
+    return known[key]
+
+
+def _counted_flops(passes: _Passes) -> int:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 

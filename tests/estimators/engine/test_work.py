@@ -53,6 +53,21 @@ def test_any_module_counts_as_the_chain_does():
     assert second_call(NaiveClassifier(ContinualNet(module, max_epochs=3, batch_size=4))) == (24, 24 * STEP)
 
 
+def test_a_network_that_has_grown_or_was_frozen_is_counted_again():
+    module = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.ReLU(), torch.nn.Linear(5, 2))
+
+    def operations():
+        with counted() as work:
+            note(module, torch.zeros(4, 3), back=True)
+        return work.flops()
+
+    assert operations() == operations() == 4 * STEP
+    module[0].requires_grad_(False)
+    assert operations() == 4 * (FORWARD + 2 * 5 * 2)
+    module[2] = torch.nn.Linear(5, 3)
+    assert operations() == 4 * (FORWARD + 2 * 5 + 2 * 5 * 3)
+
+
 def test_a_stack_counts_each_seed():
     clfs = [NaiveClassifier(small_net(), random_state=seed) for seed in (0, 1)]
     with counted() as work:
