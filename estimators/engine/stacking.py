@@ -27,7 +27,7 @@ from .graph import Pinned, Recorded, recorded
 from .loop import Batches, check_finite, is_idle, n_batches_of_epochs
 from .memory import Drawn, MemoryStack, ReplayMemory
 from .optimizer import stepper
-from .passes import Passes, passes_of, stacked_passes_of
+from .passes import AutogradPasses, Passes, passes_of, stacked_passes_of
 from .rows import Rows, StackedRows, rows_of, stacked
 from .vectors import vectors_of
 
@@ -37,7 +37,7 @@ def partial_fit_together(estimators: Sequence[Any], calls: Sequence[Mapping[str,
 
     Networks that can be stacked are trained as one; results are those of one-by-one training up to rounding. Where
     stacking has no meaning (other strategies, dropout, batch normalisation, callbacks, an optimiser that is not
-    elementwise), estimators learn one by one.
+    elementwise, a module whose forward pass looks at values or draws), estimators learn one by one.
 
     Parameters
     ----------
@@ -198,8 +198,14 @@ class _Stack:
         ]
 
     def learn(self) -> bool:
-        """Train all; returns False, and has done nothing, if their optimisers cannot step together."""
+        """Train all; returns False, and has done nothing, if they cannot be passed or step as one."""
+        for net in self.nets:
+            net.module_.train()
         if self.steps is None:
+            self._hand_back()
+            return False
+        if not self._can_be_passed():
+            self.steps.finish()
             self._hand_back()
             return False
         self.move: Callable[[Rows], tuple[torch.Tensor, torch.Tensor | None]]
@@ -212,8 +218,6 @@ class _Stack:
             for call, net in zip(self.calls, self.nets, strict=True)
         ]
         lengths = [n_batches_of_epochs(net, len(b)) for net, b in zip(self.nets, batches, strict=True)]
-        for net in self.nets:
-            net.module_.train()
         for call, length in zip([*self.calls, self.stacked_call], [*lengths, max(lengths, key=len)], strict=True):
             call.n_epochs = len(length)
         for epoch, counts in enumerate(itertools.zip_longest(*lengths, fillvalue=0)):
@@ -223,6 +227,16 @@ class _Stack:
         self.steps.finish()
         check_finite(float(self.theta.abs().max()), "a weight")
         self._hand_back()
+        return True
+
+    def _can_be_passed(self) -> bool:
+        """Whether torch maps the module over networks: not one that looks at values, or draws, in its forward pass."""
+        if isinstance(self.passes, AutogradPasses):
+            try:
+                with torch.no_grad():
+                    self.passes.forward(torch.stack([call.rows.x[:1] for call in self.calls]))
+            except Exception:  # if the module itself is wrong, it says so where it learns alone
+                return False
         return True
 
     def _hand_back(self) -> None:

@@ -5,6 +5,7 @@ stays in memories, and what is refused.
 """
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from helpers.estimators import DIGITS, STACKABLE, call, make_net, make_stream, s
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch.nn import functional as F
 
 from forgetless.estimators import (
     MLP,
@@ -178,16 +180,40 @@ def test_stacked_seeds_go_on_alone():
     assert torch.equal(seeds[1].net_.flatten(), twin.net_.flatten())
 
 
+class Looking(MLP):
+    """A module whose forward pass depends on values."""
+
+    def forward(self, x):
+        return super().forward(x if x.sum() > 0 else -x)
+
+
+class Dropping(MLP):
+    """A module that draws in its forward pass, without a layer that says so."""
+
+    def forward(self, x):
+        return super().forward(F.dropout(x, 0.5, self.training))
+
+
 @pytest.mark.parametrize(
     "estimators",
     [
         [SLDAClassifier(), SLDAClassifier()],
+        [NaiveClassifier(make_net().set_params(module=Looking), random_state=s) for s in range(2)],
+        [NaiveClassifier(make_net().set_params(module=Dropping), random_state=s) for s in range(2)],
         [NaiveClassifier(make_net(module__dropout=0.5), random_state=s) for s in range(2)],
         [NaiveClassifier(make_net(module__batch_norm=True), random_state=s) for s in range(2)],
         [NaiveClassifier(make_net(optimizer=torch.optim.RMSprop), random_state=s) for s in range(2)],
         [NaiveClassifier(make_net(batch_size=-1), random_state=s) for s in range(2)],
     ],
-    ids=["no network", "dropout", "batch norm", "another optimiser", "all rows in a batch"],
+    ids=[
+        "no network",
+        "module that looks",
+        "module that draws",
+        "dropout",
+        "batch norm",
+        "another optimiser",
+        "all rows in a batch",
+    ],
 )
 def test_what_cannot_be_stacked_learns_one_by_one(estimators):
     assert_learn_one_by_one(estimators, [call(stream[0]) for stream in seed_streams("class", 2)])
@@ -199,6 +225,7 @@ def assert_learn_one_by_one(estimators, calls):
     for clf, twin, arguments in zip(estimators, alone, calls, strict=True):
         twin.partial_fit(**arguments)
         assert np.array_equal(clf.predict_proba(DIGITS.X_test), twin.predict_proba(DIGITS.X_test))
+        assert len(pickle.dumps(clf)) == len(pickle.dumps(twin))
 
 
 def test_all_or_none_learn():
