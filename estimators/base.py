@@ -22,6 +22,7 @@ from .delegation import available_if_has, available_where
 from .engine.call import Call
 from .engine.equality import same
 from .engine.memory import ReplayMemory
+from .engine.modes import plain_modes
 from .engine.modules import bytes_of, is_finite
 from .engine.pickling import packed
 from .inputs import as_rows, as_task, check_labels, check_magnitude, explained
@@ -259,14 +260,16 @@ class ContinualEstimator(BaseEstimator):
     def transaction(self) -> Iterator[None]:
         """Whatever fails inside leaves the estimator as it was, an interrupt included.
 
-        A state with a number that is not finite is a failure, too: it would spoil every answer from then on.
+        A state with a number that is not finite is a failure, too: it would spoil every answer from then on. Inside,
+        torch is in its plain modes, whatever the caller's are.
         """
         before = vars(self).copy()
         fitted = {name: value for name, value in before.items() if name.endswith("_")}
         restore = [value.snapshot() for value in fitted.values() if hasattr(value, "snapshot")]
         before.update((name, value.clone()) for name, value in fitted.items() if torch.is_tensor(value))
         try:
-            yield
+            with plain_modes():
+                yield
             self._check_state()
         except BaseException:
             self.__dict__.clear()
@@ -296,6 +299,7 @@ class ContinualEstimator(BaseEstimator):
         state: dict[str, Any] = super().__getstate__()
         return {"_packed": packed(state)}
 
+    @plain_modes()  # tensors of inference mode could not be trained any more
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(pickle.loads(state["_packed"]))
 
@@ -304,6 +308,7 @@ class ContinualEstimator(BaseEstimator):
         twin.__dict__.update(self.__dict__)
         return twin
 
+    @plain_modes()
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         memo[id(self)] = twin = object.__new__(type(self))
         twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
@@ -550,6 +555,7 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
 
     # --- predictions ---------------------------------------------------------------------------------------------
 
+    @plain_modes()
     def _class_scores(self, X: ArrayLike, task_id: Hashable) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Scores in the order of `classes_`, and which classes are possible answers."""
         check_is_fitted(self)
@@ -725,6 +731,7 @@ class ContinualRegressor(RegressorMixin, ContinualEstimator):
         """Predictions where the task is known."""
         return self.predictions(X)
 
+    @plain_modes()
     def predict(self, X: ArrayLike, task_id: Hashable = None) -> NDArray[Any]:
         """Predict targets.
 

@@ -13,7 +13,7 @@ from torch import nn
 from ..base import ContinualClassifier, ContinualEstimator
 from ..engine.call import Call
 from ..engine.capacity import require_memory
-from ..engine.modules import Features, frozen_copy
+from ..engine.modules import Features, frozen_copy, rows_for
 
 # Bytes of features that are held at once.
 CHUNK_BYTES = 1 << 28
@@ -255,8 +255,7 @@ def features_by(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
     -------
     torch.Tensor of shape (n_rows, width)
     """
-    device = next((t.device for t in (*module.parameters(), *module.buffers())), None)
-    return torch.cat([module(rows.float().to(device)).cpu() for rows in torch.split(x, _MODULE_ROWS)])
+    return torch.cat([module(rows_for(module, rows)).float().cpu() for rows in torch.split(x, _MODULE_ROWS)])
 
 
 class ClosedForm(ContinualEstimator):

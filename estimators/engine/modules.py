@@ -215,6 +215,12 @@ class fixed_statistics:
             attributes["training"] = True
 
 
+def rows_for(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Rows in the precision of a module's weights and on their device; in single precision, if it has none."""
+    own = next((t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()), None)
+    return x.float() if own is None else x.to(own)
+
+
 class lone_rows:
     """Context in which batch normalisation uses its statistics so far where it sees one value of each channel only.
 

@@ -163,6 +163,8 @@ class FastLoop(NeuralNet):
                     setattr(self, f"module__{name}", value)
         self.initialize()
         self._check_parts()
+        if isinstance(self.criterion_, nn.Module):
+            self.criterion_.float()  # weights of classes that NumPy has computed
         head = head_of(self.module_)
         if not all(p.requires_grad for p in head.parameters()):
             head.requires_grad_(True)
@@ -213,6 +215,12 @@ class FastLoop(NeuralNet):
             for kind, reason in _REFUSED.items():
                 if isinstance(callback, kind):
                     raise ValueError(f"The callback {name}, a {type(callback).__name__}, {reason}.")
+        for name, p in self.module_.named_parameters():
+            if p.requires_grad and p.dtype != torch.float32:
+                raise ValueError(
+                    f"The module's {name} is of {p.dtype}, but rows and steps are of torch.float32; give module.float()"
+                    + (", or call torch.set_default_dtype(torch.float32) first." if p.dtype == torch.float64 else ".")
+                )
         criterion = self.criterion_
         if isinstance(criterion, nn.Module) and any(p.requires_grad for p in criterion.parameters()):
             raise ValueError(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ..engine.extra import from_extra, package_folder
-from ..engine.modules import twin_of
+from ..engine.modules import rows_for, twin_of
 from .efficientnet import load_efficientnet_lite0
 from .identity import model_key
 
@@ -91,7 +91,7 @@ class ModuleEncoder:
     def __call__(self, rows: Sequence[Any], batch_size: int, device: str) -> Array:
         """Outputs, flat."""
         module = twin_of(self.module).eval().to(device)
-        x = torch.from_numpy(np.stack(rows)).to(device)
+        x = rows_for(module, torch.from_numpy(np.stack(rows)))
         return in_batches(module, x if self.input_shape is None else x.reshape(-1, *self.input_shape), batch_size)
 
 

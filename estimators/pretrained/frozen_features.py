@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ..engine.modes import plain_modes
 from ..inputs import as_rows
 from ..parameters import Integral, at_least, check_parameters
 from .cache import IN_MEMORY, DiskCache
@@ -132,6 +133,7 @@ class FrozenFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         self._rows(X, reset=True)
         return self
 
+    @plain_modes()
     def transform(self, X: Any) -> NDArray[np.float32]:
         """Features of rows; those in the cache are not computed.
 

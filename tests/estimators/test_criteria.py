@@ -271,6 +271,19 @@ def test_seeds_whose_weights_are_in_another_order_are_not_stacked():
         assert torch.equal(one.net_.flatten(), other.net_.flatten())
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_weights_as_numpy_computes_them_are_those_of_single_precision(alone):
+    weight = torch.from_numpy(compute_class_weight("balanced", classes=np.unique(Y), y=Y))
+    learned = [NaiveClassifier(net(criterion__weight=w), random_state=0) for w in (weight, weight.float())]
+    for clf in learned:
+        if alone:
+            clf.partial_fit(X, Y)
+        else:
+            partial_fit_together([clf], [{"X": X, "y": Y}])
+    assert weight.dtype == torch.float64
+    assert torch.equal(*(clf.net_.flatten() for clf in learned))
+
+
 def test_weights_survive_a_pickle():
     clf = NaiveClassifier(net(criterion__weight=torch.tensor([1.0, 5.0])), random_state=0).fit(X[Y < 2], Y[Y < 2])
     twin = pickle.loads(pickle.dumps(clf))

@@ -378,6 +378,25 @@ def same_seed_same_bits_whatever_the_global_generators_do(subject):
     assert np.array_equal(subject.bits(subject.taught("task", n_learned=3)), answers)
 
 
+@check()
+def modes_of_the_caller_change_nothing(subject):
+    """Neither torch's modes for gradients and inference, nor its types and places of new numbers."""
+    first, second = stream("task")[:2]
+
+    def begun():
+        return pickle.loads(pickle.dumps(copy.deepcopy(subject.learned(subject.brief(), [first]))))
+
+    twin = subject.learned(begun(), [second])
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16), torch.device("meta"):
+        estimator = begun()
+    with torch.no_grad():
+        subject.learned(estimator, [second])
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16), torch.device("meta"):
+        bits = subject.bits(estimator)
+    assert np.array_equal(bits, subject.bits(twin))
+    subject.assert_same(estimator, twin)
+
+
 @check(is_seeded)
 def other_seed_other_bits(subject):
     other = subject.learned(subject.brief(random_state=1), stream(n_experiences=2)[:1])

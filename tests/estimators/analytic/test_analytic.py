@@ -511,6 +511,15 @@ def test_features_of_a_module_take_the_place_of_the_inputs(name, trained):
     assert model.memory_usage()["weights"] > sum(p.numel() * 4 for p in trained.parameters()) - 1
 
 
+@each
+def test_a_module_may_have_another_precision(name, trained):
+    single, double = (
+        new(name).set_params(features=m).fit(X, target(name, Y)) for m in (trained, copy.deepcopy(trained).double())
+    )
+    one, other = ((m.predict if name in REGRESSORS else m.predict_proba)(DIGITS.X_test) for m in (single, double))
+    np.testing.assert_allclose(one, other, atol=2e-3)
+
+
 def test_features_are_frozen_at_the_first_call(trained):
     module = copy.deepcopy(trained)
     clf = NCMClassifier(features=module).fit(X, Y)

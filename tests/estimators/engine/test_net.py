@@ -10,7 +10,7 @@ from helpers.estimators import DIGITS, learned, make_net, make_stream, theta
 from torch import nn
 from torch.nn import functional as F
 
-from forgetless.estimators import MLP, EWCClassifier, NaiveClassifier, ReplayClassifier, Rows
+from forgetless.estimators import MLP, ContinualNet, EWCClassifier, NaiveClassifier, ReplayClassifier, Rows
 from forgetless.estimators.engine.loop import Batches
 from forgetless.estimators.engine.modules import lone_rows
 
@@ -143,6 +143,14 @@ def test_callback_that_freezes_is_told_what_to_do():
     clf = EWCClassifier(make_net(callbacks=[Freezer("hidden.0.*", at=2)]), random_state=0)
     with pytest.raises(RuntimeError, match="requires_grad=False"):
         clf.fit(DIGITS.X_train, DIGITS.y_train)
+    assert not hasattr(clf, "net_")
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_modules_of_another_precision_are_refused(dtype):
+    clf = NaiveClassifier(ContinualNet(MLP(64, 10).to(dtype)))
+    with pytest.raises(ValueError, match=rf"hidden\.0\.weight is of {dtype}.*module\.float\(\)"):
+        clf.partial_fit(DIGITS.X_train[:9], DIGITS.y_train[:9])
     assert not hasattr(clf, "net_")
 
 

@@ -96,6 +96,16 @@ def test_the_module_is_in_evaluation_mode_and_is_left_as_it_was():
     np.testing.assert_allclose(features, expected, atol=1e-5)
 
 
+def test_modes_of_the_caller_and_the_precision_of_the_module_do_not_matter():
+    model = FrozenFeatures(convnet(), cache=None)
+    expected = model.fit_transform(IMAGES)
+    with torch.autocast("cpu", torch.bfloat16), torch.device("meta"):
+        assert np.array_equal(model.transform(IMAGES), expected)
+    double = FrozenFeatures(convnet().double(), cache=None).fit_transform(IMAGES)
+    assert double.dtype == np.float32
+    np.testing.assert_allclose(double, expected, atol=1e-5)
+
+
 def test_models_are_told_apart_by_weights_and_settings_and_equal_ones_are_one():
     assert model_key(convnet()) == model_key(copy.deepcopy(convnet()))
     assert model_key(convnet()) == model_key(pickle.loads(pickle.dumps(convnet())))
