@@ -186,6 +186,7 @@ class NetworkStrategy(ContinualEstimator):
         """An untrained network with so many outputs."""
         with call.seeded("weights"):
             net = self.prototype().build(self.n_features_in_, n_outputs)
+            net.check_outputs(self.n_features_in_)
         net.given_ = settings_of(self.net if self.net is not None else net)
         return net
 

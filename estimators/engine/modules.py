@@ -215,6 +215,15 @@ class fixed_statistics:
             attributes["training"] = True
 
 
+def check_own_weight(layer: nn.Module, name: str) -> None:
+    """Raise TypeError if a layer's weight is no parameter: a method that works on weights could not protect it."""
+    if "weight" not in layer._parameters:
+        raise TypeError(
+            f"The weight of the layer {name!r} is computed from other parameters (weight or spectral normalisation, "
+            "perhaps), where this method needs the weight itself; use a plain layer."
+        )
+
+
 def rows_for(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """Rows in the precision of a module's weights and on their device; in single precision, if it has none."""
     own = next((t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()), None)

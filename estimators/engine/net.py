@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
@@ -13,13 +14,14 @@ from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import EpochTimer, Initializer, LoadInitState, PassthroughScoring, PrintLog
 from skorch.dataset import ValidSplit
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.utils.data import Dataset
 
 from ..parameters import Integral, at_least
 from .call import Call
 from .equality import same
 from .loop import PlainLearning, train
-from .modules import bytes_of, head_of, is_finite
+from .modules import bytes_of, check_own_weight, head_of, is_finite
 from .optimizer import meet_parameters, resized_state
 from .rows import Rows
 
@@ -149,8 +151,12 @@ class FastLoop(NeuralNet):
         ------
         ValueError
             If the module is an instance and parameters for making one are given, too; or if a strategy cannot work with
-            a callback, the criterion or the optimiser.
+            a callback, the criterion, the optimiser, the precision of the module or what it returns.
+        TypeError
+            If the module is compiled by TorchScript, or has no linear layer that can be its head.
         """
+        if isinstance(self.module, torch.jit.ScriptModule):
+            raise TypeError("The module is compiled by TorchScript, and cannot be copied; give the module itself.")
         if isinstance(self.module, nn.Module) and (params := self.get_params_for("module")):
             raise ValueError(
                 f"The module is an instance of {type(self.module).__name__}, and module__{min(params)} would make "
@@ -162,6 +168,8 @@ class FastLoop(NeuralNet):
                 if name in signature and not hasattr(self, f"module__{name}"):
                     setattr(self, f"module__{name}", value)
         self.initialize()
+        if any(is_lazy(t) for t in (*self.module_.parameters(), *self.module_.buffers())):
+            self._outputs_of_one_row(n_inputs)
         self._check_parts()
         if isinstance(self.criterion_, nn.Module):
             self.criterion_.float()  # weights of classes that NumPy has computed
@@ -173,6 +181,54 @@ class FastLoop(NeuralNet):
         self.given_: dict[str, Any] = {}
         self.module_.eval()  # it is in training mode in training only
         return self
+
+    def _outputs_of_one_row(self, n_inputs: int) -> Any:
+        """What the module returns for a row of zeros; lazy layers have weights from then on."""
+        self.module_.eval()
+        with torch.no_grad():
+            return self.module_(torch.zeros(1, n_inputs, device=self.device))
+
+    def check_outputs(self, n_inputs: int) -> None:
+        """Find out, by a row of zeros, whether the module returns what its head makes and its criterion takes.
+
+        Parameters
+        ----------
+        n_inputs : int
+
+        Raises
+        ------
+        ValueError
+            If it does not; a warning where it only seems so.
+        """
+        try:
+            outputs = self._outputs_of_one_row(n_inputs)
+        except Exception:  # zeros may be no row for it; what is wrong with real ones, it says itself
+            return
+        kind, head = type(self.module_).__name__, head_of(self.module_)
+        if not torch.is_tensor(outputs):
+            raise ValueError(
+                f"{kind} returns a {type(outputs).__name__}, where strategies need the outputs alone; return what its "
+                "last linear layer makes."
+            )
+        if outputs.shape != (1, head.out_features):
+            name = next(name for name, layer in self.module_.named_modules() if layer is head)
+            raise ValueError(
+                f"{kind} returns the shape {tuple(outputs.shape)} for one row, but its head {name!r} has "
+                f"{head.out_features} outputs, one for each class or target; return what the head makes, and call it "
+                "`head` if it is not the last linear layer."
+            )
+        are_probabilities = outputs.shape[1] > 1 and bool((outputs >= 0).all()) and abs(float(outputs.sum()) - 1) < 1e-4
+        if isinstance(self.criterion_, nn.NLLLoss) and not are_probabilities:
+            raise ValueError(
+                f"NLLLoss is given probabilities, as always in skorch, but {kind} returns other numbers; end it with "
+                "a softmax, or use torch.nn.CrossEntropyLoss."
+            )
+        if isinstance(self.criterion_, nn.CrossEntropyLoss) and are_probabilities:
+            warnings.warn(
+                f"{kind} seems to return probabilities, but CrossEntropyLoss takes what comes before a softmax, and "
+                "hardly learns from them; leave the softmax out, or use torch.nn.NLLLoss.",
+                stacklevel=2,
+            )
 
     def follow(self, prototype: NeuralNet) -> None:
         """Let settings of the prototype that have changed since the last call take effect.
@@ -218,8 +274,12 @@ class FastLoop(NeuralNet):
         for name, p in self.module_.named_parameters():
             if p.requires_grad and p.dtype != torch.float32:
                 raise ValueError(
-                    f"The module's {name} is of {p.dtype}, but rows and steps are of torch.float32; give module.float()"
-                    + (", or call torch.set_default_dtype(torch.float32) first." if p.dtype == torch.float64 else ".")
+                    f"The module's {name} is of {p.dtype}, but rows and steps are of torch.float32"
+                    + {
+                        torch.float64: "; give module.float(), or call torch.set_default_dtype(torch.float32) first.",
+                        torch.float16: "; give module.float().",
+                        torch.bfloat16: "; give module.float().",
+                    }.get(p.dtype, ".")
                 )
         criterion = self.criterion_
         if isinstance(criterion, nn.Module) and any(p.requires_grad for p in criterion.parameters()):
@@ -317,6 +377,7 @@ class FastLoop(NeuralNet):
         n_old = head.out_features
         if n_outputs == n_old:
             return
+        check_own_weight(head, "head")  # what is computed cannot grow
         fresh = nn.Linear(head.in_features, max(n_outputs - n_old, 1), bias=head.bias is not None).to(head.weight)
         for name in ("weight", "bias"):
             old = getattr(head, name)

@@ -148,9 +148,8 @@ def _gradients(
         in_dims = (None, None, *(0 for _ in rows))
         gradients: dict[str, torch.Tensor] = vmap(of_one, in_dims=in_dims, randomness="different")(trained, k, *rows)
         return gradients
-    except RuntimeError as error:
-        if "vmap" not in str(error):
-            raise
-        # The module decides by what is in a row, as transformers do by their mask.
+    except RuntimeError:
+        # The module decides by what is in a row, as transformers do by their mask; or has layers that torch cannot map
+        # over rows, such as recurrent ones. Whatever else is wrong shows again.
         each = [of_one(trained, k, *row) for row in zip(*rows, strict=True)]
         return {name: torch.stack([of_row[name] for of_row in each]) for name in trained}

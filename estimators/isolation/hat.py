@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..engine.call import Call
-from ..engine.modules import call_with, head_of
+from ..engine.modules import call_with, check_own_weight, head_of
 from ..engine.net import FastLoop
 from ..engine.rows import Rows
 from ..parameters import at_least
@@ -86,6 +86,10 @@ def _chain(module: nn.Module) -> list[str]:
     """Names of the layers, each of which reads the one before; the head is the last."""
     layers = [(n, m) for n, m in module.named_modules() if isinstance(m, nn.Linear | nn.modules.conv._ConvNd)]
     layers.sort(key=lambda named: named[1] is head_of(module))
+    for name, layer in layers:
+        check_own_weight(layer, name)
+    if len({layer.weight for _, layer in layers}) < len(layers):
+        raise TypeError("HATClassifier gates each layer by itself, but two layers share a weight; give each its own.")
     for (name, layer), (next_name, reader) in pairwise(layers):
         n_units, n_read = layer.weight.shape[0], reader.weight.shape[1]
         fits = n_read % n_units == 0 if isinstance(reader, nn.Linear) else n_read == n_units

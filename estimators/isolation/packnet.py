@@ -7,7 +7,7 @@ from skorch import NeuralNet
 from torch import nn
 
 from ..engine.call import Call
-from ..engine.modules import head_of
+from ..engine.modules import check_own_weight, head_of
 from ..engine.rows import Rows
 from ..parameters import between
 from .per_task import Part, PerTaskClassifier
@@ -161,10 +161,13 @@ def _names(module: nn.Module) -> list[str]:
 
 
 def _prunable(module: nn.Module) -> dict[str, torch.Tensor]:
-    """Trained weights of linear and convolutional layers, without the head's, by name."""
-    layers = (nn.Linear, nn.modules.conv._ConvNd)
-    return {
-        f"{name}.weight" if name else "weight": layer.weight
-        for name, layer in module.named_modules()
-        if isinstance(layer, layers) and layer is not head_of(module) and layer.weight.requires_grad
-    }
+    """Trained weights of linear and convolutional layers, without the head's, by name; shared ones once."""
+    names: dict[torch.Tensor, str] = {p: name for name, p in module.named_parameters()}
+    found: dict[str, torch.Tensor] = {}
+    for place, layer in module.named_modules():
+        if not isinstance(layer, nn.Linear | nn.modules.conv._ConvNd) or layer is head_of(module):
+            continue
+        check_own_weight(layer, place)
+        if layer.weight.requires_grad:
+            found[names[layer.weight]] = layer.weight
+    return found

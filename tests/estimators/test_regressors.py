@@ -323,7 +323,12 @@ def test_agem_never_raises_the_memory_loss_to_first_order():
     assert obtuse @ reference < 0
     for g in (obtuse, -obtuse):
         projected = g.clone()
-        reg.after_backward(call, theta(reg), projected)
+
+        def descend(batch, projected=projected):
+            reg.after_backward(call, theta(reg), projected)
+            return torch.zeros(())
+
+        reg.learn_batch(call, theta(reg), call.rows, descend)
         expected = g if g @ reference >= 0 else g - (g @ reference) / (reference @ reference) * reference
         torch.testing.assert_close(projected, expected, rtol=1e-4, atol=1e-5)
         assert projected @ reference > -1e-3 * reference @ reference
