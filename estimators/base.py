@@ -25,7 +25,7 @@ from .engine.memory import ReplayMemory
 from .engine.modes import plain_modes
 from .engine.modules import bytes_of, is_finite
 from .engine.pickling import packed
-from .inputs import as_rows, as_task, check_labels, check_magnitude, explained
+from .inputs import as_rows, as_task, check_labels, check_magnitude, explained, on_host, refuse_masked
 from .parameters import check_parameters, declared, names_declared, searched_parameters
 
 
@@ -363,7 +363,9 @@ class ContinualEstimator(BaseEstimator):
         separately = "validate_separately" in how  # then y are numbers to predict
         if not separately:
             how = {"dtype": self.input_dtype, "order": "C"}
-        X = as_rows(X)
+        X, y = as_rows(X), on_host(y)
+        refuse_masked(X, "X")
+        refuse_masked(y, "y")
         with explained(X, y if separately else None):
             rows = validate_data(self, X, y, reset=reset, **how)
         if np.float64 not in self.input_dtype:
@@ -642,7 +644,7 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
         -------
         float
         """
-        return float(accuracy_score(y, self.predict(X, task_id=task_id), sample_weight=sample_weight))
+        return float(accuracy_score(on_host(y), self.predict(X, task_id=task_id), sample_weight=sample_weight))
 
 
 class ContinualRegressor(RegressorMixin, ContinualEstimator):
@@ -776,7 +778,7 @@ class ContinualRegressor(RegressorMixin, ContinualEstimator):
         -------
         float
         """
-        return float(r2_score(y, self.predict(X, task_id=task_id), sample_weight=sample_weight))
+        return float(r2_score(on_host(y), self.predict(X, task_id=task_id), sample_weight=sample_weight))
 
 
 def _labels_like(y: NDArray[Any], classes: ArrayLike) -> NDArray[Any]:

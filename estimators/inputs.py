@@ -1,6 +1,6 @@
 """What comes in at the door: task ids as values, and errors that say what to do about rows that cannot be learned."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -40,8 +40,7 @@ def as_task(task_id: Any, n_rows: int) -> Hashable:
     >>> as_task(torch.tensor(3), 5), as_task(np.array(["a", "a"]), 2)
     (3, 'a')
     """
-    if torch.is_tensor(task_id):
-        task_id = task_id.detach().cpu().numpy()
+    task_id = on_host(task_id)
     if isinstance(task_id, list) or (hasattr(task_id, "__array__") and not isinstance(task_id, type)):
         ids = np.asarray(task_id)
         if ids.ndim:
@@ -78,6 +77,11 @@ def _is_missing(value: Any) -> bool:
         return True
 
 
+def on_host(values: Any) -> Any:
+    """A tensor as an array, wherever it is and whatever autograd knows of it; anything else as it is."""
+    return values.detach().cpu().numpy() if torch.is_tensor(values) else values
+
+
 def as_rows(X: Any) -> Any:
     """Images of shape (n, channels, height, width) as flat rows, sparse rows as dense ones, and all else as it is.
 
@@ -93,6 +97,8 @@ def as_rows(X: Any) -> Any:
     ------
     MemoryError
         If sparse rows do not fit into memory as dense ones.
+    TypeError
+        If it is no matrix: a dict, an iterator, an array with named fields.
 
     Examples
     --------
@@ -106,6 +112,14 @@ def as_rows(X: Any) -> Any:
             "make fewer features, for example by a smaller n_features of HashingVectorizer, or give fewer rows at once",
         )
         return X.toarray()
+    if isinstance(X, Mapping | Set | Iterator):
+        raise TypeError(f"X is a {type(X).__name__}; give a matrix, a list of rows or a pandas.DataFrame.")
+    if getattr(getattr(X, "dtype", None), "names", None):
+        raise TypeError(
+            "X is an array with named fields; give pandas.DataFrame(X), or "
+            "numpy.lib.recfunctions.structured_to_unstructured(X)."
+        )
+    X = on_host(X)
     return X.reshape(len(X), -1) if len(getattr(X, "shape", ())) == 4 and len(X) else X
 
 
@@ -154,7 +168,17 @@ def explained(X: Any, targets: Any = None) -> Iterator[None]:
             ) from error
         if "inhomogeneous" in str(error):
             raise ValueError("X has rows of different lengths; give each row a value for each feature.") from error
+        if "setting an array element with a sequence" in str(error):
+            raise ValueError("X has arrays as values; give one matrix, such as numpy.stack(list(X)).") from error
         raise
+
+
+def refuse_masked(values: Any, name: str) -> None:
+    """Raise ValueError where values are masked: checks would take what is under the mask."""
+    if np.ma.is_masked(values):
+        raise ValueError(
+            f"Input {name} contains NaN: values are masked; fill them, {name}.filled(...), or drop these rows."
+        )
 
 
 def check_labels(labels: NDArray[Any]) -> None:

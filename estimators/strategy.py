@@ -65,7 +65,8 @@ class NetworkStrategy(ContinualEstimator):
     pure_steps : bool
         Whether seeds can be stacked and steps recorded: :meth:`loss` and :meth:`after_backward` are functions of their
         arguments, of ``call.state`` and of vectors; they, :meth:`learn_batch` and :meth:`after_step` keep dimensions
-        before that of a vector, and before rows and outputs. Tests prove it for each class that says so.
+        before that of a vector, and before rows and outputs, and none asks for ``call.step``, which may differ between
+        seeds. Tests prove it for each class that says so.
     """
 
     parameter_constraints: ClassVar[dict[str, list[Any]]] = {

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from forgetless.estimators import (
@@ -11,6 +12,7 @@ from forgetless.estimators import (
     NaiveClassifier,
     NCMClassifier,
     RandomProjectionClassifier,
+    RandomProjectionRegressor,
     SLDAClassifier,
 )
 
@@ -80,3 +82,36 @@ def test_images_are_rows():
 def test_what_is_no_number_is_told(X, words):
     with pytest.raises((ValueError, TypeError), match=words):
         NCMClassifier().partial_fit(X, [0, 1])
+
+
+X, Y = np.arange(24.0).reshape(12, 2), np.arange(12) % 2
+MASK = np.arange(12) < 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "labels", "error", "words"),
+    [
+        (np.ma.array(X, mask=np.c_[MASK, MASK]), Y, ValueError, r"Input X contains NaN: values are masked.*X\.filled"),
+        (X, np.ma.array(Y, mask=MASK), ValueError, r"Input y contains NaN: values are masked.*y\.filled"),
+        (np.rec.fromarrays(X.T, names="a,b"), Y, TypeError, "named fields; give pandas.DataFrame"),
+        ({"a": X[:, 0], "b": X[:, 1]}, Y, TypeError, "X is a dict"),
+        (iter(X), Y, TypeError, "X is a .*iterator"),
+        (pd.Series(list(X)), Y, ValueError, "arrays as values; give one matrix"),
+    ],
+    ids=["masked", "masked labels", "named fields", "dict", "iterator", "arrays as values"],
+)
+@pytest.mark.parametrize("clf", [NCMClassifier(), NaiveClassifier()], ids=lambda clf: type(clf).__name__)
+def test_what_is_no_matrix_is_told(clf, rows, labels, error, words):
+    with pytest.raises(error, match=words):
+        clf.partial_fit(rows, labels)
+    assert not hasattr(clf, "classes_")
+
+
+def test_masks_that_hide_nothing_and_tensors_with_a_gradient_are_rows_and_targets():
+    expected = NCMClassifier().fit(X, Y).predict_proba(X)
+    for rows in (np.ma.array(X), torch.tensor(X, requires_grad=True), torch.tensor(X).view(12, 1, 1, 2)):
+        clf = NCMClassifier().fit(rows, torch.tensor(Y))
+        assert np.array_equal(clf.predict_proba(rows), expected)
+        assert clf.score(rows, torch.tensor(Y)) == np.mean(clf.predict(X) == Y)
+    reg = RandomProjectionRegressor(20, random_state=0).fit(X, torch.tensor(X[:, 0], requires_grad=True))
+    assert reg.score(X, torch.tensor(X[:, 0], requires_grad=True)) == reg.score(X, X[:, 0])

@@ -171,6 +171,26 @@ def test_hooks_are_told_where_the_loop_is():
     assert places[False] == [(0, 2, 6), (0, 3, 11), (1, 2, 26), (1, 3, 31)]
 
 
+def test_steps_are_counted_on_where_seeds_could_not_make_one_together():
+    noted = []
+
+    class Uneven(NetworkClassifier):
+        """In the second step, seeds add numbers of their own to their batches."""
+
+        family, source, pure_steps = "baselines", "made up", True
+
+        def before_step(self, call, batch):
+            batch.added = torch.zeros(1 + self.random_state * (call.step == 1))
+
+        def after_step(self, call, theta, batch):
+            noted.append((theta.ndim > 1, call.step))
+
+    calls = [call(stream[0]) for stream in seed_streams("domain", 2)]
+    calls = [{name: value[:96] for name, value in each.items() if name in ("X", "y")} for each in calls]
+    assert partial_fit_together([Uneven(make_net(max_epochs=1), random_state=seed) for seed in (1, 2)], calls)
+    assert noted == [(True, 1), (False, 2), (False, 2), (True, 3)]
+
+
 def test_stacked_seeds_go_on_alone():
     seeds = [EWCClassifier(make_net(), random_state=s) for s in range(N_SEEDS)]
     first, second = zip(*[list(stream)[:2] for stream in seed_streams("class", N_SEEDS)], strict=True)
