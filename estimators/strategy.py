@@ -21,9 +21,9 @@ from .engine.loop import Descend, check_unchanged, idle, train
 from .engine.modules import MLP, Features, fixed_statistics
 from .engine.net import ContinualNet, ContinualRegressionNet, FastLoop, settings_of
 from .engine.objective import Classification, Objective, Regression, as_logits, criterion_for_outputs
-from .engine.passes import Passes, passes_of
+from .engine.passes import ChainPasses, Passes, passes_of, stacked_passes_of
 from .engine.randomness import may_draw
-from .engine.rows import Rows
+from .engine.rows import Rows, StackedRows, rows_of
 from .engine.vectors import vectors_of
 from .engine.work import note
 from .parameters import one_of
@@ -280,13 +280,38 @@ class NetworkStrategy(ContinualEstimator):
         -------
         torch.Tensor of shape (n_weights,)
         """
-        if call.other_passes is None:
+        if 1 not in call.other_passes:
             gradient = parameters_to_vector(self.net_.trainable()).detach()
-            call.other_passes = passes_of(self.net_, gradient, rows.x)
-        passes: Passes = call.other_passes
+            call.other_passes[1] = passes_of(self.net_, gradient, rows.x)
+        passes: Passes = call.other_passes[1]
         with fixed_statistics(self.net_.module_):
             passes.backward(call.objective.loss(passes(rows.x), rows.y, rows.groups).sum())  # of stacked ones, too
         return passes.gradient
+
+    def gradients_on(self, call: Call, parts: StackedRows) -> torch.Tensor:
+        """As :meth:`gradient_on`, on several parts of equally many rows; in one pass, if the network is a chain.
+
+        Parameters
+        ----------
+        call : Call
+        parts : StackedRows
+            Fields of shape (n_parts, n_rows, ...).
+
+        Returns
+        -------
+        torch.Tensor of shape (n_parts, n_weights)
+            Unlike that of :meth:`gradient_on`, it stays as it is.
+        """
+        n_parts = len(parts.x)
+        if n_parts > 1 and n_parts not in call.other_passes:
+            theta = self.net_.flatten().expand(n_parts, -1)  # the same weights for each part, without a copy
+            gradient = theta.new_empty(theta.shape)
+            call.other_passes[n_parts] = stacked_passes_of(self.net_, theta, gradient, parts.x[0])
+        passes = call.other_passes.get(n_parts)
+        if n_parts == 1 or not isinstance(passes, ChainPasses):
+            return torch.stack([self.gradient_on(call, rows_of(parts, k)).clone() for k in range(n_parts)])
+        passes.backward(call.objective.stacked().loss(passes(parts.x), parts.y, parts.groups).sum())
+        return passes.gradient.clone()
 
     # --- what users ask ------------------------------------------------------------------------------------------
 

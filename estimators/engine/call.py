@@ -67,8 +67,9 @@ class Call:
     step: int = 0
     rates: Callable[[], Any] = field(init=False)
     state: SimpleNamespace = field(default_factory=SimpleNamespace)
-    # How rows other than the batch are passed for a gradient of their own; see NetworkStrategy.gradient_on.
-    other_passes: Any = None
+    # How rows other than the batch are passed for a gradient of their own, by the number of gradients; see
+    # NetworkStrategy.gradient_on.
+    other_passes: dict[int, Any] = field(default_factory=dict)
     _rngs: dict[str, np.random.Generator] = field(default_factory=dict)
 
     def rng(self, purpose: str) -> np.random.Generator:

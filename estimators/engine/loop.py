@@ -213,6 +213,7 @@ def train(net: FastLoop, learner: Learner, call: Call, order: torch.Generator, e
             layer.eval()
     lengths = n_batches_of_epochs(net, len(batches), epochs)
     call.n_epochs = len(lengths)
+    net.move(step.theta)
     try:
         for epoch, n_batches in enumerate(lengths):
             call.epoch, call.n_batches = epoch, n_batches
@@ -241,6 +242,7 @@ def train(net: FastLoop, learner: Learner, call: Call, order: torch.Generator, e
         if not _says_enough(interrupt):
             raise
     finally:
+        net.move(None)
         step.steps.finish()
         del step.move  # a method of its own: a cycle, by which the rows of the call would outlive it
     net.module_.eval()  # as it stays: whoever asks for answers, in whatever thread, changes nothing

@@ -90,6 +90,8 @@ class FastLoop(NeuralNet):
     device: str
     # While a strategy trains: which outputs are no answers, a mask; None: all are answers.
     inactive_outputs_: torch.Tensor | None = None
+    # While a loop runs: the vector of all trained parameters, which it moves.
+    _moving: torch.Tensor | None = None
 
     def __init__(
         self,
@@ -412,13 +414,20 @@ class FastLoop(NeuralNet):
     def flatten(self) -> torch.Tensor:
         """Make all trained parameters views of one vector and return that vector.
 
-        Whoever writes to the vector writes to the network.
+        Whoever writes to the vector writes to the network. Within the loop it is the vector that the loop moves;
+        outside, each call makes a new one, and those of before stay as they are.
 
         Returns
         -------
         torch.Tensor of shape (n_parameters,)
         """
+        if self._moving is not None:
+            return self._moving
         return self.adopt(torch.cat([p.detach().reshape(-1) for p in self.trainable()]))
+
+    def move(self, theta: torch.Tensor | None) -> None:
+        """Note the vector that a loop moves from now on; None: the loop has ended."""
+        self._moving = theta
 
     def adopt(self, theta: torch.Tensor) -> torch.Tensor:
         """Make all trained parameters views of the vector `theta`, whose values they take; returns the vector."""
@@ -502,6 +511,7 @@ class FastLoop(NeuralNet):
             for entry in entries:
                 entry.update({key: t.clone() for key, t in entry.items() if torch.is_tensor(t)})
             contents: dict[str, Any] = super().__getstate__()
+            contents.pop("_moving", None)
             return contents
         finally:
             for p, view in zip(params, data, strict=True):

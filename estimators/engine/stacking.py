@@ -175,7 +175,7 @@ class _Stack:
         self.stacked_call.calls = calls
         self.stacked_call.objective = calls[0].objective.stacked()
         self.stacked_call.state = SimpleNamespace(**vars(calls[0].state))
-        self.stacked_call.other_passes = stacked_passes_of(self.nets[0], self.theta, torch.empty_like(self.theta), x)
+        self.stacked_call.other_passes[1] = stacked_passes_of(self.nets[0], self.theta, torch.empty_like(self.theta), x)
         if self.steps is not None:
             self.stacked_call.rates = self.steps.rates
             for k, call in enumerate(calls):
@@ -199,8 +199,9 @@ class _Stack:
 
     def learn(self) -> bool:
         """Train all; returns False, and has done nothing, if they cannot be passed or step as one."""
-        for net in self.nets:
+        for net, theta in zip(self.nets, self.theta, strict=True):
             net.module_.train()
+            net.move(theta)
         if self.steps is None:
             self._hand_back()
             return False
@@ -247,6 +248,7 @@ class _Stack:
                     setattr(own, name, row.clone())
         for net in self.nets:
             net.module_.eval()
+            net.move(None)
             net.flatten()  # nobody keeps the others' weights alive
         if self.memory:
             self.memory.release()

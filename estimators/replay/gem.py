@@ -11,6 +11,7 @@ from skorch import NeuralNet
 from ..engine.call import Call
 from ..engine.memory import ReplayMemory
 from ..engine.objective import with_groups
+from ..engine.rows import Rows, stacked
 from ..parameters import Integral, at_least
 from ..strategy import NetworkClassifier
 
@@ -143,16 +144,18 @@ class GEMClassifier(NetworkClassifier):
         if not hasattr(self, "memory_"):
             self.memory_ = ReplayMemory(self.buffer_size, "class_balanced")
         stored, experiences = self.memory_.stored(), self.memory_.pools
-        call.state.past_rows = [
-            stored.take(self.on_device(np.flatnonzero(experiences == k)))
-            for k in np.unique(experiences[experiences != call.experience])
-        ]
+        of_size: dict[int, list[Rows]] = {}
+        for k in np.unique(experiences[experiences != call.experience]):
+            rows = stored.take(self.on_device(np.flatnonzero(experiences == k)))
+            of_size.setdefault(len(rows), []).append(rows)
+        # Experiences with equally many rows, which most are, go through the network as one.
+        call.state.past_rows = [stacked(each) for each in of_size.values()]
 
     def after_backward(self, call: Call, theta: torch.Tensor, gradient: torch.Tensor) -> None:
         """The nearest gradient that has no negative product with that of any past experience's memory."""
         if not call.state.past_rows:
             return
-        past = torch.stack([self.gradient_on(call, rows).clone() for rows in call.state.past_rows])
+        past = torch.cat([self.gradients_on(call, rows) for rows in call.state.past_rows])
         # The programme is solved on the host; for its few numbers the host waits for the device, once a step.
         numbers = (torch.cat([past, gradient[None]]) @ past.T).double().cpu().numpy()
         gram, products = numbers[:-1], numbers[-1]

@@ -135,7 +135,9 @@ class Following(NetworkClassifier):
         self.average_ = self.net_.flatten().clone()
 
     def before_step(self, call, batch):
-        batch.weights = (self.average_ - self.net_.flatten()).norm().expand(len(batch))
+        distance = (self.average_ - self.net_.flatten()).norm()
+        assert (distance > 0) == (call.step > 0)
+        batch.weights = distance.expand(len(batch))
 
     def loss(self, call, forward, batch):
         return super().loss(call, forward, batch) * (1 + batch.weights.mean(-1))

@@ -8,10 +8,24 @@ import torch
 from helpers.estimators import DIGITS, accuracy, learned, theta
 from helpers.replay import make_net, make_stream
 from scipy import optimize
+from torch import nn
 from torch.nn import functional as F
 
-from forgetless.estimators import AGEMClassifier, GEMClassifier, NaiveClassifier
+from forgetless.estimators import MLP, AGEMClassifier, ContinualNet, GEMClassifier, NaiveClassifier, Rows
+from forgetless.estimators.engine.rows import stacked
 from forgetless.estimators.replay.gem import solve_dual
+
+
+class Sequence(nn.Module):
+    """Not a chain of linear and elementwise layers."""
+
+    def __init__(self, n_inputs, n_outputs):
+        super().__init__()
+        self.first, self.head = nn.Linear(n_inputs, 20), nn.Linear(20, n_outputs)
+
+    def forward(self, x):
+        h = self.first(x)
+        return self.head(h * torch.sigmoid(h))
 
 
 def gradient_on(module, x, y):
@@ -112,11 +126,31 @@ def test_gem_steps_do_not_raise_the_loss_of_any_past_experience(memory_strength)
     assert n_projected > len(steps) / 4
 
 
+@pytest.mark.parametrize("module", [MLP, Sequence], ids=["chain", "any module"])
+@pytest.mark.parametrize("n_parts", [1, 3])
+def test_gradients_of_parts_are_those_of_each_part(module, n_parts):
+    found = []
+
+    class Looking(GEMClassifier):
+        def after_backward(self, call, theta, gradient):
+            parts = [Rows(x=call.rows.x[k::10], y=call.rows.y[k::10], groups=call.rows.y[k::10] * 0) for k in range(6)]
+            both = [self.gradients_on(call, stacked(parts[start : start + n_parts])) for start in (0, 3)]
+            alone = [self.gradient_on(call, part).clone() for start in (0, 3) for part in parts[start:][:n_parts]]
+            found.append((torch.cat(both), torch.stack(alone)))
+
+    x, y = DIGITS.X_train[:100], DIGITS.y_train[:100]
+    clf = Looking(ContinualNet(module, max_epochs=2, lr=0.01), random_state=0).partial_fit(x, y)
+    assert not torch.equal(found[0][1], found[-1][1])  # at the weights of the step
+    for both, alone in found:
+        torch.testing.assert_close(both, alone, rtol=1e-4, atol=1e-6)
+    assert clf.score(x, y) > 0.3
+
+
 def test_gem_running_experience_is_no_condition():
     clf = GEMClassifier(make_net(), buffer_size=60, random_state=0)
     e = make_stream()[0]
     rows = []
-    clf.after_backward = lambda call, theta, gradient: rows.append(len(call.state.past_rows))
+    clf.after_backward = lambda call, theta, gradient: rows.append(sum(len(p.x) for p in call.state.past_rows))
     for part in range(3):
         clf.partial_fit(e.X_train[part::3], e.y_train[part::3], task_id="a")
     assert set(rows) == {0}
