@@ -202,11 +202,7 @@ class _Stack:
         for net, theta in zip(self.nets, self.theta, strict=True):
             net.module_.train()
             net.move(theta)
-        if self.steps is None:
-            self._hand_back()
-            return False
-        if not self._can_be_passed():
-            self.steps.finish()
+        if self.steps is None or not self._can_be_passed():
             self._hand_back()
             return False
         self.move: Callable[[Rows], tuple[torch.Tensor, torch.Tensor | None]]
