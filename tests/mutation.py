@@ -86,14 +86,21 @@ def mutate(source: str, k: int) -> tuple[str, str]:
 
 
 def commands(path: Path) -> Iterator[list[str]]:
-    """The tests of a module, as arguments of pytest: those near it, the battery on its classes, and all others."""
+    """The tests of a module, as arguments of pytest: those near it, the battery on its classes, and who names it."""
     tests, family = Path("tests/estimators"), path.parent.name
     own = [family, "test_definitions.py"] if (ROOT / tests / family).is_dir() and family != "engine" else SHARED
     yield [str(tests / name) for name in [f"test_{path.stem}.py", *own] if (ROOT / tests / name).exists()]
-    classes = re.findall(r"^class (\w+(?:Classifier|Regressor))\b", (ROOT / path).read_text("utf-8"), re.MULTILINE)
-    subjects = [SHARED_SUBJECT] if own is SHARED else classes
+    source = (ROOT / path).read_text("utf-8")
+    folder = "\n".join(module.read_text("utf-8") for module in sorted((ROOT / path).parent.glob("*.py")))
+    kind = re.compile(r"^class (\w+(?:Classifier|Regressor))\b", re.MULTILINE)
+    subjects = [SHARED_SUBJECT] if own is SHARED else kind.findall(source) or kind.findall(folder)
     yield [str(tests / "test_common.py"), "-k", " or ".join(f"{name}-" for name in subjects)]
-    yield [str(tests), *(f"--ignore={tests / name}" for name in ["test_common.py", *own])]
+    known = {*re.findall(r"^(?:class|def) ([a-zA-Z]\w+)", source, re.MULTILINE), f".{path.stem} "}
+    texts = {test.relative_to(ROOT): test.read_text("utf-8") for test in (ROOT / tests).rglob("test_*.py")}
+    others = [test for test, text in texts.items() if any(re.search(rf"\b{re.escape(n)}\b", text) for n in known)]
+    ignored = [f"--ignore={tests / name}" for name in ["test_common.py", *own]]
+    if others:
+        yield [*map(str, sorted(others)), *ignored]
 
 
 def pytest_in(folder: Path, arguments: list[str], limit: float) -> subprocess.CompletedProcess[str]:
