@@ -94,7 +94,8 @@ def commands(path: Path) -> Iterator[list[str]]:
     folder = "\n".join(module.read_text("utf-8") for module in sorted((ROOT / path).parent.glob("*.py")))
     kind = re.compile(r"^class (\w+(?:Classifier|Regressor))\b", re.MULTILINE)
     subjects = [SHARED_SUBJECT] if own is SHARED else kind.findall(source) or kind.findall(folder)
-    yield [str(tests / "test_common.py"), "-k", " or ".join(f"{name}-" for name in subjects)]
+    if subjects:
+        yield [str(tests / "test_common.py"), "-k", " or ".join(f"{name}-" for name in subjects)]
     known = {*re.findall(r"^(?:class|def) ([a-zA-Z]\w+)", source, re.MULTILINE), f".{path.stem} "}
     texts = {test.relative_to(ROOT): test.read_text("utf-8") for test in (ROOT / tests).rglob("test_*.py")}
     others = [test for test, text in texts.items() if any(re.search(rf"\b{re.escape(n)}\b", text) for n in known)]
