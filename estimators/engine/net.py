@@ -219,6 +219,8 @@ class FastLoop(NeuralNet):
                 f"{head.out_features} outputs, one for each class or target; return what the head makes, and call it "
                 "`head` if it is not the last linear layer."
             )
+        if not is_finite(outputs):  # of a row of zeros, which may be as none of the real ones
+            return
         are_probabilities = outputs.shape[1] > 1 and bool((outputs >= 0).all()) and abs(float(outputs.sum()) - 1) < 1e-4
         if isinstance(self.criterion_, nn.NLLLoss) and not are_probabilities:
             raise ValueError(

@@ -169,6 +169,17 @@ def test_packnet_prunes_a_shared_weight_once():
     assert list(clf.owners_) == ["first.weight", "second.weight"]
 
 
+class Scaled(Network):
+    """Probabilities that are not finite for a row of zeros."""
+
+    def forward(self, x):
+        return super().forward(x / x.norm(dim=-1, keepdim=True)).softmax(-1)
+
+
+def test_a_row_of_zeros_alone_refuses_nothing():
+    NaiveClassifier(net(Scaled, criterion=nn.NLLLoss), random_state=0).partial_fit(X, Y)
+
+
 def test_probabilities_where_logits_are_wanted_are_told():
     with pytest.warns(UserWarning, match="seems to return probabilities"):
         NaiveClassifier(net(Probabilities), random_state=0).partial_fit(X, Y)
