@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.utils.class_weight import compute_class_weight
+from skorch.callbacks import Callback
 from torch import nn
 from torch.nn import functional as F
 
@@ -282,6 +283,33 @@ def test_weights_as_numpy_computes_them_are_those_of_single_precision(alone):
             partial_fit_together([clf], [{"X": X, "y": Y}])
     assert weight.dtype == torch.float64
     assert torch.equal(*(clf.net_.flatten() for clf in learned))
+
+
+class Noisy(nn.Module):
+    """A criterion that draws."""
+
+    def forward(self, logits, y):
+        return F.cross_entropy(logits + 0.5 * torch.randn(logits.shape), y)
+
+
+class Shaking(Callback):
+    """A callback that draws."""
+
+    def on_epoch_end(self, net, **kwargs):
+        with torch.no_grad():
+            net.module_.head.bias += 0.1 * torch.randn(net.module_.head.bias.shape)
+
+
+@pytest.mark.parametrize("params", [{"criterion": Noisy}, {"callbacks": [("shaking", Shaking())]}], ids=str)
+def test_what_criteria_and_callbacks_draw_comes_from_the_seed(params):
+    found = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        found.append(NaiveClassifier(net(**params), random_state=0).partial_fit(X, Y).predict_proba(X))
+        assert torch.equal(torch.get_rng_state(), before)
+    assert np.array_equal(*found)
+    assert not np.array_equal(found[0], NaiveClassifier(net(), random_state=0).partial_fit(X, Y).predict_proba(X))
 
 
 def test_weights_survive_a_pickle():
