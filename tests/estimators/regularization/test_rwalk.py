@@ -64,3 +64,13 @@ def test_rwalk_closes_its_segments_with_the_call():
         clf.partial_fit(X[32 * k : 32 * k + 32], Y[32 * k : 32 * k + 32], task_id=0)
         scores.append(float(clf.path_score_.sum()))
     assert scores == sorted(scores) and scores[0] > 0 and len(set(scores)) == 4
+
+
+def test_rwalk_importances_begin_at_zero_wherever_fisher_and_scores_do():
+    clf = RWalkClassifier(make_net(max_epochs=1), random_state=0).partial_fit(X[:64], Y[:64], task_id=0)
+    raised = copy.deepcopy(clf)
+    raised.fisher_, raised.path_score_ = raised.fisher_ + 0.5, raised.path_score_ + 2.0
+    expected = unit(clf.fisher_) + unit(clf.path_score_)
+    for each in (clf, raised):
+        each.partial_fit(X[64:96], Y[64:96], task_id=1)
+        torch.testing.assert_close(each.importance_, expected, rtol=1e-3, atol=1e-5)
