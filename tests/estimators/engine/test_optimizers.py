@@ -142,6 +142,16 @@ def test_it_works_where_layers_are_frozen_and_heads_are_exchanged(name, cls):
     assert np.array_equal(clf.predict_proba(X, task_id=3), twin.predict_proba(X, task_id=3))
 
 
+@pytest.mark.parametrize(
+    ("params", "fused"),
+    [({}, True), ({"optimizer__foreach": True}, None), ({"optimizer__fused": False}, False)],
+    ids=["not chosen", "foreach", "not fused"],
+)
+def test_kernels_are_fused_where_the_user_has_not_chosen(params, fused):
+    clf = small("Adam", **params).partial_fit(X, Y)
+    assert [group["fused"] for group in clf.net_.optimizer_.param_groups] == [fused]
+
+
 def test_sparse_adam_is_refused():
     with pytest.raises(ValueError, match=r"torch\.optim\.Adam"):
         small("SparseAdam").fit(X, Y)
