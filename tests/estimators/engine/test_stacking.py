@@ -145,6 +145,26 @@ class Following(NetworkClassifier):
         self.average_ = torch.lerp(self.average_, theta, 0.01)
 
 
+class Weighted(ReplayClassifier):
+    """Adds to a batch rows of its memory, and numbers of its own."""
+
+    def before_step(self, call, batch):
+        super().before_step(call, batch)
+        batch.weight = torch.full((len(batch),), 1.0 + self.random_state)
+
+    def loss(self, call, forward, batch):
+        return super().loss(call, forward, batch) * batch.weight.mean(-1)
+
+
+def test_seeds_add_rows_of_a_memory_and_numbers_of_their_own():
+    alone, stacked = ([Weighted(make_net(), buffer_size=60, random_state=seed) for seed in range(2)] for _ in range(2))
+    for experiences in list(zip(*seed_streams("domain", 2), strict=True))[:2]:
+        for clf, e in zip(alone, experiences, strict=True):
+            clf.partial_fit(**call(e))
+        assert partial_fit_together(stacked, [call(e) for e in experiences])
+    assert_equal_up_to_rounding(alone, stacked, n_experiences=2)
+
+
 def test_each_seed_sees_its_vectors_as_they_are_before_a_step():
     alone, stacked = ([Following(make_net(), random_state=seed) for seed in range(2)] for _ in range(2))
     calls = [call(stream[0]) for stream in seed_streams("domain", 2)]
