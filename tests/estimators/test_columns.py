@@ -7,7 +7,9 @@ from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils import get_tags
 
 from forgetless.estimators import (
     MLP,
@@ -134,6 +136,13 @@ def test_remainder_takes_columns_that_appear():
     transformer = IncrementalColumnTransformer([("kinds", "drop", ["kind"])], remainder="passthrough", n_spare=1)
     transformer.fit(X.drop(columns="c")).partial_fit(X)
     assert np.array_equal(transformer.transform(X), X[[*NUMBERS, "c"]])
+
+
+def test_missing_values_are_the_affair_of_the_transformers():
+    assert get_tags(IncrementalColumnTransformer([("n", StandardScaler(), [1])])).input_tags.allow_nan
+    X = np.array([[1.0, np.nan], [2.0, 3.0]])
+    found = IncrementalColumnTransformer([("n", SimpleImputer(strategy="mean"), [1])], n_spare=0).fit_transform(X)
+    assert found.ravel().tolist() == [3.0, 3.0]
 
 
 def test_arrays_by_number():
