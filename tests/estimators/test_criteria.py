@@ -300,7 +300,9 @@ class Shaking(Callback):
             net.module_.head.bias += 0.1 * torch.randn(net.module_.head.bias.shape)
 
 
-@pytest.mark.parametrize("params", [{"criterion": Noisy}, {"callbacks": [("shaking", Shaking())]}], ids=str)
+@pytest.mark.parametrize(
+    "params", [{"criterion": Noisy}, {"callbacks": [("shaking", Shaking())]}], ids=["criterion", "callback"]
+)
 def test_what_criteria_and_callbacks_draw_comes_from_the_seed(params):
     found = []
     for seed in (0, 1):
