@@ -153,7 +153,7 @@ class FastLoop(NeuralNet):
         ------
         ValueError
             If the module is an instance and parameters for making one are given, too; or if a strategy cannot work with
-            a callback, the criterion, the optimiser, the precision of the module or what it returns.
+            a callback, the criterion, the optimiser or the precision of the module.
         TypeError
             If the module is compiled by TorchScript, or has no linear layer that can be its head.
         """

@@ -13,6 +13,7 @@ from torch import nn
 
 from ..engine.extra import from_extra, package_folder
 from ..engine.modules import rows_for, twin_of
+from ..inputs import on_host
 from .efficientnet import load_efficientnet_lite0
 from .identity import model_key
 
@@ -118,9 +119,7 @@ class FunctionEncoder:
         for start in range(0, len(rows), batch_size):
             some = rows[start : start + batch_size]
             features = self.function(list(some) if isinstance(some[0], str) else np.stack(some))
-            if torch.is_tensor(features):
-                features = features.detach().cpu()
-            part = np.asarray(features, dtype=np.float32)
+            part = np.asarray(on_host(features), dtype=np.float32)
             if part.ndim != 2 or len(part) != len(some):
                 raise ValueError(
                     f"model returned the shape {part.shape} for {len(some)} rows; it must return a row of features "
