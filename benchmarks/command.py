@@ -395,7 +395,7 @@ def leaderboard(
                 results if matched is None else reports.matched(results, matched.value, budget)
             )
             board = reports.leaderboard(chosen, metric or None, **wanted)
-            several = len(board["stream"].unique()) > 1
+            several = len(board["stream"].unique()) > 1 and format not in (Format.csv, Format.parquet)
             whole = reports.overall(chosen, **wanted) if together or several else None
         numbers = whole.table if whole is not None and together else reports.pivot(board) if pivot else board
         if format is Format.parquet and output is not None:

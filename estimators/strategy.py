@@ -98,6 +98,7 @@ class NetworkStrategy(ContinualEstimator):
     def before_step(self, call: Call, batch: Rows) -> None:
         """Add to a batch what its step needs; replay sets ``batch.memory``."""
 
+    @idle
     def loss(self, call: Call, forward: Passes, batch: Rows) -> torch.Tensor:
         """Loss of a batch; `forward` maps inputs to outputs, ``forward.features_and_outputs`` to both."""
         return call.objective.loss(forward(batch.x), batch.y, batch.groups)
@@ -285,7 +286,7 @@ class NetworkStrategy(ContinualEstimator):
             call.other_passes[1] = passes_of(self.net_, gradient, rows.x)
         passes: Passes = call.other_passes[1]
         with fixed_statistics(self.net_.module_):
-            passes.backward(call.objective.loss(passes(rows.x), rows.y, rows.groups).sum())  # of stacked ones, too
+            passes.descend(call.objective, rows)
         return passes.gradient
 
     def gradients_on(self, call: Call, parts: StackedRows) -> torch.Tensor:
@@ -310,7 +311,7 @@ class NetworkStrategy(ContinualEstimator):
         passes = call.other_passes.get(n_parts)
         if n_parts == 1 or not isinstance(passes, ChainPasses):
             return torch.stack([self.gradient_on(call, rows_of(parts, k)).clone() for k in range(n_parts)])
-        passes.backward(call.objective.stacked().loss(passes(parts.x), parts.y, parts.groups).sum())
+        passes.descend(call.objective.stacked(), parts)
         return passes.gradient.clone()
 
     # --- what users ask ------------------------------------------------------------------------------------------

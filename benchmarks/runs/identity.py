@@ -417,13 +417,18 @@ def _read(thing: Any) -> str:
     return "\n".join(parts)
 
 
+@functools.cache
+def _is_installed(file: str) -> bool:
+    return any(place in Path(file).resolve().parents for place in _installed())
+
+
 def _text(thing: Any) -> str:
     name = thing.__module__ or ""
     module = sys.modules.get(name)
     file = getattr(module, "__file__", None)
     if name != "__main__" and (file is None or name.partition(".")[0] == __name__.partition(".")[0]):
         return ""
-    if file is not None and any(place in Path(file).resolve().parents for place in _installed()):
+    if file is not None and _is_installed(file):
         return ""
     try:
         return _read(thing)

@@ -34,7 +34,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def idle(hook: F) -> F:
-    """Mark a hook that does nothing of its own, so that the loop need not call it."""
+    """Mark a hook that does nothing of its own, or what the loop does without it, which need not call it then."""
     hook.is_idle = True  # type: ignore[attr-defined]
     return hook
 
@@ -423,7 +423,7 @@ class Step:
         self.steps = stepper([net.optimizer_], [self.params], self.theta)
         call.rates = partial(self.steps.rates, only=0) if self.steps.is_flat else self.steps.rates
         self.prepares, self.follows = not is_idle(learner, "before_step"), not is_idle(learner, "after_step")
-        self.changes = not is_idle(learner, "after_backward")
+        self.changes, self.has_plain_loss = not is_idle(learner, "after_backward"), is_idle(learner, "loss")
         self.move: Callable[[Rows], tuple[torch.Tensor, torch.Tensor | None]]
         self.move = self._move if self.steps.is_flat else self._move_by_closure
         if learner.pure_steps and not announces:
@@ -452,9 +452,13 @@ class Step:
 
     def _move(self, batch: Rows) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Loss, gradient, optimiser; returns the loss, and the outputs of the first forward pass if there was one."""
-        loss = self.learner.loss(self.call, self.passes, batch)
-        outputs = self.passes.outputs[0].detach() if self.passes.outputs else None
-        self.passes.backward(loss)
+        outputs: torch.Tensor | None
+        if self.has_plain_loss:
+            loss, outputs = self.passes.descend(self.call.objective, batch)
+        else:
+            loss = self.learner.loss(self.call, self.passes, batch)
+            outputs = self.passes.outputs[0].detach() if self.passes.outputs else None
+            self.passes.backward(loss)
         if self.changes:
             self.learner.after_backward(self.call, self.theta, self.gradient)
         if self.announces:

@@ -20,6 +20,8 @@ from .work import note
 
 if TYPE_CHECKING:
     from .net import FastLoop
+    from .objective import Objective
+    from .rows import Rows
 
 
 class Passes(Protocol):
@@ -44,6 +46,9 @@ class Passes(Protocol):
 
     def backward(self, loss: torch.Tensor) -> None:
         """Write the gradient of a loss of what was passed since the last time."""
+
+    def descend(self, objective: Objective, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write the gradient of the objective's loss of rows; returns the loss of each network, and the outputs."""
 
 
 def forward_together(
@@ -227,6 +232,13 @@ class AutogradPasses:
         gradients = torch.autograd.grad(loss, self.leaves, materialize_grads=True)
         torch.cat([g.flatten(self.gradient.ndim - 1) for g in gradients], dim=-1, out=self.gradient)
 
+    def descend(self, objective: Objective, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write the gradient of the objective's loss of rows; returns the loss of each network, and the outputs."""
+        outputs = self(rows.x)
+        loss = objective.loss(outputs, rows.y, rows.groups)
+        self.backward(loss.sum())
+        return loss.detach(), outputs.detach()
+
 
 class _Layer(NamedTuple):
     """A linear layer of one network or of a stack, and the elementwise one that follows it."""
@@ -281,6 +293,14 @@ class ChainPasses:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Outputs for rows."""
+        outputs, entered = self._forth(x)
+        self.entered.append(entered)
+        self.outputs.append(outputs.requires_grad_())
+        self.features.append(None)
+        return outputs
+
+    def _forth(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """The outputs for rows, and what entered each layer."""
         note(self.module, x, back=True, n_leading=self.gradient.ndim)
         entered = []
         for layer in self.layers:
@@ -291,11 +311,7 @@ class ChainPasses:
                 x = self.sum_of_products(layer.bias, x, layer.transposed)
             if layer.elementwise is not None:
                 x = layer.elementwise.forward(x)
-        outputs = x.requires_grad_()
-        self.entered.append(entered)
-        self.outputs.append(outputs)
-        self.features.append(None)
-        return outputs
+        return x, entered
 
     def features_and_outputs(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What enters the head, and the outputs."""
@@ -313,6 +329,13 @@ class ChainPasses:
         self.entered.clear()
         self.outputs.clear()
         self.features.clear()
+
+    def descend(self, objective: Objective, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write the gradient of the objective's loss of rows; returns the loss of each network, and the outputs."""
+        outputs, entered = self._forth(rows.x)
+        loss, delta = objective.loss_and_gradient(outputs, rows.y, rows.groups)
+        self._back(delta, None, entered, is_first=True)
+        return loss, outputs
 
     def _back(
         self, delta: torch.Tensor, of_features: torch.Tensor | None, entered: list[torch.Tensor], is_first: bool

@@ -168,6 +168,7 @@ class _Stack:
         self.is_plain = is_idle(estimators[0], "learn_batch")
         self.prepares = not is_idle(estimators[0], "before_step")
         self.follows = not is_idle(estimators[0], "after_step")
+        self.has_plain_loss = is_idle(estimators[0], "loss")
         # The estimators and their calls as one: where each has a vector over the parameters, these have the matrix of
         # which theirs are the rows; where each has a memory, these have all memories.
         self.stacked = copy.copy(estimators[0])
@@ -384,9 +385,13 @@ class _Stack:
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """One step on a batch, of all seeds or `only` of one; returns losses and outputs."""
         theta, gradient = vectors
-        losses = estimator.loss(call, passes, batch)
-        outputs = passes.outputs[0].detach() if passes.outputs else None
-        passes.backward(losses.sum())
+        outputs: torch.Tensor | None
+        if self.has_plain_loss:
+            losses, outputs = passes.descend(call.objective, batch)
+        else:
+            losses = estimator.loss(call, passes, batch)
+            outputs = passes.outputs[0].detach() if passes.outputs else None
+            passes.backward(losses.sum())
         estimator.after_backward(call, theta, gradient)
         self.steps.update(gradient, only=only)
         return losses.detach(), outputs

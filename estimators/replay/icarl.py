@@ -54,6 +54,7 @@ class BinaryClassification(Classification):
     def __init__(self, criterion: nn.Module, learned: torch.Tensor) -> None:
         super().__init__(criterion)
         self.learned = learned
+        self.is_plain_cross_entropy = False
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, BinaryClassification) and torch.equal(self.learned, other.learned)
