@@ -20,6 +20,7 @@ from .runs.specs import LONGEST_TIME_LIMIT, MOST_SEEDS, TIME_LIMIT
 
 # Everything heavy is imported where it is used, so that `--help` and `list` answer at once.
 if TYPE_CHECKING:
+    from ..reports import ResultTables
     from .results import Results
     from .runs.suites import Suite
 
@@ -125,6 +126,13 @@ def _common(
 
 
 StoreArgument = Annotated[str, typer.Argument(help="File or URL of the store.", show_default=False)]
+MatchedOption = Annotated[
+    Matched | None, typer.Option(help="Only runs that share a budget: of bytes carried, or of seconds of fit.")
+]
+BudgetOption = Annotated[
+    float | None,
+    typer.Option(help="With --matched: the bytes or seconds; strategies that took no more come, too."),
+]
 
 
 @app.command()
@@ -307,11 +315,14 @@ def compare(
 def report(
     store: StoreArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="The report, one HTML file.")] = Path("report.html"),
+    matched: MatchedOption = None,
+    budget: BudgetOption = None,
 ) -> None:
-    """Write a report about everything in a store."""
+    """Write a report about everything in a store, or about what shares a budget."""
     with _exit_on(BAD_INPUT, ValueError, OSError):
         _check_report(output, store)
-        results, name = _stored(store)
+        stored, name = _stored(store)
+        results = _matched(stored, matched, budget)
         _write_report(results, output, f"forgetless: {Path(name).name}")
 
 
@@ -321,12 +332,18 @@ def site(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The folder; a site that is there is replaced.")
     ] = Path("site"),
+    matched: MatchedOption = None,
+    budget: BudgetOption = None,
 ) -> None:
-    """Write a folder of pages about everything in a store: open it as a file, or put it on any static host."""
+    """Write a folder of pages about everything in a store, or about what shares a budget.
+
+    Open it as a file, or put it on any static host.
+    """
     with _exit_on(BAD_INPUT, ValueError, OSError):
         from ..reports import write_site
 
-        results, name = _stored(store)
+        stored, name = _stored(store)
+        results = _matched(stored, matched, budget)
         write_site(results, output, f"forgetless: {Path(name).name}", command=_command(sys.argv[1:]))
         print(f"The site is in {output}; it begins with {output / 'index.html'}.")
 
@@ -350,13 +367,8 @@ def leaderboard(
         list[str] | None, typer.Option(help="Only what keeps this of the data: nothing, say; may be repeated.")
     ] = None,
     device: Annotated[list[str] | None, typer.Option(help="Only what ran on this device; may be repeated.")] = None,
-    matched: Annotated[
-        Matched | None, typer.Option(help="Only runs that share a budget: of bytes carried, or of seconds of fit.")
-    ] = None,
-    budget: Annotated[
-        float | None,
-        typer.Option(help="With --matched: the bytes or seconds; strategies that took no more come, too."),
-    ] = None,
+    matched: MatchedOption = None,
+    budget: BudgetOption = None,
     pivot: Annotated[
         bool, typer.Option("--pivot", help="One table, with the streams (by their scores) side by side.")
     ] = False,
@@ -373,11 +385,10 @@ def leaderboard(
             raise ValueError("Parquet is no text to print; name a file with --output.")
         if pivot and together:
             raise ValueError("--pivot and --overall are two tables; give one of them.")
-        if budget is not None and matched is None:
-            raise ValueError("--budget is a limit of something: give --matched memory, or --matched compute.")
         if output is not None:
             _check_report(output, store)
-        results, name = _stored(store)
+        stored, name = _stored(store)
+        results = _matched(stored, matched, budget)
         from .. import reports
         from ..reports.files import replace_file
         from ..reports.tables import unchanging
@@ -391,12 +402,9 @@ def leaderboard(
             "device": device,
         }
         with unchanging():
-            chosen: reports.ResultTables = (
-                results if matched is None else reports.matched(results, matched.value, budget)
-            )
-            board = reports.leaderboard(chosen, metric or None, **wanted)
+            board = reports.leaderboard(results, metric or None, **wanted)
             several = len(board["stream"].unique()) > 1 and format not in (Format.csv, Format.parquet)
-            whole = reports.overall(chosen, **wanted) if together or several else None
+            whole = reports.overall(results, **wanted) if together or several else None
         numbers = whole.table if whole is not None and together else reports.pivot(board) if pivot else board
         if format is Format.parquet and output is not None:
             reports.to_parquet(numbers, output)
@@ -414,7 +422,7 @@ def leaderboard(
             case Format.html:
                 text.write(reports.to_html(*boards, pivot=pivot, title=f"Leaderboard: {Path(name).name}"))
             case _:
-                runs = reports.select(chosen, **wanted).runs
+                runs = reports.select(results, **wanted).runs
                 to_file = None if output is None else text
                 reports.to_terminal(board, runs, overall=whole, pivot=pivot, file=to_file)
         if output is not None:
@@ -614,7 +622,7 @@ def _check_report(path: Path, store: str) -> None:
         raise ValueError(f"The report {path} would overwrite the store; name another file.")
 
 
-def _write_report(results: Results, path: Path, title: str) -> None:
+def _write_report(results: ResultTables, path: Path, title: str) -> None:
     from ..reports import write_html
 
     write_html(results, path, title=title, command=_command(sys.argv[1:]))
@@ -638,6 +646,15 @@ def _stored(store: str) -> tuple[Results, str]:
     if results.runs.empty:
         raise ValueError(f"The store {kept.name} has no results yet.")
     return results, kept.name
+
+
+def _matched(results: Results, by: Matched | None, budget: float | None) -> ResultTables:
+    """Select the runs that share a budget, if any is asked for."""
+    from ..reports import matched
+
+    if budget is not None and by is None:
+        raise ValueError("--budget is a limit of something: give --matched memory, or --matched compute.")
+    return results if by is None else matched(results, by.value, budget)
 
 
 def _guests(options: Sequence[str], suite: Suite) -> dict[str, Any]:

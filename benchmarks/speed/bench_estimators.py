@@ -32,7 +32,6 @@ from scipy.linalg.blas import ssyrk
 from sklearn.base import clone, is_classifier
 from sklearn.naive_bayes import GaussianNB
 from threadpoolctl import threadpool_limits
-from torch.nn import functional as F
 
 from forgetless.datasets import load_digits, load_mnist, permuted_stream
 from forgetless.estimators import (
@@ -42,6 +41,7 @@ from forgetless.estimators import (
     all_estimators,
     partial_fit_together,
 )
+from forgetless.estimators.engine.objective import Classification
 
 TARGETS = {name: {"MNIST": 0.9, "digits": 0.9} for name in ("EWC", "SI", "LwF", "Replay", "DER++", "A-GEM")}
 TARGETS["Naive"] = {"MNIST": 0.85, "digits": 0.8}
@@ -191,7 +191,7 @@ def parts_of_a_step(n_nets, sizes, batch_size):
     y = torch.randint(n_outputs, (*stack, batch_size))
     product, with_bias = (torch.bmm, torch.baddbmm) if stack else (torch.mm, torch.addmm)
     theta, gradient, mean, square = torch.rand(4, sum(map(torch.numel, (first, last, *biases)))).unbind()
-    count = torch.tensor(1.0)
+    count, objective = torch.tensor(1.0), Classification(torch.nn.CrossEntropyLoss())
 
     def products():
         with_bias(biases[0], x, first.mT)
@@ -201,9 +201,7 @@ def parts_of_a_step(n_nets, sizes, batch_size):
         product(delta.mT, x)
 
     def loss_and_gradient():
-        leaf = outputs.detach().requires_grad_()
-        losses = F.cross_entropy(leaf.mT, y, reduction="none").mean(1) if stack else F.cross_entropy(leaf, y)
-        torch.autograd.grad(losses.sum(), leaf)
+        objective.loss_and_gradient(outputs, y)
 
     def elementwise():
         torch.relu_(hidden)

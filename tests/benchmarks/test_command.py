@@ -257,6 +257,13 @@ def formats_of_leaderboards(folder, here):
     assert "give --matched memory" in board("--budget", "5")
     assert "GaussianNB" in board("--matched", "memory", "--budget", "100000", "--format", "csv")
     assert "would overwrite the store" in board("-o", "results.db")
+    for command, made in (("report", "matched.html"), ("site", "matched")):
+        matched = (command, "results.db", "-o", made, "--matched", "memory", "--budget")
+        assert "give --matched memory" in here(command, "results.db", "-o", made, "--budget", "5")[2]
+        assert "No strategy here is within 1 of" in here(*matched, "1")[2]
+        assert not (folder / made).exists()
+        assert here(*matched, "100000")[0] == 0
+        assert (folder / made).exists()
 
 
 def test_same_scores_bit_for_bit_with_one_job_and_two(folder, here):
