@@ -321,8 +321,7 @@ def report(
     """Write a report about everything in a store, or about what shares a budget."""
     with _exit_on(BAD_INPUT, ValueError, OSError):
         _check_report(output, store)
-        stored, name = _stored(store)
-        results = _matched(stored, matched, budget)
+        results, name = _sharing(store, matched, budget)
         _write_report(results, output, f"forgetless: {Path(name).name}")
 
 
@@ -342,8 +341,7 @@ def site(
     with _exit_on(BAD_INPUT, ValueError, OSError):
         from ..reports import write_site
 
-        stored, name = _stored(store)
-        results = _matched(stored, matched, budget)
+        results, name = _sharing(store, matched, budget)
         write_site(results, output, f"forgetless: {Path(name).name}", command=_command(sys.argv[1:]))
         print(f"The site is in {output}; it begins with {output / 'index.html'}.")
 
@@ -387,8 +385,7 @@ def leaderboard(
             raise ValueError("--pivot and --overall are two tables; give one of them.")
         if output is not None:
             _check_report(output, store)
-        stored, name = _stored(store)
-        results = _matched(stored, matched, budget)
+        results, name = _sharing(store, matched, budget)
         from .. import reports
         from ..reports.files import replace_file
         from ..reports.tables import unchanging
@@ -403,8 +400,9 @@ def leaderboard(
         }
         with unchanging():
             board = reports.leaderboard(results, metric or None, **wanted)
-            several = len(board["stream"].unique()) > 1 and format not in (Format.csv, Format.parquet)
-            whole = reports.overall(results, **wanted) if together or several else None
+            one_table = format in (Format.csv, Format.parquet)
+            beside = not one_table and len(board["stream"].unique()) > 1
+            whole = reports.overall(results, **wanted) if together or beside else None
         numbers = whole.table if whole is not None and together else reports.pivot(board) if pivot else board
         if format is Format.parquet and output is not None:
             reports.to_parquet(numbers, output)
@@ -648,13 +646,16 @@ def _stored(store: str) -> tuple[Results, str]:
     return results, kept.name
 
 
-def _matched(results: Results, by: Matched | None, budget: float | None) -> ResultTables:
-    """Select the runs that share a budget, if any is asked for."""
-    from ..reports import matched
-
+def _sharing(store: str, by: Matched | None, budget: float | None) -> tuple[ResultTables, str]:
+    """Read all results, or those that share a budget, and the name of the store."""
     if budget is not None and by is None:
         raise ValueError("--budget is a limit of something: give --matched memory, or --matched compute.")
-    return results if by is None else matched(results, by.value, budget)
+    results, name = _stored(store)
+    if by is None:
+        return results, name
+    from ..reports import matched
+
+    return matched(results, by.value, budget), name
 
 
 def _guests(options: Sequence[str], suite: Suite) -> dict[str, Any]:

@@ -34,13 +34,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def idle(hook: F) -> F:
-    """Mark a hook that does nothing of its own, or what the loop does without it, which need not call it then."""
+    """Mark a hook that the loop need not call: it does nothing of its own, or what the loop does without it."""
     hook.is_idle = True  # type: ignore[attr-defined]
     return hook
 
 
 def is_idle(learner: object, hook: str) -> bool:
-    """Whether a hook of the learner is one that does nothing of its own."""
+    """Whether a hook of the learner need not be called."""
     return getattr(getattr(type(learner), hook), "is_idle", False)
 
 

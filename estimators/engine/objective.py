@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self, TypeGuard
 
 import numpy as np
 import torch
@@ -230,7 +230,7 @@ class Classification(_OfCriterion):
         """The loss of each row by itself."""
         criterion, logits = self.module, self.active_logits(outputs, groups)
         if self.inactive is None or _sees_label_only(criterion):
-            if type(criterion) is nn.CrossEntropyLoss and criterion.weight is None and criterion.reduction == "mean":
+            if _weighs_rows_alike(criterion):
                 return F.cross_entropy(logits, y, reduction="none", label_smoothing=criterion.label_smoothing)
             return _row_by_row(self, outputs, y, groups)
         if type(criterion) is nn.CrossEntropyLoss:
@@ -284,13 +284,12 @@ class Classification(_OfCriterion):
 
 def _is_plain_cross_entropy(criterion: nn.Module) -> bool:
     """Whether a criterion is the mean of the labels' negative log probabilities, and nothing else."""
-    return (
-        type(criterion) is nn.CrossEntropyLoss
-        and criterion.reduction == "mean"
-        and criterion.weight is None
-        and not criterion.label_smoothing
-        and criterion.ignore_index < 0
-    )
+    return _weighs_rows_alike(criterion) and _sees_label_only(criterion) and criterion.ignore_index < 0
+
+
+def _weighs_rows_alike(criterion: nn.Module) -> TypeGuard[nn.CrossEntropyLoss]:
+    """Whether a criterion is a cross-entropy, perhaps smoothed, whose value is the mean of those of its rows."""
+    return type(criterion) is nn.CrossEntropyLoss and criterion.reduction == "mean" and criterion.weight is None
 
 
 def _sees_label_only(criterion: nn.Module) -> bool:
@@ -451,7 +450,7 @@ def _for_each(function: Callable[..., torch.Tensor], criterion: nn.Module) -> Ca
 
 def stacked_criterion(criterion: nn.Module) -> Criterion:
     """The criterion of each network of a stack, as a function of stacked outputs and targets."""
-    if type(criterion) is not nn.CrossEntropyLoss or criterion.reduction != "mean" or criterion.weight is not None:
+    if not _weighs_rows_alike(criterion):
         return _for_each(criterion, criterion)
 
     def cross_entropy(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
