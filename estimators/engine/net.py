@@ -19,11 +19,14 @@ from torch.utils.data import Dataset
 
 from ..parameters import Integral, at_least
 from .call import Call
+from .compiler import without_compiler
 from .equality import same
 from .loop import PlainLearning, train
 from .modules import bytes_of, check_own_weight, head_of, is_finite
 from .optimizer import meet_parameters, resized_state
 from .rows import Rows
+
+without_compiler(torch.optim.Optimizer.add_param_group)
 
 
 class _PrintLog(PrintLog):

@@ -17,6 +17,8 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from .compiler import without_compiler
+
 if TYPE_CHECKING:
     from .net import FastLoop
 
@@ -105,6 +107,9 @@ class OwnDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
             finally:
                 self.generator.set_state(common.get_state())
                 common.set_state(before)
+
+
+without_compiler(OwnDraws.__torch_dispatch__)
 
 
 class OwnDrawsOfLayers(TorchFunctionMode):

@@ -132,11 +132,13 @@ def _counted_flops(passes: _Passes) -> int:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
+    from .compiler import without_compiler
     from .modules import fixed_statistics
 
     x = torch.zeros((1, *passes.shape), dtype=passes.dtype, device=passes.device)
     with fixed_statistics(passes.module) as module, torch.set_grad_enabled(passes.back):
         with FlopCounterMode(display=False) as counter:
+            without_compiler(type(counter.mode).__torch_dispatch__)
             outputs = module(x)
             trained = [p for p in module.parameters() if p.requires_grad]
             if passes.back and trained:
