@@ -133,6 +133,9 @@ BudgetOption = Annotated[
     float | None,
     typer.Option(help="With --matched: the bytes or seconds; strategies that took no more come, too."),
 ]
+DrawingJobs = Annotated[
+    int, typer.Option("--n-jobs", max=MOST_JOBS, help="Figures that are drawn in parallel; -1: one per core.")
+]
 
 
 @app.command()
@@ -205,18 +208,23 @@ def run(
     command, also where the store has more.
     """
     with _exit_on(BAD_INPUT, ValueError, OSError, ImportError):
+        from .runs.suites import load_suite
+
+        chosen = load_suite(suite)
+        _check_jobs(n_jobs)
+        _check_report(report, store)
+        specs = chosen.strategy_specs(_split(strategies))
+        if not timing and scheduler is None:
+            from .runs.pool import begin_workers
+
+            begin_workers(n_jobs, list(specs.values()))
         from .runs.checkpoints import checkpoints_for
         from .runs.runner import plan_cells, run_cells, shard_of
-        from .runs.suites import load_suite
         from .runs.workers import Conditions
         from .store import Store, StoreError
 
-        chosen = load_suite(suite)
-        if n_jobs == 0:
-            raise ValueError("--n-jobs is 0; give how many cells may run in parallel, or -1 for one per core.")
-        _check_report(report, store)
         cells = plan_cells(
-            chosen.strategy_specs(_split(strategies)) | _guests(guest or [], chosen),
+            specs | _guests(guest or [], chosen),
             chosen.stream_specs(_split(streams), None if data_home is None else str(data_home)),
             seeds=chosen.seeds if seeds is None else seeds,
             device=device,
@@ -237,7 +245,7 @@ def run(
 
         several = len(results.runs["stream"].unique()) > 1
         to_terminal(leaderboard(results), results.runs, overall=overall(results) if several else None)
-        _write_report(results, report, f"forgetless: {chosen.name}")
+        _write_report(results, report, f"forgetless: {chosen.name}", n_jobs)
     if (results.runs["status"] == "failed").any():
         raise typer.Exit(FAILED)
 
@@ -285,8 +293,7 @@ def compare(
         from ..reports import Constraints
         from .comparison.compare import compare as compare_on
 
-        if n_jobs == 0:
-            raise ValueError("--n-jobs is 0; give how many runs may go on in parallel, or -1 for one per core.")
+        _check_jobs(n_jobs)
         _check_report(report, store or "")
         found = compare_on(
             data,
@@ -317,12 +324,14 @@ def report(
     output: Annotated[Path, typer.Option("--output", "-o", help="The report, one HTML file.")] = Path("report.html"),
     matched: MatchedOption = None,
     budget: BudgetOption = None,
+    n_jobs: DrawingJobs = -1,
 ) -> None:
     """Write a report about everything in a store, or about what shares a budget."""
     with _exit_on(BAD_INPUT, ValueError, OSError):
+        _check_jobs(n_jobs)
         _check_report(output, store)
         results, name = _sharing(store, matched, budget)
-        _write_report(results, output, f"forgetless: {Path(name).name}")
+        _write_report(results, output, f"forgetless: {Path(name).name}", n_jobs)
 
 
 @app.command()
@@ -333,6 +342,7 @@ def site(
     ] = Path("site"),
     matched: MatchedOption = None,
     budget: BudgetOption = None,
+    n_jobs: DrawingJobs = -1,
 ) -> None:
     """Write a folder of pages about everything in a store, or about what shares a budget.
 
@@ -341,8 +351,10 @@ def site(
     with _exit_on(BAD_INPUT, ValueError, OSError):
         from ..reports import write_site
 
+        _check_jobs(n_jobs)
         results, name = _sharing(store, matched, budget)
-        write_site(results, output, f"forgetless: {Path(name).name}", command=_command(sys.argv[1:]))
+        title = f"forgetless: {Path(name).name}"
+        write_site(results, output, title, command=_command(sys.argv[1:]), n_jobs=n_jobs)
         print(f"The site is in {output}; it begins with {output / 'index.html'}.")
 
 
@@ -550,8 +562,7 @@ def verify(
         from .runs.workers import Conditions
         from .store import Store, StoreError
 
-        if n_jobs == 0:
-            raise ValueError("--n-jobs is 0; give how many cells may run in parallel, or -1 for one per core.")
+        _check_jobs(n_jobs)
         page = _replication_page() if output is None else output
         _check_report(page, store)
         home = None if data_home is None else str(data_home)
@@ -607,6 +618,11 @@ def _replication_page() -> Path:
     return (folder if folder.is_dir() else Path()) / "replication.md"
 
 
+def _check_jobs(n_jobs: int) -> None:
+    if n_jobs == 0:
+        raise ValueError("--n-jobs is 0; give how many may go on in parallel, or -1 for one per core.")
+
+
 def _check_report(path: Path, store: str) -> None:
     """Find out before hours of work that the report has no place."""
     folder = path.absolute().parent
@@ -620,10 +636,10 @@ def _check_report(path: Path, store: str) -> None:
         raise ValueError(f"The report {path} would overwrite the store; name another file.")
 
 
-def _write_report(results: ResultTables, path: Path, title: str) -> None:
+def _write_report(results: ResultTables, path: Path, title: str, n_jobs: int) -> None:
     from ..reports import write_html
 
-    write_html(results, path, title=title, command=_command(sys.argv[1:]))
+    write_html(results, path, title=title, command=_command(sys.argv[1:]), n_jobs=n_jobs)
     print(f"The report is in {path}.")
 
 

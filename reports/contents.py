@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from . import budgets, figures, formats, plots
 from .diagnosis import diagnose
+from .figures import Drawing
 from .findings import answer, findings, notable, regularization_in_class_streams
 from .metrics import COST_UNITS, METRICS, Array
 from .recommendation import recommend
@@ -108,13 +109,15 @@ def _environment() -> Environment:
     return environment
 
 
-def contents(results: ResultTables) -> dict[str, Any]:
+def contents(results: ResultTables, n_jobs: int = 1) -> dict[str, Any]:
     """Compute all that templates show of results.
 
     Parameters
     ----------
     results : ResultTables
         Has the DataFrames ``runs``, ``experiences``, ``scores`` and ``evaluations``.
+    n_jobs : int, default=1
+        How many figures are drawn in parallel, if there are many.
 
     Returns
     -------
@@ -131,21 +134,25 @@ def contents(results: ResultTables) -> dict[str, Any]:
     board = plots.costs(rank(results, summary))
     looks = figures.looks(runs)
     streams = list(_streams(results, summary, board, looks))
+    wait_for_streams = figures.begin_drawing([each for stream in streams for each in _drawings(stream)], n_jobs)
     whole, said = (overall(results), answer(results)) if len(runs) else (None, None)
-    return {
+    comparisons = dict(_comparisons(results, whole, list(said.named), looks)) if whole and said else {}
+    shown = {
         "facts": _facts(runs),
         "answer": said,
         "whole": whole,
         "streams": streams,
         "overview": _overview(board, streams, whole),
-        "comparisons": dict.fromkeys(("profiles", "pairs"))
-        | (dict(_comparisons(results, whole, list(said.named), looks)) if whole and said else {}),
+        "comparisons": dict.fromkeys(("profiles", "pairs")) | comparisons,
         "strategies": _strategies(runs),
         "failed": runs[runs["status"] == "failed"].to_dict("records"),
         "near_chance": list(regularization_in_class_streams(results, board)),
         "diagnoses": diagnose(results),
         "looks": looks,
     }
+    figures.begin_drawing(list(comparisons.values()))()
+    wait_for_streams()
+    return shown
 
 
 @dataclass(frozen=True)
@@ -313,7 +320,7 @@ def _streams(
             | dict(_figures(number, done, lines, mine, looks, highlight, roles, scorer)),
             "curves": _curve_table(lines),
             "matrices": [
-                (key, Markup(_matrix(matrices[name, key].mean(axis=0), scorer, f"m{number}-{looks[key].number}", key)))
+                (key, _matrix(matrices[name, key].mean(axis=0), scorer, f"m{number}-{looks[key].number}", key))
                 for key in shown
             ],
             "matrix_tables": [
@@ -324,6 +331,12 @@ def _streams(
             "summary": [(key, part.to_dict("records")) for key, part in mine.groupby("strategy", sort=False)],
             "notes": _notes(mine),
         }
+
+
+def _drawings(stream: dict[str, Any]) -> Iterator[Drawing]:
+    """Return all figures of a stream."""
+    yield from filter(None, stream["figures"].values())
+    yield from (matrix for _, matrix in stream["matrices"])
 
 
 def _n_tested(results: ResultTables, stream: str, scorer: str) -> str:
@@ -348,32 +361,32 @@ def _figures(
     highlight: list[str],
     roles: dict[str, str],
     scorer: str,
-) -> Iterator[tuple[str, Markup]]:
-    """Draw the figures of a stream for which something was measured."""
+) -> Iterator[tuple[str, Drawing]]:
+    """Plan the figures of a stream for which something was measured."""
     label = "Accuracy" if scorer == "accuracy" else scorer
 
-    def drawn(name: str, said: str, plot: Callable[[], Any]) -> tuple[str, Markup]:
-        return name, Markup(figures.svg(plot, f"{name}{number}", said))
+    def planned(name: str, said: str, plot: Callable[[], Any]) -> tuple[str, Drawing]:
+        return name, Drawing(plot, f"{name}{number}", said)
 
     for cost, words in plots.COSTS.items():
         if cost != "fit_seconds" and done[cost].notna().any() and (cost != "bytes_added" or done[cost].gt(0).any()):
             plot = partial(plots.draw_cost, done, looks, highlight, roles, cost)
-            yield drawn(cost, f"{label} against {words}; the leaderboard has the numbers", plot)
+            yield planned(cost, f"{label} against {words}; the leaderboard has the numbers", plot)
     if len(lines):
         plot = partial(plots.draw_curves, lines, looks, highlight, scorer)
-        yield drawn("curves", f"{label} over the experiences; table below", plot)
+        yield planned("curves", f"{label} over the experiences; table below", plot)
     forgotten = summary[(summary["metric"] == "forgetting") & summary["mean"].notna()]
     if len(forgotten):
         plot = partial(plots.draw_forgetting, forgotten, looks, highlight)
-        yield drawn("forgetting", "Forgetting of each strategy; the leaderboard has the numbers", plot)
+        yield planned("forgetting", "Forgetting of each strategy; the leaderboard has the numbers", plot)
     if done[["forgetting", "learning_accuracy"]].notna().all(axis=1).any():
         plot = partial(plots.draw_stability_plasticity, done, looks, highlight)
-        yield drawn("plasticity", "Forgetting against learning accuracy; the leaderboard has the numbers", plot)
+        yield planned("plasticity", "Forgetting against learning accuracy; the leaderboard has the numbers", plot)
 
 
-def _matrix(matrix: Array, scorer: str, prefix: str, strategy: str) -> str:
+def _matrix(matrix: Array, scorer: str, prefix: str, strategy: str) -> Drawing:
     said = f"{scorer} of {formats.plain(strategy)} on each experience after learning each"
-    return figures.svg(lambda: plots.draw_matrix(matrix, scorer), prefix, said)
+    return Drawing(partial(plots.draw_matrix, matrix, scorer), prefix, said)
 
 
 def _curve_table(lines: pd.DataFrame) -> dict[str, Any]:
@@ -409,8 +422,8 @@ def _overview(board: pd.DataFrame, streams: list[dict[str, Any]], whole: Overall
 
 def _comparisons(
     results: ResultTables, whole: Overall, named: list[str], looks: dict[str, figures.Look]
-) -> Iterator[tuple[str, Markup]]:
-    """Draw what compares strategies over all streams."""
+) -> Iterator[tuple[str, Drawing]]:
+    """Plan what compares strategies over all streams."""
     bounds = whole.table.loc[whole.table["role"] != "", "strategy"].astype(str)
     highlight = list(dict.fromkeys((*named, *bounds, *whole.table["strategy"].astype(str))))[:_MOST_COMPARED]
     scores = run_scores(results)
@@ -418,13 +431,13 @@ def _comparisons(
     if len(gaps):
         profiles = performance_profiles(gaps)
         plot = partial(plots.draw_profiles, profiles, looks, highlight)
-        yield "profiles", Markup(figures.svg(plot, "profiles", "Share of runs that close a given part of the gap"))
+        yield "profiles", Drawing(plot, "profiles", "Share of runs that close a given part of the gap")
     judged = gaps if len(gaps) else scores
     if len(judged["scorer"].unique()) == 1 and judged["score"].notna().any():
         pairs = comparison_matrix(judged[judged["strategy"].isin(highlight)])
         if len(pairs):
             plot = partial(plots.draw_comparisons, pairs, str(judged["scorer"].iloc[0]))
-            yield "pairs", Markup(figures.svg(plot, "pairs", "Differences of each strategy from each other one"))
+            yield "pairs", Drawing(plot, "pairs", "Differences of each strategy from each other one")
 
 
 def _strategies(runs: pd.DataFrame) -> dict[str, dict[str, Any]]:

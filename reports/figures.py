@@ -458,6 +458,67 @@ def svg(plot: "Callable[[], Axes]", prefix: str, label: str) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
+@dataclass
+class Drawing:
+    """A plot on a page, which templates take as they take markup, once it is drawn.
+
+    Parameters
+    ----------
+    plot, prefix, label : callable, str, str
+        As for `svg`; to be drawn in another process, the plot must be one that can be pickled.
+    markup : str, default=""
+        The ``<svg>`` element.
+    """
+
+    plot: "Callable[[], Axes]"
+    prefix: str
+    label: str
+    markup: str = ""
+
+    def __html__(self) -> str:
+        """Return the ``<svg>`` element; Jinja and MarkupSafe ask for it."""
+        return self.markup
+
+
+# A process that begins takes as long as so many drawings.
+_FEW_DRAWINGS = 20
+
+
+def begin_drawing(drawings: Sequence[Drawing], n_jobs: int = 1) -> Callable[[], None]:
+    """Begin to draw, in other processes if there is much to draw.
+
+    Parameters
+    ----------
+    drawings : sequence of Drawing
+    n_jobs : int, default=1
+        How many are drawn in parallel, as in joblib.
+
+    Returns
+    -------
+    callable
+        To be called once, when the drawings are needed; it waits for those that are being drawn.
+
+    Examples
+    --------
+    >>> from forgetless.reports import example_results
+    >>> from forgetless.reports.plots import plot_forgetting
+    >>> drawing = Drawing(lambda: plot_forgetting(example_results()), "f", "Forgetting")
+    >>> begin_drawing([drawing])()
+    >>> drawing.markup[:4]
+    '<svg'
+    """
+    from joblib import Parallel, delayed
+
+    parallel = Parallel(n_jobs if len(drawings) > _FEW_DRAWINGS else 1, return_as="generator")
+    drawn = parallel(delayed(svg)(each.plot, each.prefix, each.label) for each in drawings)
+
+    def wait() -> None:
+        for drawing, markup in zip(drawings, drawn, strict=True):
+            drawing.markup = markup
+
+    return wait
+
+
 def _clean(element: ElementTree.Element, ids: Mapping[str, str], painted: bool) -> None:
     """Shorten what matplotlib wrote; `painted` says that the page's style gives the colours."""
     kind, _, series = element.get("id", "").partition(":")

@@ -17,6 +17,7 @@ def write_html(
     assumptions: Sequence[str] = (),
     code: str = "",
     command: str = "",
+    n_jobs: int = 1,
 ) -> None:
     """Write the report as one HTML file that works offline.
 
@@ -37,6 +38,8 @@ def write_html(
         The lines of Python that follow from the answer.
     command : str, default=""
         The command that made the page, which stands at its end.
+    n_jobs : int, default=1
+        How many figures are drawn in parallel, if there are many; as in joblib.
 
     Raises
     ------
@@ -54,7 +57,7 @@ def write_html(
     '<!DOCTYPE html>'
     """
     with unchanging():
-        shown = contents(results)
+        shown = contents(results, n_jobs)
     shown |= {"title": title, "given": answer, "assumptions": assumptions, "code": code, "command": command}
     page = render("page.html", **shown)
     replace_file(path, lambda new: new.write_text(page, encoding="utf-8", newline="\n"))

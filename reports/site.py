@@ -31,7 +31,12 @@ _SHARED = ("params", "protocol", "stream_definition", "versions")
 
 
 def write_site(
-    results: ResultTables, folder: str | os.PathLike[str], title: str = "Benchmark results", *, command: str = ""
+    results: ResultTables,
+    folder: str | os.PathLike[str],
+    title: str = "Benchmark results",
+    *,
+    command: str = "",
+    n_jobs: int = 1,
 ) -> None:
     """Write a folder of pages: an overview, one page per stream and strategy, two strategies side by side, a search.
 
@@ -49,6 +54,8 @@ def write_site(
         Heading of the overview.
     command : str, default=""
         The command that made the site, which stands at the end of the overview.
+    n_jobs : int, default=1
+        How many figures are drawn in parallel, if there are many; as in joblib.
 
     Raises
     ------
@@ -68,7 +75,7 @@ def write_site(
     """
     check_folder(folder)
     with unchanging():
-        pages = dict(_pages(results, title, command))
+        pages = dict(_pages(results, title, command, n_jobs))
 
     def write(new: Path) -> None:
         for name, page in pages.items():
@@ -126,9 +133,9 @@ def _links(runs: pd.DataFrame) -> Links:
 Shown = dict[str, Any]
 
 
-def _pages(results: ResultTables, title: str, command: str) -> Iterator[tuple[str, str]]:
+def _pages(results: ResultTables, title: str, command: str, n_jobs: int) -> Iterator[tuple[str, str]]:
     """Render all pages, with their names."""
-    links, shown = _links(results.runs), contents(results)
+    links, shown = _links(results.runs), contents(results, n_jobs)
     given = {"given": (), "code": "", "assumptions": (), "command": command}
     yield "index.html", render("site_index.html", links, **shown, title=title, **given)
     everywhere = {name: shown[name] for name in ("looks", "strategies", "streams")} | {"site_title": title}

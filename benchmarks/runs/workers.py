@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import faulthandler
-import functools
 import math
 import multiprocessing
 import os
@@ -25,6 +24,7 @@ from ..results import Facts
 from .cell import Cell, Interrupted, failed, run_stacked
 from .checkpoints import Checkpoints
 from .measuring import TimeLimit
+from .pool import tie_to
 
 Job = list[Cell]  # one cell, or several that are trained as one stack
 Take = Callable[[Job], Job]
@@ -265,7 +265,7 @@ def _run(
     ours = parent is not None and parent.pid == runner
     if not ours or threading.current_thread() is not threading.main_thread():
         return name, conditions.run(job, number)
-    _tie_to(runner)
+    tie_to(runner)
     entry = journal / name
     entry.touch()
     try:
@@ -289,16 +289,3 @@ def killed_after(seconds: float) -> Iterator[None]:
             yield
         finally:
             faulthandler.cancel_dump_traceback_later()
-
-
-@functools.cache
-def _tie_to(parent: int) -> None:
-    """Let this worker leave Ctrl-C to the runner, and outlive it by no more than a second."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        signal.raise_signal(signal.SIGKILL)  # an exception would end only this thread
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=watch, daemon=True).start()
