@@ -137,6 +137,8 @@ class Batches:
         if n_batches > 1 and last < min_last:
             n_batches -= 1
         self.n_batches = n_batches
+        row_bytes = sum(t[:1].numel() * t.element_size() for t in rows.tensors())
+        self.per_chunk = max(1, self.chunk_bytes // (row_bytes * self.batch_size))
 
     def __len__(self) -> int:
         return self.n_batches
@@ -152,10 +154,8 @@ class Batches:
     def chunks(self, n_batches: int) -> Iterator[tuple[Rows, list[int]]]:
         """The same, several batches at a time: yields rows, and the number of rows of each batch."""
         order = None if self.generator is None else torch.randperm(self.n_rows, generator=self.generator)
-        row_bytes = sum(t[:1].numel() * t.element_size() for t in self.rows.tensors())
-        per_chunk = max(1, self.chunk_bytes // (row_bytes * self.batch_size))
-        for first in range(0, n_batches, per_chunk):
-            last = min(first + per_chunk, n_batches)
+        for first in range(0, n_batches, self.per_chunk):
+            last = min(first + self.per_chunk, n_batches)
             chunk = slice(first * self.batch_size, self.n_rows if last == self.n_batches else last * self.batch_size)
             if order is None:
                 rows = self.rows.map(lambda t, chunk=chunk: t[chunk])
@@ -232,8 +232,7 @@ def train(net: FastLoop, learner: Learner, call: Call, order: torch.Generator, e
             # The only number that is read back from the device.
             mean = float(total) / n_rows
             check_finite(mean, "the loss")
-            net.history.record("train_loss", mean)
-            net.history.record("train_batch_count", n_batches)
+            net.history[-1].update(train_loss=mean, train_batch_count=n_batches)
             if valid is not None:
                 net.history.record("valid_loss", loop.validated(valid))
             step.steps.finish()  # a callback may save the optimiser

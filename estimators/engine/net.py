@@ -53,15 +53,13 @@ class LossScoring(PassthroughScoring):
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Note the loss, if batches have losses, and whether it is the best."""
-        try:
-            net.history[-1, "batches", :, self.name]
-        except KeyError:
-            if self.name in net.history[-1]:
-                loss = net.history[-1, self.name]
-                net.history.record(f"{self.name}_best", bool(loss < self.best_score_))
-                self.best_score_ = min(loss, self.best_score_)
-        else:
+        epoch = net.history[-1]
+        if any(self.name in batch for batch in epoch["batches"]):
             super().on_epoch_end(net, **kwargs)
+        elif self.name in epoch:
+            loss = epoch[self.name]
+            epoch[f"{self.name}_best"] = bool(loss < self.best_score_)
+            self.best_score_ = min(loss, self.best_score_)
 
 
 # Callbacks that would undo what was learned, and what to do instead.

@@ -277,8 +277,7 @@ class _Stack:
         for net, count, total, n in zip(self.nets, counts, totals.tolist(), n_rows, strict=True):
             if count:
                 check_finite(total / n, "the loss")
-                net.history.record("train_loss", total / n)
-                net.history.record("train_batch_count", count)
+                net.history[-1].update(train_loss=total / n, train_batch_count=count)
                 net.notify("on_epoch_end", dataset_train=None, dataset_valid=None)
 
     def _learn_batch(self, batch: StackedRows) -> torch.Tensor:
