@@ -214,6 +214,7 @@ def run(
         _check_jobs(n_jobs)
         _check_report(report, store)
         specs = chosen.strategy_specs(_split(strategies))
+        sources = chosen.stream_specs(_split(streams), None if data_home is None else str(data_home))
         if not timing and scheduler is None:
             from .runs.pool import begin_workers
 
@@ -225,7 +226,7 @@ def run(
 
         cells = plan_cells(
             specs | _guests(guest or [], chosen),
-            chosen.stream_specs(_split(streams), None if data_home is None else str(data_home)),
+            sources,
             seeds=chosen.seeds if seeds is None else seeds,
             device=device,
             stack_seeds="auto" if stack_seeds is None else stack_seeds,

@@ -329,6 +329,12 @@ def test_time_per_experience_does_not_grow(benchmark, section, rounds, hundred_e
     )
 
 
+FIRST_NETWORK = """
+from forgetless.estimators import EWCClassifier
+EWCClassifier().partial_fit([[number / 8] for number in range(8)], [0, 1] * 4)
+"""
+
+
 @pytest.mark.parametrize(
     ("what", "arguments", "target"),
     [
@@ -336,6 +342,8 @@ def test_time_per_experience_does_not_grow(benchmark, section, rounds, hundred_e
         ("`forgetless --help`", ["-m", "forgetless", "--help"], 0.5),
         ("`forgetless list`", ["-m", "forgetless", "list"], 0.5),
         ("`import torch`, for comparison", ["-c", "import torch"], None),
+        ("a first network has learned eight rows", ["-c", FIRST_NETWORK], None),
+        ("`import torch, skorch`, for comparison", ["-c", "import torch, skorch"], None),
     ],
 )
 def test_start(benchmark, section, rounds, what, arguments, target):
