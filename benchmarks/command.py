@@ -215,10 +215,11 @@ def run(
         _check_report(report, store)
         specs = chosen.strategy_specs(_split(strategies))
         sources = chosen.stream_specs(_split(streams), None if data_home is None else str(data_home))
-        if not timing and scheduler is None:
+        n_seeds = chosen.seeds if seeds is None else seeds
+        if not timing and scheduler is None and shard is None:
             from .runs.pool import begin_workers
 
-            begin_workers(n_jobs, list(specs.values()))
+            begin_workers(n_jobs, list(specs.values()), len(specs) * len(sources) * n_seeds)
         from .runs.checkpoints import checkpoints_for
         from .runs.runner import plan_cells, run_cells, shard_of
         from .runs.workers import Conditions
@@ -227,7 +228,7 @@ def run(
         cells = plan_cells(
             specs | _guests(guest or [], chosen),
             sources,
-            seeds=chosen.seeds if seeds is None else seeds,
+            seeds=n_seeds,
             device=device,
             stack_seeds="auto" if stack_seeds is None else stack_seeds,
             protocol=chosen.protocol(),

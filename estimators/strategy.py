@@ -45,7 +45,7 @@ class NetworkStrategy(ContinualEstimator):
     :meth:`before_training`  before the first step of a call              ``call.rows``, ``call.state``,
     \                                                                     ``call.objective``, what the method keeps
     :meth:`before_step`      before each step of the optimiser            fields of the batch, such as
-    \                                                                     ``batch.memory``
+    \                                                                     ``batch.memory``; vectors
     :meth:`loss`             in each step                                 nothing
     :meth:`after_backward`   in each step, when the gradient of the loss  the gradient, in place; vectors
     \                        is there
@@ -65,8 +65,9 @@ class NetworkStrategy(ContinualEstimator):
     pure_steps : bool
         Whether seeds can be stacked and steps recorded: :meth:`loss` and :meth:`after_backward` are functions of their
         arguments, of ``call.state`` and of vectors; they, :meth:`learn_batch` and :meth:`after_step` keep dimensions
-        before that of a vector, and before rows and outputs, and none asks for ``call.step``, which may differ between
-        seeds. Tests prove it for each class that says so.
+        before that of a vector, and before rows and outputs. Only :meth:`before_step` and :meth:`after_step` ask for
+        ``call.step``, which differs between seeds that have other numbers of batches. Each vector is there when
+        training begins. Tests prove it for each class that says so.
     """
 
     parameter_constraints: ClassVar[dict[str, list[Any]]] = {

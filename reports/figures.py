@@ -481,7 +481,7 @@ class Drawing:
 
 
 # A process that begins takes as long as so many drawings.
-_FEW_DRAWINGS = 20
+_DRAWINGS_PER_PROCESS = 20
 
 
 def begin_drawing(drawings: Sequence[Drawing], n_jobs: int = 1) -> Callable[[], None]:
@@ -507,10 +507,11 @@ def begin_drawing(drawings: Sequence[Drawing], n_jobs: int = 1) -> Callable[[], 
     >>> drawing.markup[:4]
     '<svg'
     """
-    from joblib import Parallel, delayed
+    from joblib import Parallel, delayed, effective_n_jobs
 
-    parallel = Parallel(n_jobs if len(drawings) > _FEW_DRAWINGS else 1, return_as="generator")
-    drawn = parallel(delayed(svg)(each.plot, each.prefix, each.label) for each in drawings)
+    n_processes = min(effective_n_jobs(n_jobs), 1 + len(drawings) // _DRAWINGS_PER_PROCESS)
+    tasks = [delayed(svg)(each.plot, each.prefix, each.label) for each in drawings]
+    drawn = Parallel(n_processes, return_as="generator")(tasks)
 
     def wait() -> None:
         for drawing, markup in zip(drawings, drawn, strict=True):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .specs import StrategySpec
 
 
-def begin_workers(n_jobs: int, strategies: Sequence[StrategySpec]) -> threading.Thread | None:
+def begin_workers(n_jobs: int, strategies: Sequence[StrategySpec], n_cells: int) -> threading.Thread | None:
     """Let worker processes begin, and import what the strategies need while this process does so.
 
     The next that asks joblib for as many workers gets these.
@@ -28,6 +28,8 @@ def begin_workers(n_jobs: int, strategies: Sequence[StrategySpec]) -> threading.
         As in joblib.
     strategies : sequence of StrategySpec
         What is wrong with them is not said here.
+    n_cells : int
+        So many cells there are at most; more workers than that need not get ready.
 
     Returns
     -------
@@ -40,7 +42,8 @@ def begin_workers(n_jobs: int, strategies: Sequence[StrategySpec]) -> threading.
 
     def begin() -> None:
         with contextlib.suppress(Exception):  # there will be another try, which says it
-            Parallel(n_workers)(delayed(_get_ready)(strategies, os.getpid()) for _ in range(n_workers))
+            each = [delayed(_get_ready)(strategies, os.getpid())] * min(n_workers, n_cells)
+            Parallel(n_workers, batch_size=1)(each)
 
     thread = threading.Thread(target=begin, daemon=True)
     thread.start()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -239,10 +239,9 @@ class _Stack:
 
     def _hand_back(self) -> None:
         """Give each seed tensors of its own again."""
-        for each, common in self._states():
-            for name, matrix in vectors_of(common, self.theta.shape):
-                for own, row in zip(each, matrix, strict=True):
-                    setattr(own, name, row.clone())
+        for each, name, matrix in self._vectors():
+            for own, row in zip(each, matrix, strict=True):
+                setattr(own, name, row.clone())
         for net in self.nets:
             net.module_.eval()
             net.move(None)
@@ -281,10 +280,14 @@ class _Stack:
                 net.notify("on_epoch_end", dataset_train=None, dataset_valid=None)
 
     def _learn_batch(self, batch: StackedRows) -> torch.Tensor:
-        """A batch of each seed; one by one where a method draws from memories that are not equally full."""
-        if self.is_plain:
+        """A batch of each seed; one by one where hooks hear of other steps, or memories are not equally full."""
+        steps = {call.step for call in self.calls}
+        self.stacked_call.step = min(steps)
+        are_level = len(steps) == 1 or not (self.prepares or self.follows)
+        if self.is_plain and are_level:
             return self._step_of_all(batch)
-        if self.memory is not None and len({len(memory) for memory in self.memory.memories}) > 1:
+        are_full = self.memory is None or len({len(memory) for memory in self.memory.memories}) == 1
+        if not (are_level and (self.is_plain or are_full)):
             return torch.stack([self._learn_batch_of(k, rows_of(batch, k)) for k in range(len(self.nets))])
         loss: torch.Tensor = self.stacked.learn_batch(self.stacked_call, self.theta, batch, self._step_of_all)
         return loss.detach()
@@ -317,10 +320,11 @@ class _Stack:
 
     def _prepared_parts(self, batch: StackedRows) -> list[Rows]:
         """The part of each seed, with what it adds."""
-        parts = [rows_of(batch, k) for k in range(len(self.nets))]
-        self._bring_vectors(range(len(self.nets)))
+        parts, seeds = [rows_of(batch, k) for k in range(len(self.nets))], range(len(self.nets))
+        vectors = self._bring_vectors(seeds)
         for estimator, call, part in zip(self.estimators, self.calls, parts, strict=True):
             estimator.before_step(call, part)
+        _take_back(vectors, seeds)
         return parts
 
     def _as_one(self, batch: StackedRows, parts: Sequence[Rows]) -> StackedRows | None:
@@ -349,12 +353,20 @@ class _Stack:
                 batch.memory = batch.memory.rows()
         return self._learn_alone(k, batch)
 
-    def _bring_vectors(self, seeds: Iterable[int]) -> None:
-        """Give seeds their rows of the matrices, which hooks may have replaced."""
-        for each, common in self._states():
-            for name, matrix in vectors_of(common, self.theta.shape):
-                for k in seeds:
-                    setattr(each[k], name, matrix[k])
+    def _bring_vectors(self, seeds: Sequence[int]) -> list[_Vectors]:
+        """Give seeds their rows of the matrices, which hooks may have replaced; returns which they are."""
+        vectors = self._vectors()
+        for each, name, matrix in vectors:
+            for k in seeds:
+                setattr(each[k], name, matrix[k])
+        return vectors
+
+    def _vectors(self) -> list[_Vectors]:
+        return [
+            _Vectors(each, name, matrix)
+            for each, common in self._states()
+            for name, matrix in vectors_of(common, self.theta.shape)
+        ]
 
     def _learn_alone(self, k: int, batch: Rows) -> torch.Tensor:
         """One step of one seed on a batch that has all it needs."""
@@ -363,11 +375,7 @@ class _Stack:
         call.step += 1
         if self.follows:
             estimator.after_step(call, self.vectors[k][0], batch)
-        for each, common in self._states():
-            for name, matrix in vectors_of(common, self.theta.shape):
-                value = getattr(each[k], name)
-                if value.data_ptr() != matrix[k].data_ptr():
-                    matrix[k].copy_(value)
+        _take_back(self._vectors(), [k])
         return loss
 
     def _move_all(self, batch: Rows) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -394,6 +402,23 @@ class _Stack:
         estimator.after_backward(call, theta, gradient)
         self.steps.update(gradient, only=only)
         return losses.detach(), outputs
+
+
+class _Vectors(NamedTuple):
+    """The vector of each seed under one name, and the matrix of which they are the rows."""
+
+    each: list[Any]
+    name: str
+    matrix: torch.Tensor
+
+
+def _take_back(vectors: Iterable[_Vectors], seeds: Sequence[int]) -> None:
+    """Put vectors into the matrices that hooks of single seeds have replaced."""
+    for each, name, matrix in vectors:
+        for k in seeds:
+            value = getattr(each[k], name)
+            if value.data_ptr() != matrix[k].data_ptr():
+                matrix[k].copy_(value)
 
 
 # What the stacked call has of the first one.

@@ -80,6 +80,7 @@ class RWalkClassifier(NetworkClassifier):
 
     family = "regularization"
     source = "Chaudhry et al. 2018"
+    pure_steps = True
     carries = dict.fromkeys(("importance_", "anchor_", "fisher_", "path_score_", "score_"), "anchors")
     later_parameters = ("rwalk_lambda", "penalty_step", "fisher_decay", "update_after", "damping")
     parameter_constraints = {
@@ -122,8 +123,11 @@ class RWalkClassifier(NetworkClassifier):
         self.anchor_ = self.net_.flatten().clone()
 
     def before_training(self, call: Call) -> None:
-        """The path begins; the sum of its scores, where an experience opens."""
+        """The path begins; the sum of its scores, where an experience opens, and in the first call the Fisher."""
         start_path(call.state, self.net_.flatten())
+        call.state.is_first = not hasattr(self, "fisher_")
+        if call.state.is_first:
+            self.fisher_ = torch.zeros_like(call.state.path)
         if call.opens_experience:
             self.path_score_ = torch.zeros_like(call.state.path)
 
@@ -136,7 +140,8 @@ class RWalkClassifier(NetworkClassifier):
             return call.objective.fisher_terms(outputs, y, exact=False)
 
         fisher = sum_over_samples(self.net_, terms, batch.x, batch.y) / len(batch)
-        self.fisher_ = torch.lerp(self.fisher_, fisher, self.fisher_decay) if hasattr(self, "fisher_") else fisher
+        starts = call.state.is_first and call.step == 0
+        self.fisher_ = fisher if starts else torch.lerp(self.fisher_, fisher, self.fisher_decay)
 
     def after_backward(self, call: Call, theta: torch.Tensor, gradient: torch.Tensor) -> None:
         """Note the plain gradient, then add that of the penalty, whose formula has no ½."""

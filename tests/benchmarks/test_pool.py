@@ -14,7 +14,7 @@ from forgetless.benchmarks.runs.specs import StrategySpec
 
 def test_early_workers_run_what_comes_and_are_ready():
     wrong = StrategySpec("NoSuchClassifier")
-    thread = begin_workers(2, [wrong, StrategySpec("EWCClassifier")])
+    thread = begin_workers(2, [wrong, StrategySpec("EWCClassifier")], n_cells=9)
     thread.join(timeout=120)
 
     def state():  # in here, it travels as code: workers cannot import tests
@@ -29,4 +29,4 @@ def test_early_workers_run_what_comes_and_are_ready():
 
 @pytest.mark.parametrize("n_jobs", [1, None])
 def test_one_job_needs_no_workers(n_jobs):
-    assert begin_workers(n_jobs, [StrategySpec("EWCClassifier")]) is None
+    assert begin_workers(n_jobs, [StrategySpec("EWCClassifier")], n_cells=9) is None

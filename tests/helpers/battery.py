@@ -484,8 +484,11 @@ def stacked_steps_equal_others(subject, scenario):
     full = {"buffer_size": 40} if "buffer_size" in subject.parameters else {}
     alone = [subject.small(random_state=seed, net=net, **full) for seed in range(2)]
     stacked = copy.deepcopy(alone)
-    for experiences in list(zip(*(stream(scenario, seed=seed) for seed in range(2)), strict=True))[:3]:
-        calls = [subject.call(e, n_rows) for e, n_rows in zip(experiences, (75, 60), strict=True)]
+    # Batches of other sizes, in the first experience not even as many of them.
+    lengths = [(75, 60), (75, 70), (75, 70)]
+    streams = (stream(scenario, seed=seed)[:3] for seed in range(2))
+    for n_rows, *experiences in zip(lengths, *streams, strict=True):
+        calls = [subject.call(e, n) for e, n in zip(experiences, n_rows, strict=True)]
         assert partial_fit_together(stacked, calls)
         for estimator, arguments in zip(alone, calls, strict=True):
             estimator.partial_fit(**arguments)
