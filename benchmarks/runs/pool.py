@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -51,13 +52,14 @@ def begin_workers(n_jobs: int, strategies: Sequence[StrategySpec], n_cells: int)
 
 
 def _get_ready(strategies: Sequence[StrategySpec], runner: int) -> None:
-    """Import what cells of the strategies need."""
+    """Import what cells of the strategies need; whatever there is to say, the runner says."""
     tie_to(runner)
-    from . import cell  # noqa: F401
+    with warnings.catch_warnings(action="ignore"):
+        from . import cell  # noqa: F401
 
-    for strategy in strategies:
-        with contextlib.suppress(Exception):
-            strategy.build()
+        for strategy in strategies:
+            with contextlib.suppress(Exception):
+                strategy.build()
 
 
 @functools.cache
