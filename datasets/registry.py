@@ -1,11 +1,15 @@
 """Data sets by name, for the command line and for suites of benchmarks."""
 
+from __future__ import annotations
+
 import inspect
 import os
 from collections.abc import Callable
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from .base import Dataset
+if TYPE_CHECKING:
+    from .base import Dataset
 
 DATASETS = {
     "ag_news": "load_ag_news",

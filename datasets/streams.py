@@ -19,9 +19,6 @@ from .base import Dataset, Inputs, Kind, RandomState, Targets
 Scenario = Literal["class", "task", "domain"]
 """What is incremental in a stream; see :class:`Stream`."""
 
-MOST_EXPERIENCES = 100_000
-"""Experiences of a stream that could make any number of them."""
-
 
 @dataclass(frozen=True, eq=False)
 class Experience:

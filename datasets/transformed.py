@@ -7,15 +7,8 @@ from typing import Any
 import numpy as np
 
 from .base import Dataset, Inputs, RandomState, Targets
-from .streams import (
-    MOST_EXPERIENCES,
-    DatasetStream,
-    Stream,
-    as_seed,
-    check_is_classification,
-    check_test_part,
-    take,
-)
+from .limits import MOST_EXPERIENCES
+from .streams import DatasetStream, Stream, as_seed, check_is_classification, check_test_part, take
 
 
 def permuted_stream(

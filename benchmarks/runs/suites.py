@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from ...datasets.streams import MOST_EXPERIENCES
+from ...datasets.limits import MOST_EXPERIENCES
 from .protocol import Budget, Evaluate, Protocol
 from .specs import MOST_SEEDS, StrategySpec, StreamSpec, load_class, nearest, short_name
 
