@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import math
 import os
@@ -698,8 +699,6 @@ def _guests(options: Sequence[str], suite: Suite) -> dict[str, Any]:
 
 
 def _strategies() -> Iterator[tuple[str, str]]:
-    import ast
-
     from .. import estimators
     from ..estimators.registry import strategy_modules
     from .runs.specs import short_name, strategy_names
@@ -709,27 +708,30 @@ def _strategies() -> Iterator[tuple[str, str]]:
         what = ""
         if name in modules:  # read, not imported: torch takes seconds
             source = folder.joinpath(*modules[name].split(".")).with_suffix(".py").read_text("utf-8")
-            [cls] = (node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name == name)
-            what = (ast.get_docstring(cls) or "").partition("\n")[0].partition(" :math:")[0]
+            _, _, docstring = source.partition(f"\nclass {name}(")[2].partition('"""')
+            what = docstring.partition("\n")[0].partition(" :math:")[0]
         yield short_name(name), what
     yield "sklearn...", "any classifier of scikit-learn with partial_fit, such as sklearn.linear_model.SGDClassifier"
 
 
-def _streams() -> Iterator[tuple[str, str]]:
+@functools.cache
+def _packaged_suites() -> dict[str, Suite]:
     from .runs.suites import load_suite, suite_names
 
-    for suite in suite_names():
-        for name, spec in load_suite(suite).stream_specs().items():
+    return {name: load_suite(name) for name in suite_names()}
+
+
+def _streams() -> Iterator[tuple[str, str]]:
+    for suite, loaded in _packaged_suites().items():
+        for name, spec in loaded.stream_specs().items():
             settings = ", ".join(f"{key}={value}" for key, value in spec.params.items())
             what = f"{spec.dataset}, {spec.builder}" + (f", {settings}" if settings else "")
             yield name, f"{what} (suite {suite})"
 
 
 def _suites() -> Iterator[tuple[str, str]]:
-    from .runs.suites import load_suite, suite_names
-
-    for suite in suite_names():
-        yield suite, load_suite(suite).description
+    for suite, loaded in _packaged_suites().items():
+        yield suite, loaded.description
 
 
 def _datasets() -> Iterator[tuple[str, str]]:
