@@ -283,12 +283,13 @@ class _Stack:
         """A batch of each seed; one by one where hooks hear of other steps, or memories are not equally full."""
         steps = {call.step for call in self.calls}
         self.stacked_call.step = min(steps)
-        are_level = len(steps) == 1 or not (self.prepares or self.follows)
-        if self.is_plain and are_level:
-            return self._step_of_all(batch)
-        are_full = self.memory is None or len({len(memory) for memory in self.memory.memories}) == 1
-        if not (are_level and (self.is_plain or are_full)):
+        apart = len(steps) > 1 and (self.prepares or self.follows)
+        if not self.is_plain and self.memory is not None:
+            apart |= len({len(memory) for memory in self.memory.memories}) > 1
+        if apart:
             return torch.stack([self._learn_batch_of(k, rows_of(batch, k)) for k in range(len(self.nets))])
+        if self.is_plain:
+            return self._step_of_all(batch)
         loss: torch.Tensor = self.stacked.learn_batch(self.stacked_call, self.theta, batch, self._step_of_all)
         return loss.detach()
 
