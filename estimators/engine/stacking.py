@@ -186,10 +186,8 @@ class _Stack:
             self.memory = self.stacked.memory_ = MemoryStack([e.memory_ for e in estimators])
         for each, common in self._states():
             for name, _ in vectors_of(each[0], self.theta[0].shape):
-                matrix = torch.stack([getattr(own, name) for own in each])
-                setattr(common, name, matrix)
-                for own, row in zip(each, matrix, strict=True):
-                    setattr(own, name, row)
+                setattr(common, name, torch.stack([getattr(own, name) for own in each]))
+        self._bring_vectors(range(len(self.nets)))
 
     def _states(self) -> list[tuple[list[Any], Any]]:
         """What has vectors as attributes: of each seed, and as one."""
