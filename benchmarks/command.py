@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import io
 import math
 import os
@@ -83,6 +84,7 @@ def main() -> None:
             raise
         _say(error.format_message().replace("Value error, ", ""))  # the words of the library below typer
         code = BAD_INPUT
+    gc.freeze()  # the system takes all back at once; Python would search it for garbage first
     sys.exit(code)
 
 
@@ -208,7 +210,9 @@ def run(
     one store, the cells are shared. The report is about the cells of this
     command, also where the store has more.
     """
-    with _exit_on(BAD_INPUT, ValueError, OSError, ImportError):
+    from .runs.pool import begin_workers, import_cells, import_figures, importing
+
+    with _exit_on(BAD_INPUT, ValueError, OSError, ImportError), importing():
         from .runs.suites import load_suite
 
         chosen = load_suite(suite)
@@ -218,9 +222,9 @@ def run(
         sources = chosen.stream_specs(_split(streams), None if data_home is None else str(data_home))
         n_seeds = chosen.seeds if seeds is None else seeds
         if not timing and scheduler is None and shard is None:
-            from .runs.pool import begin_workers
-
-            begin_workers(n_jobs, list(specs.values()), len(specs) * len(sources) * n_seeds)
+            begin_workers(
+                n_jobs, functools.partial(import_cells, list(specs.values())), len(specs) * len(sources) * n_seeds
+            )
         from .runs.checkpoints import checkpoints_for
         from .runs.runner import plan_cells, run_cells, shard_of
         from .runs.workers import Conditions
@@ -244,11 +248,14 @@ def run(
     with kept, _exit_on(BAD_INPUT, ValueError), _exit_on(FAILED, StoreError):
         results = run_cells(cells, kept, conditions, progress=True, timing=timing)
     with _exit_on(FAILED, OSError):
+        begin_workers(n_jobs, import_figures, len(results.runs))
         from ..reports import leaderboard, overall, to_terminal
+        from ..reports.tables import unchanging
 
         several = len(results.runs["stream"].unique()) > 1
-        to_terminal(leaderboard(results), results.runs, overall=overall(results) if several else None)
-        _write_report(results, report, f"forgetless: {chosen.name}", n_jobs)
+        with unchanging():
+            to_terminal(leaderboard(results), results.runs, overall=overall(results) if several else None)
+            _write_report(results, report, f"forgetless: {chosen.name}", n_jobs)
     if (results.runs["status"] == "failed").any():
         raise typer.Exit(FAILED)
 

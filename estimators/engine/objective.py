@@ -181,11 +181,14 @@ class Classification(_OfCriterion):
         """
         if not self.is_plain_cross_entropy:
             return super().loss_and_gradient(outputs, y, groups)
-        log_p, label = self.active_logits(outputs, groups).log_softmax(-1), y.unsqueeze(-1)
-        loss = log_p.gather(-1, label).squeeze(-1).mean(-1).neg_()
-        of_log_p = torch.zeros_like(log_p).scatter_(-1, label, -1 / y.shape[-1])
+        logits = self.active_logits(outputs, groups)
+        dim = _dimension_of_classes(logits)
+        log_p, label = logits.transpose(dim, -1).log_softmax(dim), y.unsqueeze(dim)
+        loss = log_p.gather(dim, label).squeeze(dim).mean(-1).neg_()
+        of_log_p = torch.zeros_like(log_p).scatter_(dim, label, -1 / y.shape[-1])
         # The kernel that autograd runs: whoever adds nothing to this loss learns the same to the last bit.
-        return loss, torch.ops.aten._log_softmax_backward_data(of_log_p, log_p, -1, log_p.dtype)
+        gradient = torch._log_softmax_backward_data(of_log_p, log_p, dim, log_p.dtype)
+        return loss, gradient.transpose(dim, -1)
 
     def loss_of_logits(self, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """The net's criterion over the outputs whose logits are not minus infinity.
@@ -454,8 +457,30 @@ def stacked_criterion(criterion: nn.Module) -> Criterion:
         return _for_each(criterion, criterion)
 
     def cross_entropy(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        # With the classes next to last, torch goes along rows; along a few classes it takes three times as long.
-        losses = F.cross_entropy(outputs.mT, y, reduction="none", label_smoothing=criterion.label_smoothing)
-        return losses.mean(1)
+        smoothing = criterion.label_smoothing
+        if _dimension_of_classes(outputs) == -2:
+            losses = F.cross_entropy(outputs.mT, y, reduction="none", label_smoothing=smoothing)
+        else:
+            losses = F.cross_entropy(outputs.flatten(0, 1), y.flatten(), reduction="none", label_smoothing=smoothing)
+        return losses.view_as(y).mean(1)
 
     return cross_entropy
+
+
+def log_softmax(logits: torch.Tensor) -> torch.Tensor:
+    """Log probabilities, shape (..., n_rows, n_classes), of one network or of a stack."""
+    dim = _dimension_of_classes(logits)
+    return logits.transpose(dim, -1).log_softmax(dim).transpose(dim, -1)
+
+
+# Of numbers in single precision, the widest registers of processors hold so many.
+_REGISTER = 16
+
+
+def _dimension_of_classes(logits: torch.Tensor) -> int:
+    """Where the classes of stacked networks should stand for a softmax: last, or next to last where they are few.
+
+    Along the last dimension torch takes row by row, a register at a time; along the one before it all rows at once.
+    With ten classes that is ten times as fast.
+    """
+    return -2 if logits.ndim > 2 and logits.shape[-1] < _REGISTER else -1

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch.nn import functional as F
+
+from .objective import log_softmax
 
 
 def add_quadratic_gradient(
@@ -115,8 +116,8 @@ def distillation_loss(
     ----------
     Hinton, Vinyals & Dean, Distilling the knowledge in a neural network, 2015.
     """
-    log_q = F.log_softmax(student / temperature, dim=-1)[..., outputs]
-    log_p = F.log_softmax(teacher / temperature, dim=-1)
+    log_q = log_softmax(student / temperature)[..., outputs]
+    log_p = log_softmax(teacher / temperature)
     divergence = (log_p.exp() * (log_p - log_q)).sum(-1)
     if reduction == "mean":
         divergence = divergence / (student > -torch.inf).sum(-1)
