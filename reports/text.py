@@ -5,7 +5,8 @@ import importlib.util
 import math
 import os
 import unicodedata
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
 
 import pandas as pd
 
@@ -16,11 +17,13 @@ from .statistics import Overall
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
 _PLAIN_WIDTH = 140  # characters; files and pipes have no width of their own
 _BAR_WIDTH = 16
+_GAP = 2  # between columns
+_LEAST = 8  # characters of a column in a narrow terminal
+_DROP_OF_BARS = 4  # bars go before columns that may be dropped after so many others
 
 
 def to_csv(frame: pd.DataFrame) -> str:
@@ -95,15 +98,12 @@ def _inert(value: Any) -> Any:
     return f"'{text}" if first in ("=", "+", "-", "@") else text
 
 
-def _bar(share: float, ascii_only: bool, style: str) -> "Text":
-    from rich.text import Text
-
+def _bar(share: float, ascii_only: bool) -> str:
     if pd.isna(share):
-        return Text(" " * _BAR_WIDTH)
+        return ""
     halves = round(2 * _BAR_WIDTH * min(max(share, 0.0), 1.0))
     full, half = ("#", "") if ascii_only else ("━", "╸")
-    text = Text(full * (halves // 2) + half * (halves % 2), style=style)
-    return text.append(" " * (_BAR_WIDTH - len(text)))
+    return full * (halves // 2) + half * (halves % 2)
 
 
 def _forgetting_style(value: float, scorer: str) -> str:
@@ -112,29 +112,53 @@ def _forgetting_style(value: float, scorer: str) -> str:
     return "yellow" if value < 0.2 else "red"
 
 
-def _table(sheet: Sheet, columns: list[Column], bar: bool, ascii_only: bool) -> "Table":
-    from rich.table import Table
-    from rich.text import Text
+class _Printed:
+    """A column as it is printed: texts, the title first, and their styles.
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("", justify="right", style="dim", no_wrap=True)
+    rich has tables, too, but takes a millisecond for each of their rows.
+    """
+
+    def __init__(
+        self, texts: Sequence[str], styles: Sequence[str], *, right: bool = False, drop: int = 0, bar_of: Any = None
+    ) -> None:
+        from rich.cells import cell_len
+
+        self.texts, self.styles, self.right = texts, styles, right
+        self.drop = drop  # the column with the highest number goes first, one with 0 never
+        self.bar_of = bar_of  # the column beside which these are bars
+        self.widths = list(map(cell_len, texts))
+        self.width = _BAR_WIDTH if bar_of else max(self.widths)
+
+    def shorten(self, width: int) -> None:
+        """Cut texts to a width."""
+        from rich.text import Text
+
+        for k, own in enumerate(self.widths):
+            if own > width:
+                text = Text(self.texts[k])
+                text.truncate(width, overflow="ellipsis")
+                self.texts = [*self.texts[:k], text.plain, *self.texts[k + 1 :]]
+                self.widths[k] = text.cell_len
+        self.width = width
+
+
+def _printed(sheet: Sheet, columns: Sequence[Column], ascii_only: bool) -> Iterator[_Printed]:
+    """Yield the number of each row, and the columns, each with its bars."""
+    rows = sheet.rows
+    numbers = ["", *(str(place) if row.get("n_seeds", 1) else "" for place, row in enumerate(rows, start=1))]
+    yield _Printed(numbers, ["dim"] * len(numbers), right=True)
     for column in columns:
-        least = {"overflow": "ellipsis", "min_width": 8} if column is columns[0] else {}
-        justify: Literal["right", "left"] = "right" if column.right else "left"
-        table.add_column(_encodable(column.title, ascii_only), justify=justify, no_wrap=True, **least)  # type: ignore[arg-type]
-        if bar and column.share:
-            table.add_column("", no_wrap=True)
-    for place, row in enumerate(sheet.rows, start=1):
-        cells = [Text(str(place) if row.get("n_seeds", 1) else "")]
-        for column in columns:
-            style = "bold green" if column.bold(row) else ""
-            if column.title == "forgetting":
-                style = _forgetting_style(row["forgetting"], row["scorer"])
-            cells.append(Text(_encodable(column.text(row), ascii_only), style=style))
-            if bar and column.share:
-                cells.append(_bar(row[column.share], ascii_only, "green" if column.bold(row) else "cyan"))
-        table.add_row(*cells)
-    return table
+        texts = [_encodable(text, ascii_only) for text in (column.title, *map(column.text, rows))]
+        bold = list(map(column.bold, rows))
+        if column.title == "forgetting":
+            styles = [_forgetting_style(row["forgetting"], row["scorer"]) for row in rows]
+        else:
+            styles = ["bold green" if each else "" for each in bold]
+        yield (printed := _Printed(texts, ["dim", *styles], right=column.right, drop=column.drop))
+        if column.share:
+            bars = ["", *(_bar(row[column.share], ascii_only) for row in rows)]
+            colours = ["bold green" if each else "cyan" for each in bold]
+            yield _Printed(bars, ["dim", *colours], drop=column.drop, bar_of=printed)
 
 
 def _encodable(value: object, ascii_only: bool) -> str:
@@ -145,23 +169,32 @@ def _encodable(value: object, ascii_only: bool) -> str:
     return text.encode("ascii", "backslashreplace").decode("ascii")
 
 
-def _fitting_table(sheet: Sheet, columns: list[Column], console: "Console") -> "Table":
-    """Leave out columns, the least important first, until the table fits the console."""
-    from rich.measure import Measurement
+def _lines(sheet: Sheet, columns: Sequence[Column], console: "Console") -> "Text":
+    """Lay a table out; the least important columns are left out until it fits the console."""
+    from rich.text import Span, Text
 
-    ascii_only = console.options.ascii_only
-    columns, bar = list(columns), any(column.share for column in columns)
-    while True:
-        table = _table(sheet, columns, bar, ascii_only)
-        if Measurement.get(console, console.options.update(max_width=10_000), table).maximum <= console.width:
-            return table
-        last = max(columns, key=lambda column: column.drop)
-        if bar and last.drop <= 4:
-            bar = False
-        elif last.drop:
-            columns.remove(last)
-        else:
-            return table
+    def n_missing() -> int:
+        return sum(each.width + _GAP for each in shown) - _GAP - console.width
+
+    shown = list(_printed(sheet, columns, console.options.ascii_only))
+    while n_missing() > 0 and (last := max(shown, key=lambda each: each.drop)).drop:
+        bars = [each for each in shown if each.bar_of]
+        goes = bars if bars and last.drop <= _DROP_OF_BARS else [last]
+        shown = [each for each in shown if each not in goes and each.bar_of not in goes]
+    for each in shown[1:]:
+        if n_missing() > 0:
+            each.shorten(max(each.width - n_missing(), min(each.width, _LEAST)))
+    table = Text()
+    for k in range(len(sheet.rows) + 1):
+        line, spans = "", []
+        for each in shown:
+            text, style, space = each.texts[k], each.styles[k], " " * (each.width - each.widths[k])
+            line += space * each.right
+            if style and text:
+                spans.append(Span(len(line), len(line) + len(text), style))
+            line += text + space * (not each.right) + " " * _GAP
+        table.append_text(Text(f"\n{line.rstrip()}"[not k :], spans=[span.move(k > 0) for span in spans]))
+    return table
 
 
 def _about(sheet: Sheet, runs: pd.DataFrame | None) -> list[str]:
@@ -238,7 +271,7 @@ def to_terminal(
             title.append(" - " if ascii_only else " · ", style="dim").append(_encodable(fact, ascii_only), style="dim")
         console.print(title, no_wrap=True, overflow="ellipsis")
         shown = [column for column in sheet.columns if not (of_stream and column.title == "seeds")]
-        console.print(_fitting_table(sheet, shown, console))
+        console.print(_lines(sheet, shown, console), no_wrap=True, overflow="ellipsis")
         for note in sheet.notes:
             console.print(Text(_encodable(note, ascii_only), style="dim"))
         console.print()
