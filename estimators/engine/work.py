@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-# What was counted of modules, for as long as they live: counting takes as long as some ten steps.
-_counts: WeakKeyDictionary[nn.Module, dict[Any, int]] = WeakKeyDictionary()
+# What was counted of modules, for as long as they live: counting takes as long as some ten steps. Of an MLP the shapes
+# say all, so that those of one shape are counted once.
+_counts: WeakKeyDictionary[nn.Module | type[nn.Module], dict[Any, int]] = WeakKeyDictionary()
 _asking: ContextVar[Work | None] = ContextVar("_asking", default=None)
 
 
@@ -121,7 +122,9 @@ def note(module: nn.Module, x: torch.Tensor, back: bool, n_leading: int = 1) -> 
 
 def _flops_of_row(passes: _Passes) -> int:
     """Count once, as long as the module has the same parameters, of which the same are trained."""
-    known = _counts.setdefault(passes.module, {})
+    from .modules import MLP
+
+    known = _counts.setdefault(MLP if type(passes.module) is MLP else passes.module, {})
     key = passes[1:], tuple((p.shape, p.requires_grad) for p in passes.module.parameters())
     if key not in known:
         known[key] = _counted_flops(passes)
