@@ -183,12 +183,12 @@ class Classification(_OfCriterion):
             return super().loss_and_gradient(outputs, y, groups)
         logits = self.active_logits(outputs, groups)
         dim = _dimension_of_classes(logits)
-        log_p, label = logits.transpose(dim, -1).log_softmax(dim), y.unsqueeze(dim)
-        loss = log_p.gather(dim, label).squeeze(dim).mean(-1).neg_()
-        of_log_p = torch.zeros_like(log_p).scatter_(dim, label, -1 / y.shape[-1])
+        log_p, label, weight = (logits if dim == -1 else logits.mT).log_softmax(dim), y.unsqueeze(dim), -1 / y.shape[-1]
+        loss = log_p.gather(dim, label).squeeze(dim).sum(-1).mul_(weight)
+        of_log_p = torch.zeros_like(log_p).scatter_(dim, label, weight)
         # The kernel that autograd runs: whoever adds nothing to this loss learns the same to the last bit.
         gradient = torch._log_softmax_backward_data(of_log_p, log_p, dim, log_p.dtype)
-        return loss, gradient.transpose(dim, -1)
+        return loss, gradient if dim == -1 else gradient.mT
 
     def loss_of_logits(self, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """The net's criterion over the outputs whose logits are not minus infinity.
@@ -469,8 +469,7 @@ def stacked_criterion(criterion: nn.Module) -> Criterion:
 
 def log_softmax(logits: torch.Tensor) -> torch.Tensor:
     """Log probabilities, shape (..., n_rows, n_classes), of one network or of a stack."""
-    dim = _dimension_of_classes(logits)
-    return logits.transpose(dim, -1).log_softmax(dim).transpose(dim, -1)
+    return logits.log_softmax(-1) if _dimension_of_classes(logits) == -1 else logits.mT.log_softmax(-2).mT
 
 
 # Of numbers in single precision, the widest registers of processors hold so many.
