@@ -221,10 +221,10 @@ def run(
         specs = chosen.strategy_specs(_split(strategies))
         sources = chosen.stream_specs(_split(streams), None if data_home is None else str(data_home))
         n_seeds = chosen.seeds if seeds is None else seeds
-        if not timing and scheduler is None and shard is None:
-            begin_workers(
-                n_jobs, functools.partial(import_cells, list(specs.values())), len(specs) * len(sources) * n_seeds
-            )
+        has_workers = not timing and scheduler is None and shard is None
+        if has_workers:
+            import_needed = functools.partial(import_cells, list(specs.values()))
+            begin_workers(n_jobs, import_needed, len(specs) * len(sources) * n_seeds)
         from .runs.checkpoints import checkpoints_for
         from .runs.runner import plan_cells, run_cells, shard_of
         from .runs.workers import Conditions
@@ -248,7 +248,8 @@ def run(
     with kept, _exit_on(BAD_INPUT, ValueError), _exit_on(FAILED, StoreError):
         results = run_cells(cells, kept, conditions, progress=True, timing=timing)
     with _exit_on(FAILED, OSError):
-        begin_workers(n_jobs, import_figures, len(results.runs))
+        if has_workers:
+            begin_workers(n_jobs, import_figures, len(results.runs))
         from ..reports import leaderboard, overall, to_terminal
         from ..reports.tables import unchanging
 

@@ -119,7 +119,13 @@ class _Printed:
     """
 
     def __init__(
-        self, texts: Sequence[str], styles: Sequence[str], *, right: bool = False, drop: int = 0, bar_of: Any = None
+        self,
+        texts: list[str],
+        styles: list[str],
+        *,
+        right: bool = False,
+        drop: int = 0,
+        bar_of: "_Printed | None" = None,
     ) -> None:
         from rich.cells import cell_len
 
@@ -137,8 +143,7 @@ class _Printed:
             if own > width:
                 text = Text(self.texts[k])
                 text.truncate(width, overflow="ellipsis")
-                self.texts = [*self.texts[:k], text.plain, *self.texts[k + 1 :]]
-                self.widths[k] = text.cell_len
+                self.texts[k], self.widths[k] = text.plain, text.cell_len
         self.width = width
 
 
@@ -184,7 +189,7 @@ def _lines(sheet: Sheet, columns: Sequence[Column], console: "Console") -> "Text
     for each in shown[1:]:
         if n_missing() > 0:
             each.shorten(max(each.width - n_missing(), min(each.width, _LEAST)))
-    table = Text()
+    lines = []
     for k in range(len(sheet.rows) + 1):
         line, spans = "", []
         for each in shown:
@@ -193,8 +198,8 @@ def _lines(sheet: Sheet, columns: Sequence[Column], console: "Console") -> "Text
             if style and text:
                 spans.append(Span(len(line), len(line) + len(text), style))
             line += text + space * (not each.right) + " " * _GAP
-        table.append_text(Text(f"\n{line.rstrip()}"[not k :], spans=[span.move(k > 0) for span in spans]))
-    return table
+        lines.append(Text(line.rstrip(), spans=spans))
+    return Text("\n").join(lines)
 
 
 def _about(sheet: Sheet, runs: pd.DataFrame | None) -> list[str]:

@@ -7,6 +7,7 @@ import re
 import pandas as pd
 import pytest
 from helpers.results import cell, make_results, rename, together
+from rich.cells import cell_len
 
 from forgetless.reports import leaderboard, to_csv, to_markdown, to_terminal, write_html
 from forgetless.reports.tables import LEADERBOARD_COLUMNS
@@ -53,6 +54,21 @@ def test_terminal_fits_the_width(width):
     assert max(map(len, lines)) <= width
     assert any("accura" in line for line in lines)
     assert ("learned" in file.getvalue()) == (width >= 120)
+
+
+def test_columns_stand_below_each_other_whatever_the_width_of_characters():
+    file = io.StringIO()
+    to_terminal(leaderboard(rename(make_results(), "EWC", "増分学習")), file=file, width=160)
+    _, *table = file.getvalue().strip().splitlines()
+    assert len({cell_len(line[: line.rindex(line.split()[-1])]) for line in table}) == 1
+    assert all(line == line.rstrip() for line in table)
+
+
+def test_in_a_narrow_terminal_names_are_cut_before_scores():
+    file, name = io.StringIO(), "a name that is longer than the terminal"
+    to_terminal(leaderboard(rename(make_results(), "EWC", name)), file=file, width=30)
+    [row] = [line for line in file.getvalue().splitlines() if "a name" in line]
+    assert re.fullmatch(r"\d  a name.*…  .*\d.*[\d\]]", row)
 
 
 def test_terminal_neutralises_names_and_shows_failures_on_a_line():

@@ -8,6 +8,7 @@ import torch
 from helpers.estimators import make_net
 
 from forgetless.estimators import (
+    MLP,
     ContinualNet,
     EWCClassifier,
     LwFClassifier,
@@ -53,8 +54,14 @@ def test_any_module_counts_as_the_chain_does():
     assert second_call(NaiveClassifier(ContinualNet(module, max_epochs=3, batch_size=4))) == (24, 24 * STEP)
 
 
-def test_a_network_that_has_grown_or_was_frozen_is_counted_again():
-    module = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.ReLU(), torch.nn.Linear(5, 2))
+@pytest.mark.parametrize("kind", [MLP, torch.nn.Sequential])
+def test_a_network_that_has_grown_or_was_frozen_is_counted_again(kind):
+    if kind is MLP:
+        module = MLP(3, 2, hidden_units=(5,))
+        first = module.hidden[0]
+    else:
+        module = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.ReLU(), torch.nn.Linear(5, 2))
+        first = module[0]
 
     def operations():
         with counted() as work:
@@ -62,9 +69,13 @@ def test_a_network_that_has_grown_or_was_frozen_is_counted_again():
         return work.flops()
 
     assert operations() == operations() == 4 * STEP
-    module[0].requires_grad_(False)
+    first.requires_grad_(False)
     assert operations() == 4 * (FORWARD + 2 * 5 * 2)
-    module[2] = torch.nn.Linear(5, 3)
+    head = torch.nn.Linear(5, 3)
+    if kind is MLP:
+        module.head = head
+    else:
+        module[2] = head
     assert operations() == 4 * (FORWARD + 2 * 5 + 2 * 5 * 3)
 
 
