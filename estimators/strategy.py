@@ -23,7 +23,7 @@ from .engine.net import ContinualNet, ContinualRegressionNet, FastLoop, settings
 from .engine.objective import Classification, Objective, Regression, as_logits, criterion_for_outputs
 from .engine.passes import ChainPasses, Passes, passes_of, stacked_passes_of
 from .engine.randomness import may_draw
-from .engine.rows import Rows, StackedRows, rows_of
+from .engine.rows import Rows, StackedRows, rows_of, tensor_of
 from .engine.vectors import vectors_of
 from .engine.work import note
 from .parameters import one_of
@@ -249,7 +249,7 @@ class NetworkStrategy(ContinualEstimator):
 
     def on_device(self, array: NDArray[Any]) -> torch.Tensor:
         """An array as a tensor on the network's device."""
-        return torch.as_tensor(array).to(self.net_.device)
+        return tensor_of(array).to(self.net_.device)
 
     @torch.no_grad()
     def network_outputs(self, x: torch.Tensor, module: nn.Module | None = None) -> torch.Tensor:

@@ -14,6 +14,7 @@ from ..base import ContinualClassifier, ContinualEstimator
 from ..engine.call import Call
 from ..engine.capacity import require_memory
 from ..engine.modules import Features, frozen_copy, rows_for
+from ..engine.rows import tensor_of
 
 # Bytes of features that are held at once.
 CHUNK_BYTES = 1 << 28
@@ -255,7 +256,9 @@ def features_by(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
     -------
     torch.Tensor of shape (n_rows, width)
     """
-    return torch.cat([module(rows_for(module, rows)).float().cpu() for rows in torch.split(x, _MODULE_ROWS)])
+    # Copies: a module may work in place, and these rows are the caller's.
+    parts = (rows_for(module, rows.clone()) for rows in torch.split(x, _MODULE_ROWS))
+    return torch.cat([module(rows).float().cpu() for rows in parts])
 
 
 class ClosedForm(ContinualEstimator):
@@ -343,7 +346,7 @@ class ClosedForm(ContinualEstimator):
         """Add the rows to the moments."""
         if not hasattr(self, "moments_"):
             self.prepare_features(call)
-            self.width_ = self.rows_and_groups(_tensor(call.X[:1]), _tensor(call.y[:1]))[0].shape[1]
+            self.width_ = self.rows_and_groups(tensor_of(call.X[:1]), tensor_of(call.y[:1]))[0].shape[1]
             self.moments_ = ()
         self._make_parts(len(self.parts_of(call.X[:1], call.y[:1])))
         before = self.moments_
@@ -370,7 +373,7 @@ class ClosedForm(ContinualEstimator):
             row_bytes = width * (8 if self.product_dtype is torch.float64 else 4)
             # Few rows stay in the processor's caches; enough outweigh what is done once a chunk, with width² numbers.
             n_chunks = -(-len(X) * row_bytes // min(max(16 * width**2, 1 << 23), CHUNK_BYTES))
-            for x, t in zip(*(_tensor(a[rows]).tensor_split(n_chunks) for a in (X, y)), strict=True):
+            for x, t in zip(*(tensor_of(a[rows]).tensor_split(n_chunks) for a in (X, y)), strict=True):
                 if len(x):
                     found, groups = self.rows_and_groups(x, t)
                     moments = moments.add(found, groups, self.n_groups(), sign, self.product_dtype, found is not x)
@@ -424,7 +427,7 @@ class ClosedForm(ContinualEstimator):
 
     def output_scores(self, X: NDArray[Any]) -> NDArray[np.float64]:
         """What :meth:`scores_of` says of the rows' features."""
-        filled = _tensor(np.pad(X, ((0, max(0, _LEAST_ROWS - len(X))), (0, 0))))
+        filled = tensor_of(np.pad(X, ((0, max(0, _LEAST_ROWS - len(X))), (0, 0))))
         n_rows = max(_LEAST_ROWS, CHUNK_BYTES // (8 * len(self.solution()["centre"])))
         scores = [self.scores_of(self.features_of(x).double()) for x in torch.split(filled, n_rows)]
         return torch.cat(scores)[: len(X)].numpy()
@@ -456,7 +459,3 @@ def _refuse_drowning(some: NDArray[np.float64], everything: NDArray[np.float64],
             "X has rows so large that what is learned from all others would be lost in rounding. The estimator is as "
             "it was before this call; leave these rows out, or scale or clip the inputs."
         )
-
-
-def _tensor(array: NDArray[Any]) -> torch.Tensor:
-    return torch.from_numpy(array if array.flags.writeable else array.copy())

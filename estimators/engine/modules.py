@@ -230,6 +230,11 @@ def rows_for(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
     return x.float() if own is None else x.to(own)
 
 
+def copies_of_inputs(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """Give a module that works in place its own rows; a hook that is called before its forward pass."""
+    return tuple(x.clone() for x in inputs)
+
+
 class lone_rows:
     """Context in which batch normalisation uses its statistics so far where it sees one value of each channel only.
 

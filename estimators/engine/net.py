@@ -22,7 +22,7 @@ from .call import Call
 from .compiler import without_compiler
 from .equality import same
 from .loop import PlainLearning, train
-from .modules import bytes_of, check_own_weight, head_of, is_finite
+from .modules import bytes_of, check_own_weight, copies_of_inputs, head_of, is_finite
 from .optimizer import meet_parameters, resized_state
 from .rows import Rows
 
@@ -186,10 +186,17 @@ class FastLoop(NeuralNet):
         return self
 
     def _outputs_of_one_row(self, n_inputs: int) -> Any:
-        """What the module returns for a row of zeros; lazy layers have weights from then on."""
+        """What the module returns for a row of zeros; lazy layers have weights from then on.
+
+        If it works in place, on rows that are somebody else's, it is given copies from then on.
+        """
         self.module_.eval()
+        row = torch.zeros(1, n_inputs, device=self.device)
         with torch.no_grad():
-            return self.module_(torch.zeros(1, n_inputs, device=self.device))
+            outputs = self.module_(row)
+        if row._version:
+            self.module_.register_forward_pre_hook(copies_of_inputs)
+        return outputs
 
     def check_outputs(self, n_inputs: int) -> None:
         """Find out, by a row of zeros, whether the module returns what its head makes and its criterion takes.

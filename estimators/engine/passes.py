@@ -216,13 +216,13 @@ class AutogradPasses:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Outputs for rows."""
         note(self.module, x, back=True, n_leading=self.gradient.ndim)
-        self.outputs.append(self.forward(x))
+        self.outputs.append(self.forward(x.clone()))  # in training, a module may add noise in place
         return self.outputs[-1]
 
     def features_and_outputs(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What enters the head, and the outputs."""
         note(self.module, x, back=True, n_leading=self.gradient.ndim)
-        features, outputs = self.both(x)
+        features, outputs = self.both(x.clone())
         self.outputs.append(outputs)
         return features, outputs
 

@@ -138,6 +138,29 @@ class StackedRows(Rows):
         return self.x.shape[1]  # type: ignore[no-any-return]
 
 
+def tensor_of(array: np.ndarray[Any, Any]) -> torch.Tensor:
+    """An array as a tensor that shares its memory, and is only read.
+
+    torch warns of arrays that must not be written to: those of a file that is mapped, or that joblib shares.
+
+    Examples
+    --------
+    >>> rows = np.zeros((2, 3))
+    >>> rows.flags.writeable = False
+    >>> tensor_of(rows).shape
+    torch.Size([2, 3])
+    """
+    return torch.from_numpy(array if array.flags.writeable else np.asarray(_Shared(array)))
+
+
+class _Shared:
+    """What NumPy makes another array of, on the same memory, that does not say that it must not be written to."""
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        self.array = array
+        self.__array_interface__ = {**array.__array_interface__, "data": (array.ctypes.data, False)}
+
+
 def stacked(each: Sequence[Rows]) -> StackedRows:
     """Rows of several networks as one, with a new first dimension."""
     first = vars(each[0])

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
@@ -14,7 +13,7 @@ from ..base import ContinualClassifier
 from ..engine.call import Call
 from ..engine.memory import ReplayMemory
 from ..engine.net import FastLoop
-from ..engine.rows import Rows
+from ..engine.rows import Rows, tensor_of
 from ..parameters import Integral, at_least
 from ..strategy import NetworkClassifier
 
@@ -108,7 +107,7 @@ class GDumbClassifier(ContinualClassifier):
         """Only store."""
         if not hasattr(self, "memory_"):
             self.memory_ = ReplayMemory(self.buffer_size, "class_balanced")
-        self.memory_.add(call.rng("memory"), Rows(x=torch.from_numpy(call.X), y=torch.from_numpy(call.y)))
+        self.memory_.add(call.rng("memory"), Rows(x=tensor_of(call.X), y=tensor_of(call.y)))
         self._learner_seed_ = int(call.rng("learner").integers(2**31))
         self._trained_ = {}
 

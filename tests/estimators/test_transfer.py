@@ -387,3 +387,49 @@ def test_cumulative_and_joint_remember():
     for cls in (CumulativeClassifier, JointClassifier):
         clf = learned(cls(ContinualNet(MLP, lr=0.01, max_epochs=5), random_state=0), stream)
         assert clf.score(DIGITS.X_test, DIGITS.y_test) > 0.93
+
+
+# --- a module that works in place ---------------------------------------------------------------------------------
+
+
+class Scaled(nn.Module):
+    """Halves its inputs first; in training shifts them, too, as noise would."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(64, 12), nn.Tanh(), nn.LayerNorm(12))
+        self.head = nn.Linear(12, 10)
+
+    def scaled(self, x):
+        return (x * 0.5 + 0.1) if self.training else x * 0.5
+
+    def forward(self, x):
+        return self.head(self.body(self.scaled(x)))
+
+
+class ScaledInPlace(Scaled):
+    def scaled(self, x):
+        x *= 0.5
+        if self.training:
+            x += 0.1
+        return x
+
+
+@strategies
+def test_a_module_that_works_in_place_changes_neither_rows_nor_answers(name):
+    def answers(kind):
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            clf = STRATEGIES[name](ContinualNet(kind(), lr=0.01, max_epochs=2), random_state=0)
+        if name == "GDumbClassifier":
+            clf.set_params(max_epochs=2)
+        for e in make_stream("task", 3):
+            x, before = e.X_train[:64].copy(), e.X_train[:64]
+            clf.partial_fit(x, e.y_train[:64], task_id=e.task_id)
+            assert np.array_equal(x, before)
+        x = DIGITS.X_test.copy()
+        found = clf.predict_proba(x)
+        assert np.array_equal(x, DIGITS.X_test)
+        return found
+
+    assert np.array_equal(answers(ScaledInPlace), answers(Scaled))

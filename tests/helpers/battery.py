@@ -10,6 +10,7 @@ import inspect
 import io
 import pickle
 import re
+import warnings
 import weakref
 from contextlib import suppress
 from dataclasses import dataclass
@@ -472,6 +473,26 @@ def rows_that_change_after_their_call_change_nothing(subject):
         twin.partial_fit(**copy.deepcopy(arguments), task_id=e.task_id)
         estimator.partial_fit(**arguments, task_id=e.task_id)
         arguments["X"][:], arguments["y"][:] = 7, arguments["y"][0]
+    subject.assert_same(estimator, twin)
+
+
+@check()
+def rows_that_must_not_be_written_to_are_learned_without_a_warning(subject):
+    """Those of a mapped file, for example, or what joblib shares among processes."""
+    estimator, twin = subject.brief(), subject.brief()
+    torch.set_warn_always(True)  # else only the first time in a process
+    try:
+        for e in stream("domain")[:2]:
+            arguments = {name: np.array(value) for name, value in subject.call(e).items() if name != "task_id"}
+            arguments["X"] = arguments["X"].astype(np.float32)
+            twin.partial_fit(**copy.deepcopy(arguments), task_id=e.task_id)
+            for array in arguments.values():
+                array.flags.writeable = False
+            with warnings.catch_warnings(action="error", category=UserWarning):
+                estimator.partial_fit(**arguments, task_id=e.task_id)
+                estimator.predict(arguments["X"])
+    finally:
+        torch.set_warn_always(False)
     subject.assert_same(estimator, twin)
 
 
