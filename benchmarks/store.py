@@ -107,7 +107,7 @@ _BEFORE: dict[str, dict[str, Any]] = {
 }
 
 # The only row of the first table is the version of the others; the table marks the database as ours.
-_version = _table("forgetless", {"schema_version": int}, ["schema_version"])
+_schemas = _table("forgetless", {"schema_version": int}, ["schema_version"])
 _CELL_COLUMNS = {**RUN_COLUMNS, _CHECKSUM: object, "texts": str, **dict.fromkeys(DETAILS, bytes)}  # as Packed has them
 _cells = _table("cells", _CELL_COLUMNS, ["cell"])
 _KEYS = {
@@ -203,7 +203,7 @@ class Store:
         self.read_only = read_only
         self.secrets: list[str] = []
         self._connections: list[Any] = []
-        self._version = SCHEMA_VERSION
+        self._stored_version = SCHEMA_VERSION
         scheme = self.name.partition("://")[0]
         try:
             self._engine = self._open()
@@ -295,7 +295,7 @@ class Store:
             self._create(connection)
         if connection.dialect.name == "sqlite":
             self._check_pages(connection)
-        if self._version < SCHEMA_VERSION and not self.read_only:
+        if self._stored_version < SCHEMA_VERSION and not self.read_only:
             self._migrate(connection)
 
     def _migrate(self, connection: sa.Connection) -> None:
@@ -305,38 +305,38 @@ class Store:
             self._report(damaged)
             if cells:
                 connection.execute(_cells.insert(), list(map(_as_row, cells.values())))
-        for source in _tables(self._version):
+        for source in _tables(self._stored_version):
             source.drop(connection)
-        _claims.create(connection, checkfirst=self._version >= _SINCE["claims"])
-        connection.execute(_version.update(), {"schema_version": SCHEMA_VERSION})
-        self._version = SCHEMA_VERSION
+        _claims.create(connection, checkfirst=self._stored_version >= _SINCE["claims"])
+        connection.execute(_schemas.update(), {"schema_version": SCHEMA_VERSION})
+        self._stored_version = SCHEMA_VERSION
 
     def _is_store(self, connection: sa.Connection) -> bool:
         """Tell our tables from none at all; refuse those of others."""
         inspector = sa.inspect(connection)
         names = inspector.get_table_names()
-        if _version.name not in names:
+        if _schemas.name not in names:
             if names := names + inspector.get_view_names():
                 raise StoreError(f"{self.name} is a database of another program (it has a table {_shown(names[0])}).")
             return False
         triggers = "SELECT count(*) FROM sqlite_master WHERE type = 'trigger'"
         if connection.dialect.name == "sqlite" and connection.exec_driver_sql(triggers).scalar():
             raise StoreError(f"The store {self.name} runs code of another program (a trigger); name another file.")
-        versions = connection.scalars(sa.select(_version.c.schema_version)).all()
+        versions = connection.scalars(sa.select(_schemas.c.schema_version)).all()
         if versions not in [[version] for version in range(1, SCHEMA_VERSION + 1)]:
             there = ", ".join(_shown(version) for version in versions[:3]) or "none"
             raise StoreError(
                 f"The store {self.name} was written by another version of forgetless, or is damaged (tables of version "
                 f"{there}, here {SCHEMA_VERSION}); use that version, or name another file."
             )
-        self._version = versions[0]
-        claims = [_claims] if _SINCE["claims"] <= self._version else []
-        for source in _tables(self._version) + claims:
+        self._stored_version = versions[0]
+        claims = [_claims] if _SINCE["claims"] <= self._stored_version else []
+        for source in _tables(self._stored_version) + claims:
             if source.name not in names:  # a view may stand for it, which runs code
                 raise StoreError(
                     f"The store {self.name} is damaged: it has no table {source.name!r}; name another file."
                 )
-            expected = set(_columns(source, self._version))
+            expected = set(_columns(source, self._stored_version))
             found = set(connection.execute(sa.text(f"SELECT * FROM {source.name} LIMIT 0")).keys())
             if found != expected:
                 raise StoreError(
@@ -349,7 +349,7 @@ class Store:
         if self.read_only:
             raise StoreError(f"{self.name} is no store: it is empty.")
         _metadata.create_all(connection)
-        connection.execute(_version.insert(), {"schema_version": SCHEMA_VERSION})
+        connection.execute(_schemas.insert(), {"schema_version": SCHEMA_VERSION})
 
     def _check_pages(self, connection: sa.Connection) -> None:
         """Let SQLite look for damage to its file: it could hide rows. What indexes know can be made again."""
@@ -700,13 +700,13 @@ class Store:
 
     def _n_rows(self, connection: sa.Connection) -> dict[str, int]:
         """Count the rows of all cells, by the name of the table."""
-        if self._version >= _SINCE[_cells.name]:
+        if self._stored_version >= _SINCE[_cells.name]:
             lengths = connection.execute(sa.select(*(sa.func.sum(sa.func.length(_cells.c[name])) for name in DETAILS)))
             return {
                 name: int(length or 0) // RECORDS[name].itemsize
                 for name, length in zip(DETAILS, lengths.one(), strict=True)
             }
-        there = {source.name: source for source in _tables(self._version)}
+        there = {source.name: source for source in _tables(self._stored_version)}
         count = sa.func.count()
         return {
             name: connection.scalar(sa.select(count).select_from(there[name])) or 0 if name in there else 0
@@ -715,7 +715,7 @@ class Store:
 
     def _in_order(self, connection: sa.Connection) -> list[str] | None:
         """Return the keys of all cells in the order in which results have them, if each is a text."""
-        source = _tables(self._version)[0]
+        source = _tables(self._stored_version)[0]
         query = sa.select(*(source.c[name] for name in ("cell", "stream", "strategy", "seed")))
         there = [tuple(row) for row in connection.execute(query)]
         with contextlib.suppress(TypeError):  # which damaged ones raise
@@ -764,11 +764,11 @@ class Store:
         """
         rows = rows or Rows()
         if wanted is None:
-            there = connection.scalars(sa.select(_tables(self._version)[0].c.cell)).all()
+            there = connection.scalars(sa.select(_tables(self._stored_version)[0].c.cell)).all()
             if all(map(_is_key, there)):
                 wanted = sorted(there)
-        packed = self._version >= _SINCE[_cells.name]
-        names = _columns(_tables(self._version)[0], self._version)
+        packed = self._stored_version >= _SINCE[_cells.name]
+        names = _columns(_tables(self._stored_version)[0], self._stored_version)
         places = [names.index(name) for name in NAME_COLUMNS]
         for keys in [None] if wanted is None else _batches(wanted):
             damaged, found = [], {}
@@ -808,8 +808,8 @@ class Store:
         """Do as :meth:`_packed` with the tables of an older version."""
         rows: dict[str, dict[Any, list[dict[str, Any]]]] = {source.name: defaultdict(list) for source in _UNPACKED}
         runs = []
-        for source in _tables(self._version):
-            columns = _columns(source, self._version)
+        for source in _tables(self._stored_version):
+            columns = _columns(source, self._stored_version)
             query = sa.select(*(source.c[name] for name in columns))
             for row in connection.execute(query if keys is None else query.where(source.c.cell.in_(keys))):
                 if source is _runs:
@@ -817,8 +817,8 @@ class Store:
                 else:
                     rows[source.name][row[0]].append(_BEFORE[source.name] | dict(zip(columns, row, strict=True)))
         for run in runs:
-            found = _BEFORE[_runs.name] | dict(zip(_columns(_runs, self._version), run, strict=True))
-            yield run, _checked(found, [rows[name].get(run[0], []) for name in DETAILS], self._version)
+            found = _BEFORE[_runs.name] | dict(zip(_columns(_runs, self._stored_version), run, strict=True))
+            yield run, _checked(found, [rows[name].get(run[0], []) for name in DETAILS], self._stored_version)
 
     def _report(self, damaged: Sequence[tuple[Any, ...]]) -> None:
         if damaged:
@@ -835,7 +835,7 @@ class Store:
     def _drop(self, connection: sa.Connection, damaged: Sequence[tuple[Any, ...]]) -> None:
         """Report damaged cells and delete them."""
         self._report(damaged)
-        source = _tables(self._version)[0]
+        source = _tables(self._stored_version)[0]
         for key, *_ in damaged:
             same = source.c.cell == key
             if isinstance(key, str) and not key.isascii():  # perhaps no text at all
