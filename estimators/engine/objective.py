@@ -457,11 +457,9 @@ def stacked_criterion(criterion: nn.Module) -> Criterion:
         return _for_each(criterion, criterion)
 
     def cross_entropy(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        smoothing = criterion.label_smoothing
-        if _dimension_of_classes(outputs) == -2:
-            losses = F.cross_entropy(outputs.mT, y, reduction="none", label_smoothing=smoothing)
-        else:
-            losses = F.cross_entropy(outputs.flatten(0, 1), y.flatten(), reduction="none", label_smoothing=smoothing)
+        few = _dimension_of_classes(outputs) == -2
+        given, labels = (outputs.mT, y) if few else (outputs.flatten(0, 1), y.flatten())
+        losses = F.cross_entropy(given, labels, reduction="none", label_smoothing=criterion.label_smoothing)
         return losses.view_as(y).mean(1)
 
     return cross_entropy
