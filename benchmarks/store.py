@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import json
 import logging
+import operator
 import os
 import sqlite3
 import time
@@ -154,8 +155,8 @@ class _Stored(NamedTuple):
     def checksum(self) -> str:
         """Compute the checksum that is kept of this cell."""
         head, *parts = self.details
-        values = [*self.run, head, *map(len, parts)]  # no text has a null character
-        text = "\0".join([value if isinstance(value, str) else f"\0{value}" for value in values])
+        values = (*self.run, head, *map(len, parts))
+        text = _pattern(tuple(map(type, values))) % values
         return hashlib.sha256(b"\0".join([text.encode("utf-8", "surrogateescape"), *parts])).hexdigest()
 
     @property
@@ -165,6 +166,12 @@ class _Stored(NamedTuple):
     @property
     def names(self) -> tuple[str, str]:
         return self.run[_STRATEGY], self.run[_STREAM]
+
+
+@functools.lru_cache(maxsize=4096)
+def _pattern(types: tuple[type, ...]) -> str:
+    """Return what writes values of these types so that other values are written otherwise: no text has a null."""
+    return "\0".join("%s" if issubclass(kind, str) else "\0%s" for kind in types)
 
 
 _STATUS, _STRATEGY, _STREAM, _N_EXPERIENCES = (
@@ -717,7 +724,7 @@ class Store:
         """Return the keys of all cells in the order in which results have them, if each is a text."""
         source = _tables(self._stored_version)[0]
         query = sa.select(*(source.c[name] for name in ("cell", "stream", "strategy", "seed")))
-        there = [tuple(row) for row in connection.execute(query)]
+        there = list(connection.execute(query).all())
         with contextlib.suppress(TypeError):  # which damaged ones raise
             there.sort(key=lambda row: row[1:])
         return [key for key, *_ in there] if all(_is_key(key) for key, *_ in there) else None
@@ -915,15 +922,13 @@ _JSON_PLACES = [place for place, column in enumerate(RUN_COLUMNS) if column in _
 
 def _sensible(cells: Sequence[_Stored], rows: Rows) -> tuple[NDArray[np.bool_], Tables]:
     """Tell which cells have values that a benchmark can have left, and return their tables."""
-    good = np.array(
-        [
-            cell.status in ("ok", "failed") and all(map(_is_object, [cell.run[place] for place in _JSON_PLACES]))
-            for cell in cells
-        ],
-        dtype=bool,
-    )
-    finished = np.array([cell.status == "ok" for cell in cells], dtype=bool)
-    n_experiences = np.array([min(max(cell.run[_N_EXPERIENCES], -1), 2**62) for cell in cells], dtype=np.int64)
+    columns = list(zip(*(cell.run for cell in cells), strict=True)) or [()] * len(RUN_COLUMNS)
+    good = np.array([status in ("ok", "failed") for status in columns[_STATUS]], dtype=bool)
+    for place in _JSON_PLACES:
+        for text in itertools.filterfalse(_is_object, set(columns[place])):
+            good &= np.array([each != text for each in columns[place]], dtype=bool)
+    finished = np.array([status == "ok" for status in columns[_STATUS]], dtype=bool)
+    n_experiences = np.array([min(max(size, -1), 2**62) for size in columns[_N_EXPERIENCES]], dtype=np.int64)
     tables = rows.read([cell.details for cell in cells])
     for name, (found, owner, words) in tables.items():
         end = n_experiences[owner]
@@ -1028,7 +1033,8 @@ def _sqlite(url: sa.URL, begin: str, leave_wal_mode: bool = False) -> sa.Engine:
     @sa.event.listens_for(engine, "connect")
     def connect(connection: Any, record: object) -> None:
         connection.isolation_level = None
-        connection.text_factory = lambda text: text.decode("utf-8", "surrogateescape")  # damaged text is no text
+        # Damaged text is no text. A function of our own would be called millions of times.
+        connection.text_factory = operator.methodcaller("decode", "utf-8", "surrogateescape")
         if leave_wal_mode:  # as versions 0.1 wrote it; read only, such a file cannot be shared
             with contextlib.suppress(sqlite3.OperationalError):
                 connection.execute("PRAGMA journal_mode=DELETE")

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from statistics import fmean
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -759,28 +758,19 @@ def _places(runs: pd.DataFrame) -> Iterator[tuple[str, str, NDArray[np.intp]]]:
         yield str(names_of_streams[stream]), str(names[strategy]), parts[pair]
 
 
-def _by_seed(values: list[float], seeds: list[object], n_seeds: int) -> list[float]:
-    """Return one value per seed: several cells of one seed are not independent."""
-    if n_seeds == len(seeds):
-        return [value for value in values if value == value]
-    known: dict[object, list[float]] = {}
-    for value, seed in zip(values, seeds, strict=True):
-        if value == value:
-            known.setdefault(seed, []).append(value)
-    return [fmean(same) for same in known.values()]
+def _means_of(values: Array, group: NDArray[np.intp], n_groups: int) -> tuple[Array, NDArray[np.intp]]:
+    """Average what is known of each group, and count it."""
+    known = ~np.isnan(values)
+    counts = np.bincount(group[known], minlength=n_groups)
+    sums = np.bincount(group[known], values[known], n_groups)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan), counts
 
 
-def _mean(variances: Iterable[float]) -> float:
-    """Average what is known; 0 if nothing is."""
-    known = [each for each in variances if not math.isnan(each)]
-    return fmean(known) if known else 0.0
-
-
-def _note(reasons: list[str], n_seeds: int, n_cells: int) -> str:
-    if not reasons:
+def _note(reasons: Iterable[str], n_seeds: int, n_cells: int) -> str:
+    if not n_cells:
         return "all seeds failed"
     found = list(dict.fromkeys(filter(None, reasons)))
-    if len(reasons) == n_cells and n_seeds < n_cells and not found:
+    if n_seeds < n_cells and not found:
         found.append("several runs share a seed; averaged per seed")
     return "; ".join(found)
 
@@ -825,40 +815,47 @@ def summarize(
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, for example 0.95; got {confidence}.")
     chosen, cells, of_stream = _chosen(metrics), _cells(results), protocols(results)
-    all_seeds = results.runs["seed"].to_numpy()
-    found, seeds, places = [], [], [np.empty(0, dtype=np.intp)]
-    for stream, strategy, runs in _places(results.runs):
-        finished = runs[cells.of_run[runs] >= 0]
-        places.append(finished)
-        seeds.append(all_seeds[finished].tolist())
-        found.append((stream, strategy, of_stream[stream][1], len(set(seeds[-1])), len(runs)))
-    place, ends = np.concatenate(places), np.cumsum([len(each) for each in places]).tolist()
-    tables = []
-    for metric in chosen:
+    found = list(_places(results.runs))
+    finished = [runs[cells.of_run[runs] >= 0] for *_, runs in found]
+    place = np.concatenate([np.empty(0, dtype=np.intp), *finished])
+    n_cells = np.array([len(each) for each in finished], dtype=np.intp)
+    # Several cells of one seed are not independent: they count as one, with their mean.
+    group = np.repeat(np.arange(len(found)), n_cells)
+    seeds, known_seeds = pd.factorize(results.runs["seed"].to_numpy()[place], use_na_sentinel=False)
+    pairs, seed = np.unique(group * len(known_seeds) + seeds, return_inverse=True)
+    group_of_seed = pairs // max(len(known_seeds), 1)
+    n_seeds = np.bincount(group_of_seed, minlength=len(found))
+    scorers = np.array([of_stream[stream][1] for stream, *_ in found], dtype=object)
+    shape = len(found), len(chosen)
+    numbers, n_known = np.full((*shape, 4), np.nan), np.zeros(shape, dtype=np.int64)
+    notes = np.full(shape, "", dtype=object)
+    for column, metric in enumerate(chosen):
         (values, reasons), variances = cells.values(metric), cells.variances(metric)
-        of_all = [each[place].tolist() for each in (values, reasons, variances)]
-        by_seed, shared, notes = [], [], []
-        for (*_, n_seeds, n_cells), its_seeds, start, end in zip(found, seeds, ends, ends[1:], strict=False):
-            its_values, its_reasons, its_variances = (each[start:end] for each in of_all)
-            by_seed.append(_by_seed(its_values, its_seeds, n_seeds))
-            shared.append(_mean(its_variances))
-            notes.append(_note(its_reasons, n_seeds, n_cells))
-        numbers = np.full((len(found), 4), np.nan)
-        alike: dict[tuple[str, int], list[int]] = {}
-        for group, (_, _, scorer, _, _) in enumerate(found):
-            alike.setdefault((scorer, len(by_seed[group])), []).append(group)
-        for (scorer, n_seeds), same in alike.items():
-            if n_seeds:
-                stack = np.array([by_seed[group] for group in same]).T
-                variance = np.array([shared[group] for group in same])
-                numbers[same] = np.stack(student_interval(stack, confidence, metric.bounds(scorer), variance), axis=-1)
-        rows = {"metric": metric.name, **dict(zip(("mean", "std", "ci_low", "ci_high"), numbers.T, strict=True))}
-        rows |= {"stream": [stream for stream, *_ in found], "strategy": [strategy for _, strategy, *_ in found]}
-        rows |= {"scorer": [scorer for _, _, scorer, *_ in found], "n_seeds": list(map(len, by_seed)), "note": notes}
-        n_failed = [n_cells - len(each) for (*_, n_cells), each in zip(found, seeds, strict=True)]
-        tables.append(pd.DataFrame({**rows, "n_failed": n_failed, "place": range(len(found))}))
-    summary = pd.concat(tables, ignore_index=True).sort_values("place", kind="stable", ignore_index=True)
-    return summary[SUMMARY_COLUMNS]
+        by_seed, counts = _means_of(values[place], seed, len(pairs))
+        shared, _ = _means_of(variances[place], group, len(found))
+        by_seed, n_known[:, column] = by_seed[counts > 0], np.bincount(group_of_seed[counts > 0], minlength=len(found))
+        starts = np.cumsum(n_known[:, column]) - n_known[:, column]
+        for scorer, size in {*zip(scorers.tolist(), n_known[:, column].tolist(), strict=True)}:
+            if size:
+                [same] = np.nonzero((scorers == scorer) & (n_known[:, column] == size))
+                stack = by_seed[starts[same] + np.arange(size)[:, None]]
+                measured = student_interval(stack, confidence, metric.bounds(scorer), np.nan_to_num(shared[same]))
+                numbers[same, column] = np.stack(measured, axis=-1)
+        told = np.bincount(group, reasons[place].astype(bool), len(found)) > 0
+        for row in np.flatnonzero(told | (n_seeds < n_cells) | (n_cells == 0)).tolist():
+            notes[row, column] = _note(reasons[finished[row]], n_seeds[row], n_cells[row])
+    rows = np.repeat(np.arange(len(found)), len(chosen))
+    columns = {
+        "stream": np.array([stream for stream, *_ in found], dtype=object)[rows],
+        "strategy": np.array([strategy for _, strategy, _ in found], dtype=object)[rows],
+        "metric": [metric.name for metric in chosen] * len(found),
+        "scorer": scorers[rows],
+        **dict(zip(("mean", "std", "ci_low", "ci_high"), numbers.reshape(-1, 4).T, strict=True)),
+        "n_seeds": n_known.ravel(),
+        "n_failed": (np.array([len(runs) for *_, runs in found], dtype=np.int64) - n_cells)[rows],
+        "note": notes.ravel(),
+    }
+    return pd.DataFrame(columns)[SUMMARY_COLUMNS]
 
 
 FILTERS = ("stream", "strategy", "scenario", "family", "keeps", "device")
@@ -1168,13 +1165,12 @@ def run_scores(results: ResultTables) -> pd.DataFrame:
     keys, runs = ["stream", "strategy", "seed"], results.runs
     measured = block_scores(results).groupby(keys, sort=False)[["score", "variance", "seconds", "bytes"]].mean()
     frame = runs[[*keys, "estimator"]].drop_duplicates(keys).join(measured, on=keys).reset_index(drop=True)
-    stream = frame["stream"].astype(str)
-    roles = {name: reference_roles(results, name) for name in stream.unique()}
-    role = [roles[name].get(str(strategy), "") for name, strategy in zip(stream, frame["strategy"], strict=True)]
+    stream, pair = frame["stream"].astype(str), ["stream", "strategy"]
+    roles = runs.groupby(pair)["estimator"].first().map(_REFERENCES).fillna("")
     frame = frame.assign(
         dataset=stream.map(datasets_of(runs)),
         scorer=stream.map({name: scorer for name, (_, scorer) in protocols(results).items()}),
-        role=role,
+        role=frame[pair].join(roles.rename("role"), on=pair)["role"],
         failed=frame["score"].isna(),
     )
     # Joint training comes before what trains again and again on all data so far.
@@ -1217,16 +1213,21 @@ def best_of_streams(scores: pd.DataFrame, confidence: float = 0.95) -> pd.DataFr
     1    toy   Replay   True
     2    toy    Joint  False
     """
-    frames = [pd.DataFrame({"stream": [], "strategy": [], "best": []})]
-    for stream, rows in scores.groupby("stream", sort=False):
-        wide = rows.pivot_table(index="seed", columns="strategy", values="score", sort=False, dropna=False)
-        by_strategy = rows.groupby("strategy")
-        noise = by_strategy["variance"].mean().fillna(0.0).reindex(wide.columns)
-        candidate = ~by_strategy["failed"].all() & (by_strategy["role"].first() != "upper bound")
-        [candidates] = np.nonzero(candidate.reindex(wide.columns).to_numpy())
-        best = within_noise(wide.to_numpy(dtype=np.float64), noise.to_numpy(), candidates, confidence)
-        frames.append(pd.DataFrame({"stream": stream, "strategy": wide.columns, "best": best}))
-    return pd.concat(frames[1:] or frames, ignore_index=True)
+    pairs = scores.groupby(["stream", "strategy"], sort=False)
+    seeds, known_seeds = pd.factorize(scores["seed"])
+    shape = len(known_seeds), pairs.ngroups
+    by_seed, _ = _means_of(
+        scores["score"].to_numpy(dtype=np.float64), seeds * shape[1] + pairs.ngroup().to_numpy(), math.prod(shape)
+    )
+    by_seed = by_seed.reshape(shape)
+    noise = pairs["variance"].mean().fillna(0.0)
+    candidate = (~pairs["failed"].all() & (pairs["role"].first() != "upper bound")).to_numpy()
+    names = noise.index.to_frame(index=False)
+    best = np.zeros(len(names), dtype=bool)
+    for columns in names.groupby("stream", sort=False).indices.values():
+        [candidates] = np.nonzero(candidate[columns])
+        best[columns] = within_noise(by_seed[:, columns], noise.to_numpy()[columns], candidates, confidence)
+    return names.assign(best=best)
 
 
 def datasets_of(runs: pd.DataFrame) -> dict[str, str]:
@@ -1248,12 +1249,14 @@ def datasets_of(runs: pd.DataFrame) -> dict[str, str]:
     >>> datasets_of(example_results().runs)
     {'toy': 'toy'}
     """
-    found = {}
-    for stream, rows in runs.groupby("stream", sort=False):
-        named = [str(each) for each in rows.get("dataset", ()) if each and not pd.isna(each)]
-        # Older stores know the definition only.
-        told = rows["stream_definition"].iloc[0] if "stream_definition" in rows else ""
-        found[str(stream)] = named[0] if named else _defined_dataset(told) or str(stream)
+    first = runs.dropna(subset="stream").drop_duplicates("stream").set_index("stream")
+    # Older stores know the definition only.
+    told = first["stream_definition"] if "stream_definition" in first else pd.Series("", index=first.index)
+    found = {str(stream): _defined_dataset(each) or str(stream) for stream, each in told.items()}
+    if "dataset" in runs:
+        named = runs.loc[runs["dataset"].notna() & (runs["dataset"] != ""), ["stream", "dataset"]]
+        named = named.dropna().drop_duplicates("stream")
+        found |= {str(stream): str(each) for stream, each in named.itertuples(index=False)}
     return found
 
 
