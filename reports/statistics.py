@@ -7,7 +7,7 @@ its seeds are the units, and conclusions are about this data set. Failed runs co
 
 import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -315,22 +315,51 @@ def _improvement(wide: pd.DataFrame, noise: pd.DataFrame, than: str, confidence:
 
 @dataclass(frozen=True, eq=False)
 class Units:
-    """Scores side by side, in rows that are independent of each other.
+    """Scores side by side, in units that are independent of each other.
 
     Parameters
     ----------
-    values : DataFrame of shape (n_units, n_strategies)
-        NaN where a strategy was not run.
+    values : DataFrame of shape (n, n_strategies)
+        One row per seed and, where these are the units, data set (a level of the index); NaN where a strategy was not
+        run.
     noise : Series of shape (n_strategies,)
         Variances of the mean values because of the test rows: those that seeds of one data set share. Data sets show
         theirs, so there it is 0.
     unit : {"data sets", "seeds"}
-        What the rows are.
+        What the units are.
     """
 
     values: pd.DataFrame
     noise: pd.Series
     unit: Literal["data sets", "seeds"]
+
+    def averages(self) -> pd.DataFrame:
+        """Return the score of each strategy in each unit: of a data set, the mean over the seeds that there are.
+
+        Returns
+        -------
+        DataFrame of shape (n_units, n_strategies)
+        """
+        return self._over_seeds(self.values)
+
+    def differences(self, first: Sequence[str], second: Sequence[str]) -> Array:
+        """Return differences in each unit, over the seeds that both of a pair have.
+
+        Parameters
+        ----------
+        first, second : sequence of str
+            Strategies.
+
+        Returns
+        -------
+        ndarray of shape (n_units, n_pairs)
+        """
+        one, other = (self.values[list(names)].to_numpy(dtype=np.float64) for names in (first, second))
+        found: Array = self._over_seeds(pd.DataFrame(one - other, index=self.values.index)).to_numpy()
+        return found
+
+    def _over_seeds(self, values: pd.DataFrame) -> pd.DataFrame:
+        return values.groupby(level="dataset", sort=False).mean() if self.unit == "data sets" else values
 
 
 def independent_units(scores: pd.DataFrame) -> Units:
@@ -354,7 +383,7 @@ def independent_units(scores: pd.DataFrame) -> Units:
     --------
     >>> from forgetless.reports import example_results
     >>> units = independent_units(run_scores(example_results()))
-    >>> units.unit, units.values["Joint"].to_list()
+    >>> units.unit, units.averages()["Joint"].to_list()
     ('seeds', [1.0, 0.875])
     """
     wide, noise = _by_run(scores)
@@ -365,7 +394,6 @@ def independent_units(scores: pd.DataFrame) -> Units:
     by_seed = wide.groupby(level=["dataset", "seed"], sort=False)
     values = by_seed.mean().where(by_seed.count().eq(by_seed.size(), axis=0))
     if len(values.index.unique("dataset")) > 1:
-        values = values.groupby(level="dataset", sort=False).mean()
         return Units(values, pd.Series(0.0, index=values.columns), "data sets")
     deviations = noise.groupby(level="stream", sort=False).mean().pow(0.5)
     return Units(values.droplevel("dataset"), (deviations.mean() ** 2).fillna(0.0), "seeds")
@@ -487,11 +515,10 @@ def comparison_matrix(scores: pd.DataFrame, confidence: float = 0.95) -> pd.Data
     2   Replay   Naive       0.250     2 NaN
     """
     units = independent_units(scores)
-    names = list(units.values.mean().sort_values(ascending=False, kind="stable").index)
-    values = units.values[names].to_numpy(dtype=np.float64)
+    names = list(units.averages().mean().sort_values(ascending=False, kind="stable").index)
     noise = units.noise[names].to_numpy(dtype=np.float64)
     first, second = np.triu_indices(len(names), 1)
-    differences = values[:, first] - values[:, second]
+    differences = units.differences([names[k] for k in first], [names[k] for k in second])
     mean, low, high, p = _paired(differences, noise[first] + noise[second], confidence, units.unit)
     wide, variances = _by_run(scores)
     improvement = [
@@ -575,8 +602,8 @@ def verdict(units: Units, leave_out: Iterable[str] = (), confidence: float = 0.9
     >>> found.winner, found.leader, found.not_worse, found.n_units
     (None, 'Replay', ('Naive',), 2)
     """
-    values = units.values.drop(columns=list(leave_out), errors="ignore").dropna(axis=1)
-    n_units = len(units.values)
+    values = units.averages().drop(columns=list(leave_out), errors="ignore").dropna(axis=1)
+    n_units = len(values)
     if values.empty:
         return Verdict(None, None, (), units.unit, n_units)
     means = values.mean().sort_values(ascending=False, kind="stable")
@@ -586,7 +613,7 @@ def verdict(units: Units, leave_out: Iterable[str] = (), confidence: float = 0.9
         needed = max(needed, math.floor(1 + math.log2(len(others) / (1 - confidence))) + 1)
     if n_units < needed or not others:
         return Verdict(None, str(leader), tuple(map(str, others)), units.unit, n_units, needed)
-    differences = values[[leader]].to_numpy(dtype=np.float64) - values[others].to_numpy(dtype=np.float64)
+    differences = units.differences([leader] * len(others), others)
     shared = units.noise[leader] + units.noise[others].to_numpy(dtype=np.float64)
     _, _, _, p = _paired(differences, shared, confidence, units.unit)
     not_worse = tuple(str(name) for name, each in zip(others, holm(p), strict=True) if not each < 1 - confidence)
@@ -750,7 +777,9 @@ def overall(
     found = Verdict(None, None, (), "seeds", 0) if units is None else verdict(units, upper, confidence)
     table = _overall_table(scores, gaps.table, confidence, n_resamples)
     columns = ["probability", "probability_low", "probability_high"]
-    plain = everything.loc[everything["reference"] & (everything["role"] == "lower bound"), "strategy"].unique()
+    plain = everything.loc[
+        everything["reference"] & (everything["role"] == "lower bound") & everything["score"].notna(), "strategy"
+    ].unique()
     table[columns] = math.nan
     if len(plain):
         chance = probability_of_improvement(everything, plain[0], confidence).set_index("strategy")

@@ -272,7 +272,7 @@ def test_streams_of_one_data_set_are_averaged_first():
     assert units.unit == "data sets"
     table = run_scores(results)
     by_hand = table.groupby(["strategy", "dataset", "stream"])["score"].mean().groupby(["dataset", "strategy"]).mean()
-    np.testing.assert_allclose(units.values["A"], by_hand.loc[:, "A"])
+    np.testing.assert_allclose(units.averages()["A"], by_hand.loc[:, "A"])
     found = overall(results)
     assert (found.verdict.n_units, found.verdict.winner) == (2, None)
     assert found.notes[0].startswith("2 data sets decide nothing")
@@ -282,6 +282,33 @@ def test_streams_of_one_data_set_are_averaged_first():
     assert found.table.set_index("strategy").loc["A", "gap"] == pytest.approx(expected)
     results.runs["dataset"] = "digits"
     assert overall(results).notes[0].startswith("4 seeds of one data set decide nothing")
+
+
+def test_data_sets_are_compared_over_the_seeds_that_both_strategies_have():
+    scores = np.full((8, 2, 1, 2), 0.5) + 0.01 * np.arange(8)[:, None, None, None]
+    scores[:, 1] += 0.4  # the second seed is easy, and A alone has it
+    results = made(["A", "B"], scores, np.ones((8, 2)))
+    results.runs = results.runs[(results.runs["strategy"] == "A") | (results.runs["seed"] == 0)]
+    table = run_scores(results)
+    [pair] = comparison_matrix(table).to_dict("records")
+    assert (pair["difference"], pair["ties"], pair["n_units"]) == (0.0, 8, 8)
+    assert verdict(independent_units(table)).winner is None
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_plain_training_without_any_score_is_compared_with_nothing(elsewhere):
+    results, _ = random_results(n_datasets=2)
+    runs = results.runs
+    plain = runs["strategy"] == "Naive"
+    runs.loc[plain, "status"] = "failed"
+    if elsewhere:  # it was run on one stream only, where all failed
+        runs.loc[runs["stream"] == "s1", "status"] = "failed"
+        results.runs = runs[~plain | (runs["stream"] == "s1")]
+    else:
+        runs["status"] = "failed"
+    found = overall(results).table
+    assert found["probability"].isna().all()
+    assert "Naive" in found["strategy"].tolist()
 
 
 def test_a_winner_needs_enough_units_for_so_many_comparisons():
@@ -423,8 +450,8 @@ def test_without_a_difference_winners_are_rare(n_units, n_strategies, unit, nois
     cases = (
         rng.normal(0.7, 0.03, (*shape[:2], 1)) + rng.normal(0, 0.03, shape) + rng.normal(0, noise, (250, 1, shape[2]))
     )
-    variances = pd.Series(noise**2, index=names)
-    winners = [verdict(Units(pd.DataFrame(case, columns=names), variances, unit)).winner for case in cases]
+    variances, index = pd.Series(noise**2, index=names), pd.RangeIndex(n_units, name="dataset")
+    winners = [verdict(Units(pd.DataFrame(case, index, names), variances, unit)).winner for case in cases]
     assert sum(each is not None for each in winners) < 0.05 * len(cases)
 
 
