@@ -192,6 +192,12 @@ def is_frozen(layer: nn.Module) -> bool:
     return bool(trained) and not any(trained)
 
 
+def has_hooks(layer: nn.Module) -> bool:
+    """Whether something else is done when a layer is called, or on the way back."""
+    names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(layer, name) for name in names)
+
+
 class fixed_statistics:
     """Context in which a module is in evaluation mode, so that batch statistics stand still and dropout is off.
 

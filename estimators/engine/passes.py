@@ -15,7 +15,7 @@ from torch import nn
 from torch.func import vmap
 from torch.nn import functional as F
 
-from .modules import MLP, call_with, features_and_outputs, head_of
+from .modules import MLP, call_with, features_and_outputs, has_hooks, head_of
 from .work import note
 
 if TYPE_CHECKING:
@@ -95,7 +95,6 @@ _ELEMENTWISE = {
     nn.Tanh: _Elementwise(torch.tanh_, _in_place(aten.tanh_backward)),
     nn.Sigmoid: _Elementwise(torch.sigmoid_, _in_place(aten.sigmoid_backward)),
 }
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def passes_of(net: FastLoop, gradient: torch.Tensor, x: torch.Tensor) -> Passes:
@@ -366,7 +365,7 @@ class ChainPasses:
 def _chain(net: FastLoop) -> list[tuple[nn.Linear, _Elementwise | None]] | None:
     """The net's linear layers, each with the elementwise function that follows it; None where it is no such chain."""
     module = net.module_
-    if any(getattr(layer, name) for layer in module.modules() for name in _HOOKS):
+    if any(map(has_hooks, module.modules())):
         return None
     chain: list[tuple[nn.Linear, _Elementwise | None]] = []
     for layer in _leaves(module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 from torch.func import grad, vmap
 
-from .modules import call_with, fixed_statistics, is_frozen
+from .modules import call_with, fixed_statistics, has_hooks, is_frozen
 from .work import note
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ def sum_over_samples(
 ) -> torch.Tensor:
     """Sum of ``|gradient|**power`` over rows and terms, for each trained parameter.
 
-    Where each parameter belongs to a linear layer that sees every row once, the gradient of a row is the outer product
-    of what leaves and what enters the layer, so the sum is one matrix product a layer. Any other module takes
+    Where each parameter is used once, by a linear layer that sees every row once, the gradient of a row is the outer
+    product of what leaves and what enters the layer, so the sum is one matrix product a layer. Any other module takes
     ``torch.func.vmap`` over rows, and one that decides by what is in a row, a loop over them. Batch statistics stand
     still and dropout is off.
 
@@ -54,23 +55,39 @@ def sum_over_samples(
 
 
 def _linear_layers(net: FastLoop, module: nn.Module, X: torch.Tensor) -> list[nn.Linear] | None:
-    """Linear layers that own all trained parameters and each see (n_rows, n_inputs) exactly once; else None."""
-    layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear) and not is_frozen(layer)]
-    owned = [id(p) for layer in layers for p in layer.parameters()]
-    if not {id(p) for p in net.trainable()} <= set(owned) or len(set(owned)) != len(owned):
+    """Linear layers that own all trained parameters, each for one use: a call with (n_rows, n_inputs); else None."""
+    layers = [layer for layer in module.modules() if type(layer) is nn.Linear and not is_frozen(layer)]
+    owned = [p for layer in layers for p in layer.parameters()]
+    trained = net.trainable()
+    if not set(trained) <= set(owned) or len(set(owned)) != len(owned) or any(map(has_hooks, layers)):
         return None
     calls: list[tuple[nn.Module, int]] = []
     hooks = [
         layer.register_forward_pre_hook(lambda layer, args: calls.append((layer, args[0].ndim))) for layer in layers
     ]
     try:
-        with torch.no_grad():
-            module(X[:1])
+        with torch.enable_grad():
+            uses = _uses(module(X[:1]))
     finally:
         for hook in hooks:
             hook.remove()
-    once = sorted(id(layer) for layer, _ in calls) == sorted(map(id, layers))
+    once = sorted(id(layer) for layer, _ in calls) == sorted(map(id, layers)) and all(uses[p] == 1 for p in trained)
     return layers if once and all(ndim == 2 for _, ndim in calls) else None
+
+
+def _uses(outputs: torch.Tensor) -> Counter[torch.Tensor]:
+    """Count how often outputs were computed from each parameter, directly."""
+    uses: Counter[torch.Tensor] = Counter()
+    found = {outputs.grad_fn} - {None}
+    rest = list(found)
+    while rest:
+        for function, _ in rest.pop().next_functions:
+            if hasattr(function, "variable"):
+                uses[function.variable] += 1
+            elif function is not None and function not in found:
+                found.add(function)
+                rest.append(function)
+    return uses
 
 
 def _by_layers(
@@ -93,8 +110,9 @@ def _by_layers(
             output: torch.Tensor,
             entered: dict[nn.Module, torch.Tensor] = entered,
             left: dict[nn.Module, torch.Tensor] = left,
-        ) -> None:
+        ) -> torch.Tensor:
             entered[layer], left[layer] = args[0].detach(), output
+            return output.clone()  # what comes next may change it in place
 
         hooks = [layer.register_forward_hook(note) for layer in layers]
         try:
