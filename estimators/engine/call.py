@@ -45,6 +45,9 @@ class Call:
         Number of epochs of the loop.
     step : int
         Steps that the optimiser has made in this call.
+    evaluation : int
+        The number of the running evaluation of the loss within the step, from 0; an optimiser such as LBFGS asks for
+        several, and moves the weights in between.
     rates : callable
         ``rates()`` is how far a step of the optimiser moves a weight whose gradient stays 1: one number, or one for
         each weight; there is one where the loop has begun.
@@ -65,11 +68,14 @@ class Call:
     batch_index: int = 0
     n_epochs: int = 0
     step: int = 0
+    evaluation: int = 0
     rates: Callable[[], Any] = field(init=False)
     state: SimpleNamespace = field(default_factory=SimpleNamespace)
     # How rows other than the batch are passed for a gradient of their own, by the number of gradients; see
     # NetworkStrategy.gradient_on.
     other_passes: dict[int, Any] = field(default_factory=dict)
+    # Rows, and what was made of them; see parts_of.
+    parts: tuple[Any, Any] = (None, None)
     _rngs: dict[str, np.random.Generator] = field(default_factory=dict)
 
     def rng(self, purpose: str) -> np.random.Generator:

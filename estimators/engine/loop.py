@@ -7,7 +7,7 @@ import dis
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -199,10 +199,7 @@ def train(net: FastLoop, learner: Learner, call: Call, order: torch.Generator, e
     ValueError
         If `train_split` gives rows that are not of the call.
     """
-    rows, valid = call.rows, None
-    data, held_out = _split(net, call)
-    if held_out is not None:
-        rows, valid = (call.rows.take(_places(part, rows.x).to(rows.x.device)) for part in (data, held_out))
+    rows, valid, data, held_out = parts_of(net, call)
     norms = batch_norm_layers(net.module_)
     batches = Batches(rows, net.batch_size, order, min_last=2 if norms else 1)
     loop = _Loop(net, learner, call)
@@ -297,6 +294,42 @@ class _Loop:
             n_batches += 1
         net.history.record("valid_batch_count", n_batches)
         return total / len(rows)
+
+
+class Parts(NamedTuple):
+    """Rows that are learned and rows that are held out, and the datasets of both as skorch has them."""
+
+    rows: Rows
+    held_out: Rows | None
+    data: Any
+    held_out_data: Any
+
+
+def parts_of(net: FastLoop, call: Call) -> Parts:
+    """Part the rows of a call as the net's `train_split` says; once for the same rows, since it may draw.
+
+    Parameters
+    ----------
+    net : FastLoop
+    call : Call
+
+    Returns
+    -------
+    Parts
+
+    Raises
+    ------
+    ValueError
+        If `train_split` gives rows that are not of the call.
+    """
+    parted, parts = call.parts
+    if parted is not call.rows:
+        rows, data = call.rows, _split(net, call)
+        parts = Parts(rows, None, *data)
+        if parts.held_out_data is not None:
+            parts = Parts(*(rows.take(_places(part, rows.x).to(rows.x.device)) for part in data), *data)
+        call.parts = rows, parts
+    return parts
 
 
 def _split(net: FastLoop, call: Call) -> tuple[Any, Any]:
@@ -476,8 +509,10 @@ class Step:
             self.learner.after_backward(self.call, self.theta, self.gradient)
             if self.announces:
                 self._announce_gradient(batch)
+            self.call.evaluation += 1
             return loss
 
+        self.call.evaluation = 0
         loss = self.steps.step(evaluate, self.gradient)
         return loss.detach(), first[0].detach() if first else None
 

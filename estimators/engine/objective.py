@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple, Protocol, Self, TypeGuard
 
 import numpy as np
@@ -35,7 +36,7 @@ class Objective(Protocol):
         """The same, and its gradient with respect to the outputs, of which autograd knows nothing."""
 
     def row_losses(self, outputs: torch.Tensor, y: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
-        """The loss of each row by itself, shape (n_rows,)."""
+        """The loss of each row by itself, shape (n_rows,); not finite for a row that the criterion gives no weight."""
 
     def logits(self, outputs: torch.Tensor) -> torch.Tensor:
         """Outputs as logits; for a regressor the outputs."""
@@ -200,8 +201,7 @@ class Classification(_OfCriterion):
         if _sees_label_only(self.module):
             return self._criterion_of(logits, y)
         if type(self.module) is nn.CrossEntropyLoss:
-            of_rows, weights = _smoothed(self.module, logits, y)
-            return of_rows.sum(-1) if self.module.reduction == "sum" else of_rows.sum(-1) / weights.sum(-1)
+            return _smoothed(self.module, logits, y)
         if logits.ndim > 2:  # stacked networks
             return torch.stack([self.loss_of_logits(*one) for one in zip(logits, y, strict=True)])
         parts = list(self._alike(logits, y))
@@ -232,13 +232,13 @@ class Classification(_OfCriterion):
     def row_losses(self, outputs: torch.Tensor, y: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
         """The loss of each row by itself."""
         criterion, logits = self.module, self.active_logits(outputs, groups)
-        if self.inactive is None or _sees_label_only(criterion):
-            if _weighs_rows_alike(criterion):
-                return F.cross_entropy(logits, y, reduction="none", label_smoothing=criterion.label_smoothing)
-            return _row_by_row(self, outputs, y, groups)
-        if type(criterion) is nn.CrossEntropyLoss:
-            losses, weights = _smoothed(criterion, logits, y)
+        if _weighs_rows_alike(criterion) and (self.inactive is None or _sees_label_only(criterion)):
+            return F.cross_entropy(logits, y, reduction="none", label_smoothing=criterion.label_smoothing)
+        if type(criterion) in (nn.CrossEntropyLoss, nn.NLLLoss):
+            losses, weights = _of_rows(criterion, logits, y)
             return losses if criterion.reduction == "sum" else losses / weights
+        if self.inactive is None:
+            return _row_by_row(self, outputs, y, groups)
         losses = torch.empty_like(logits[:, 0])
         for part in self._alike(logits, y):
 
@@ -287,12 +287,13 @@ class Classification(_OfCriterion):
 
 def _is_plain_cross_entropy(criterion: nn.Module) -> bool:
     """Whether a criterion is the mean of the labels' negative log probabilities, and nothing else."""
-    return _weighs_rows_alike(criterion) and _sees_label_only(criterion) and criterion.ignore_index < 0
+    return _weighs_rows_alike(criterion) and _sees_label_only(criterion)
 
 
 def _weighs_rows_alike(criterion: nn.Module) -> TypeGuard[nn.CrossEntropyLoss]:
     """Whether a criterion is a cross-entropy, perhaps smoothed, whose value is the mean of those of its rows."""
-    return type(criterion) is nn.CrossEntropyLoss and criterion.reduction == "mean" and criterion.weight is None
+    is_mean = type(criterion) is nn.CrossEntropyLoss and criterion.reduction == "mean"
+    return is_mean and criterion.weight is None and criterion.ignore_index < 0
 
 
 def _sees_label_only(criterion: nn.Module) -> bool:
@@ -302,21 +303,31 @@ def _sees_label_only(criterion: nn.Module) -> bool:
     return type(criterion) is nn.NLLLoss
 
 
-def _smoothed(
-    criterion: nn.CrossEntropyLoss, logits: torch.Tensor, y: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _smoothed(criterion: nn.CrossEntropyLoss, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """The cross-entropy of one network or of each of a stack, with labels smoothed over the outputs that count."""
+    losses, weights = _of_rows(criterion, logits, y)
+    return losses.sum(-1) if criterion.reduction == "sum" else losses.sum(-1) / weights.sum(-1)
+
+
+def _of_rows(criterion: Any, logits: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Cross-entropies whose labels are smoothed over the outputs that count, and weights, both of each row.
 
     (1 − ε) w_y (−log p_y) + ε/K Σ_k w_k (−log p_k), with k among the K outputs that count; as torch has it for all.
+    Rows of a label that is to be ignored have 0 for both.
     """
     log_p = logits.log_softmax(-1)
     counts = logits != -torch.inf
     weight = torch.ones_like(logits) if criterion.weight is None else criterion.weight.expand_as(logits)
     of_label = weight.gather(-1, y[..., None]).squeeze(-1)
     label = -log_p.gather(-1, y[..., None]).squeeze(-1)
-    others = -(log_p.masked_fill(~counts, 0.0) * weight).sum(-1) / counts.sum(-1)
-    smoothing = criterion.label_smoothing
-    return (1 - smoothing) * of_label * label + smoothing * others, of_label
+    smoothing = getattr(criterion, "label_smoothing", 0.0)
+    losses = (1 - smoothing) * of_label * label
+    if smoothing:
+        losses = losses + smoothing * -(log_p.masked_fill(~counts, 0.0) * weight).sum(-1) / counts.sum(-1)
+    if criterion.ignore_index < 0:
+        return losses, of_label
+    ignored = y == criterion.ignore_index
+    return losses.masked_fill(ignored, 0.0), of_label.masked_fill(ignored, 0.0)
 
 
 def numbers_of_classes(criterion: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
@@ -454,6 +465,8 @@ def _for_each(function: Callable[..., torch.Tensor], criterion: nn.Module) -> Ca
 def stacked_criterion(criterion: nn.Module) -> Criterion:
     """The criterion of each network of a stack, as a function of stacked outputs and targets."""
     if not _weighs_rows_alike(criterion):
+        if type(criterion) is nn.CrossEntropyLoss and criterion.label_smoothing:  # which vmap cannot, with weights
+            return partial(_smoothed, criterion)
         return _for_each(criterion, criterion)
 
     def cross_entropy(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

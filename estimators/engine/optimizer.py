@@ -101,6 +101,26 @@ def meet_parameters(optimizer: torch.optim.Optimizer) -> None:
         optimizer.state.clear()
 
 
+def learning_rates(optimizer: torch.optim.Optimizer, params: Params) -> Any:
+    """The rate of an optimiser as it is now: one number, or one for each weight where groups of parameters differ.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+    params : sequence of torch.nn.Parameter
+        In the order of the weights.
+
+    Returns
+    -------
+    float or torch.Tensor of shape (n_parameters,)
+    """
+    first, *others = (group["lr"] for group in optimizer.param_groups)
+    if all(rate == first for rate in others):
+        return first
+    of_parameter = {p: float(group["lr"]) for group in optimizer.param_groups for p in group["params"]}
+    return torch.cat([torch.full_like(p.detach().flatten(), of_parameter[p]) for p in params])
+
+
 class OwnSteps:
     """Steps by the optimiser itself, on parameters whose gradients are views of the vector."""
 
@@ -126,7 +146,7 @@ class OwnSteps:
 
     def rates(self) -> Any:
         """How far a step moves a weight whose gradient stays 1; what the optimiser makes of its rate is not known."""
-        return self.optimizer.param_groups[0]["lr"]
+        return learning_rates(self.optimizer, self.params)
 
     def finish(self) -> None:
         """Leave no gradients behind."""

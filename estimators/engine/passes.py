@@ -137,7 +137,7 @@ def stacked_passes_of(net: FastLoop, theta: torch.Tensor, gradient: torch.Tensor
     """
     params = net.trainable()
     parts = torch.split(theta, [p.numel() for p in params], dim=1)
-    weights = [torch.unflatten(part, 1, p.shape).detach() for part, p in zip(parts, params, strict=True)]
+    weights = [part.view(len(part), *p.shape).detach() for part, p in zip(parts, params, strict=True)]
     layers = _chain(net)
     if layers is not None and x.ndim == 2:
         return ChainPasses(net.module_, layers, dict(zip(params, weights, strict=True)), gradient)
@@ -229,7 +229,7 @@ class AutogradPasses:
         """Write the gradient of a loss of what was passed since the last time."""
         self.outputs.clear()
         gradients = torch.autograd.grad(loss, self.leaves, materialize_grads=True)
-        torch.cat([g.flatten(self.gradient.ndim - 1) for g in gradients], dim=-1, out=self.gradient)
+        torch.cat([g.reshape(*self.gradient.shape[:-1], -1) for g in gradients], dim=-1, out=self.gradient)
 
     def descend(self, objective: Objective, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
         """Write the gradient of the objective's loss of rows; returns the loss of each network, and the outputs."""

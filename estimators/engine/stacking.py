@@ -116,6 +116,9 @@ def _can_be_stacked(estimators: Sequence[Any], calls: Sequence[Call]) -> bool:
         return False
     if any(isinstance(layer, nn.Dropout) for layer in net.module_.modules()) or list(net.module_.buffers()):
         return False
+    # Of several tables of embeddings, vmap makes one, which has the row of one padding.
+    if any(getattr(layer, "padding_idx", None) is not None for layer in net.module_.modules()):
+        return False
     if not all(p.requires_grad for p in net.module_.parameters()):  # what is frozen may differ from seed to seed
         return False
     shape = net.flatten().shape
@@ -226,14 +229,23 @@ class _Stack:
         return True
 
     def _can_be_passed(self) -> bool:
-        """Whether torch maps the module over networks: not one that looks at values, or draws, in its forward pass."""
-        if isinstance(self.passes, AutogradPasses):
-            try:
-                with torch.no_grad():
-                    self.passes.forward(torch.stack([call.rows.x[:1] for call in self.calls]))
-            except Exception:  # if the module itself is wrong, it says so where it learns alone
-                return False
-        return True
+        """Whether all can be passed as one, and each then has the outputs and gradients that it has alone.
+
+        A module that looks at values, or draws, in its forward pass cannot be; one that keeps numbers of its own
+        besides parameters has other outputs.
+        """
+        if not isinstance(self.passes, AutogradPasses):
+            return True
+        n_rows = min(_COMPARED_ROWS, *(len(call.rows.x) for call in self.calls))
+        x = torch.stack([call.rows.x[:n_rows] for call in self.calls])
+        try:
+            outputs, gradients = _outputs_and_gradient(self.passes, x)
+            alone = [_outputs_and_gradient(own, rows) for own, rows in zip(self.passes_of_one, x, strict=True)]
+        except Exception:  # if the module itself is wrong, it says so where it learns alone
+            return False
+        return all(
+            map(_are_close, [*outputs, *gradients], [*(own for own, _ in alone), *(gradient for _, gradient in alone)])
+        )
 
     def _hand_back(self) -> None:
         """Give each seed tensors of its own again."""
@@ -403,6 +415,17 @@ class _Stack:
         return losses.detach(), outputs
 
 
+def _outputs_and_gradient(passes: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Outputs for rows, and the gradient of the sum of their squares."""
+    outputs = passes.forward(x.clone())
+    passes.backward(outputs.square().sum())
+    return outputs.detach(), passes.gradient.clone()
+
+
+def _are_close(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return bool((one - other).abs().max() <= 1e-3 * other.abs().max())
+
+
 class _Vectors(NamedTuple):
     """The vector of each seed under one name, and the matrix of which they are the rows."""
 
@@ -420,5 +443,6 @@ def _take_back(vectors: Iterable[_Vectors], seeds: Sequence[int]) -> None:
                 matrix[k].copy_(value)
 
 
+_COMPARED_ROWS = 32
 # What the stacked call has of the first one.
 _FIELDS = ("experience", "opens_experience", "task_id", "entropy")

@@ -268,7 +268,8 @@ class HATClassifier(PerTaskClassifier):
         a = torch.sigmoid(s * e)
         g.add_(a * (1 - a) * call.state.unused, alpha=self.sparsity * s)
         g.mul_((s * e).clamp(-_LARGEST_COSH, _LARGEST_COSH).cosh().add(1)).div_(e.cosh().add(1)).mul_(self.s_max / s)
-        call.state.before = theta.clone()
+        if not call.evaluation:
+            call.state.before = theta.clone()
 
     def after_step(self, call: Call, theta: torch.Tensor, batch: Rows) -> None:
         """Mask the step: what other tasks use moves less, or not at all."""

@@ -53,7 +53,8 @@ class UPGD(NetworkStrategy):
 
     def after_backward(self, call: Call, theta: torch.Tensor, gradient: torch.Tensor) -> None:
         """The rule: u ← β u − (1−β) g θ, and g ← 2 (g + ξ) (1 − s)."""
-        self.utility_.mul_(self.utility_decay).addcmul_(gradient, theta, value=self.utility_decay - 1)
+        if not call.evaluation:
+            self.utility_.mul_(self.utility_decay).addcmul_(gradient, theta, value=self.utility_decay - 1)
         largest = self.utility_.amax(-1, keepdim=True).clamp(min=torch.finfo(theta.dtype).tiny)
         s = torch.div(self.utility_, largest, out=call.state.s).sigmoid_()
         gradient.add_(call.state.noise, alpha=self.noise_std).mul_(s.sub_(1).mul_(-2))

@@ -4,6 +4,8 @@ from types import SimpleNamespace
 
 import torch
 
+from ..engine.call import Call
+
 
 def start_path(state: SimpleNamespace, theta: torch.Tensor) -> None:
     """Begin at `theta`: ``state.path`` is then the sum of −g dθ, for each parameter, since somebody set it to zero.
@@ -21,8 +23,11 @@ def start_path(state: SimpleNamespace, theta: torch.Tensor) -> None:
     state.before, state.plain_gradient, state.path = (torch.zeros_like(theta) for _ in range(3))
 
 
-def note_gradient(state: SimpleNamespace, theta: torch.Tensor, gradient: torch.Tensor) -> None:
+def note_gradient(call: Call, theta: torch.Tensor, gradient: torch.Tensor) -> None:
     """Note the weights before a step and the gradient of the plain loss; copies, since the step overwrites both."""
+    state = call.state
+    if call.evaluation:
+        note_step(state, theta)
     state.before.copy_(theta)
     state.plain_gradient.copy_(gradient)
 

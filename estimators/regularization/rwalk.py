@@ -145,7 +145,7 @@ class RWalkClassifier(NetworkClassifier):
 
     def after_backward(self, call: Call, theta: torch.Tensor, gradient: torch.Tensor) -> None:
         """Note the plain gradient, then add that of the penalty, whose formula has no ½."""
-        note_gradient(call.state, theta, gradient)
+        note_gradient(call, theta, gradient)
         if hasattr(self, "importance_") and self.penalty_step == "gradient":
             add_quadratic_gradient(gradient, theta, self.anchor_, self.importance_, 2 * self.rwalk_lambda)
 

@@ -6,6 +6,7 @@ import torch
 from skorch import NeuralNet
 
 from ..engine.call import Call
+from ..engine.loop import parts_of
 from ..engine.memory import ReplayMemory
 from ..engine.objective import Classification, with_groups
 from ..engine.passes import Passes, forward_together
@@ -90,10 +91,10 @@ class ERACEClassifier(NetworkClassifier):
         self.replay_batch_size = replay_batch_size
 
     def before_training(self, call: Call) -> None:
-        """The rows of the call go to the memory: it alone compares new classes with old ones, and needs both."""
+        """The rows to learn go to the memory: it alone compares new classes with old ones, and needs both."""
         if not hasattr(self, "memory_"):
             self.memory_ = ReplayMemory(self.buffer_size)
-        self.memory_.add(call.rng("memory"), with_groups(call.objective, call.rows))
+        self.memory_.add(call.rng("memory"), with_groups(call.objective, parts_of(self.net_, call).rows))
 
     def before_step(self, call: Call, batch: Rows) -> None:
         """Draw a memory batch."""

@@ -109,17 +109,17 @@ class Replay(NetworkStrategy):
 
     def most_interfered(self, before: torch.Tensor, after: torch.Tensor, n_rows: int) -> torch.Tensor:
         """Places of the candidates whose losses rise most; of all, if there are no more than `n_rows`."""
-        return (after - before).topk(min(n_rows, len(before))).indices
+        rise = (after - before).nan_to_num(nan=-torch.inf)  # rows without weight have no loss
+        return rise.topk(min(n_rows, len(before))).indices
 
     def _losses_around_step(self, call: Call, batch: Rows, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
         """The loss of each row before and after a virtual step of gradient descent on the batch alone."""
         x, y, groups = rows.x, rows.y, rows.groups
         assert groups is not None
-        lr = self.net_.optimizer_.param_groups[0]["lr"]
         gradient = self.gradient_on(call, batch)
         row_losses = call.objective.row_losses
         with fixed_statistics(self.net_.module_) as module, torch.no_grad():
-            stepped = parameters_to_vector(self.net_.trainable()).sub_(gradient, alpha=lr)
+            stepped = parameters_to_vector(self.net_.trainable()).sub_(gradient * self.learning_rate)
             note(module, x, back=False)
             after, before = function_of(self.net_)(stepped, x), module(x)
             return row_losses(before, y, groups), row_losses(after, y, groups)

@@ -13,6 +13,7 @@ from helpers.estimators import DIGITS, STACKABLE, call, make_net, make_stream, s
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import nn
 from torch.nn import functional as F
 
 from forgetless.estimators import (
@@ -30,6 +31,7 @@ from forgetless.estimators import (
 )
 from forgetless.estimators.replay.replay import Replay
 
+[DIGITS_AS_ONE] = make_stream(n_experiences=1)
 N_SEEDS = 2
 ROUNDING_OF_RISE = {"rtol": 1e-2, "atol": 2e-6}  # of a difference of two losses of about 1
 
@@ -235,10 +237,61 @@ class Dropping(MLP):
         return super().forward(F.dropout(x, 0.5, self.training))
 
 
+class Fourier(nn.Module):
+    """A module with numbers of its own that are neither parameters nor buffers."""
+
+    def __init__(self, n_inputs, n_outputs):
+        super().__init__()
+        self.frequencies = torch.randn(n_inputs, 30) / 8
+        self.head = nn.Linear(30, n_outputs)
+
+    def forward(self, x):
+        return self.head((x @ self.frequencies).cos())
+
+
+class Embedding(nn.Module):
+    def __init__(self, n_outputs, padding=None):
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(17, 4, padding_idx=padding), nn.Linear(4, n_outputs)
+
+    def forward(self, x):
+        return self.head(self.embedding(x.long()).mean(1))
+
+
+class Scaling(nn.Module):
+    """A module with a parameter without a dimension."""
+
+    def __init__(self, n_inputs, n_outputs):
+        super().__init__()
+        self.scale, self.head = nn.Parameter(torch.tensor(1.0)), nn.Linear(n_inputs, n_outputs)
+
+    def forward(self, x):
+        return self.head(self.scale * x)
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        ContinualNet(Embedding, lr=0.01, max_epochs=2),
+        ContinualNet(Scaling, lr=0.01, max_epochs=2),
+        make_net(criterion__weight=torch.arange(1.0, 11.0), criterion__label_smoothing=0.1),
+        make_net(criterion__ignore_index=3),
+    ],
+    ids=["embedding", "number", "weights and smoothing", "a label left out"],
+)
+def test_these_are_stacked(net):
+    stacked, calls = [NaiveClassifier(net, random_state=s) for s in range(2)], [call(DIGITS_AS_ONE)] * 2
+    alone = [copy.deepcopy(clf).partial_fit(**calls[0]) for clf in stacked]
+    assert partial_fit_together(stacked, calls)
+    assert_equal_up_to_rounding(alone, stacked, 1)
+
+
 @pytest.mark.parametrize(
     "estimators",
     [
         [SLDAClassifier(), SLDAClassifier()],
+        [NaiveClassifier(ContinualNet(Fourier, max_epochs=2), random_state=s) for s in range(2)],
+        [NaiveClassifier(ContinualNet(Embedding, module__padding=0, max_epochs=2), random_state=s) for s in range(2)],
         [NaiveClassifier(make_net().set_params(module=Looking), random_state=s) for s in range(2)],
         [NaiveClassifier(make_net().set_params(module=Dropping), random_state=s) for s in range(2)],
         [NaiveClassifier(make_net(module__dropout=0.5), random_state=s) for s in range(2)],
@@ -248,6 +301,8 @@ class Dropping(MLP):
     ],
     ids=[
         "no network",
+        "module with numbers of its own",
+        "padding",
         "module that looks",
         "module that draws",
         "dropout",

@@ -405,10 +405,13 @@ def test_hat_anneals_s_in_every_epoch():
     assert clf.net_.module_.s == 100.0
 
 
-@pytest.mark.parametrize("optimizer", OPTIMISERS)
+LBFGS = {"optimizer": torch.optim.LBFGS, "optimizer__max_iter": 5, "lr": 0.05, "batch_size": -1}
+
+
+@pytest.mark.parametrize("optimizer", [*OPTIMISERS.values(), LBFGS], ids=[*OPTIMISERS, "lbfgs"])
 def test_hat_old_answers_stay_where_gates_are_hard(optimizer):
     experiences = stream()
-    clf = HATClassifier(make_net(module__batch_norm=True, **OPTIMISERS[optimizer]), s_max=1e6, random_state=0)
+    clf = HATClassifier(make_net(module__batch_norm=True, **optimizer), s_max=1e6, random_state=0)
     before = {}
     for e in experiences:
         learned(clf, [e])

@@ -107,3 +107,15 @@ def test_anchor_zero_shrinks_weights_from_the_first_experience():
     sparse = AnchoredClassifier(make_net(), anchor="zero", penalty="l1", strength=0.5, random_state=0).fit(X, y)
     assert 0.05 < (theta(sparse) == 0).float().mean() < 1
     assert (theta(NaiveClassifier(make_net(), random_state=0).fit(X, y)) == 0).float().mean() == 0
+
+
+@pytest.mark.parametrize("names", [["hidden*", "head*"], ["head*", "hidden*"]])
+@pytest.mark.parametrize("params", [{"penalty": "l1"}, {"penalty": "l2", "penalty_step": "implicit"}], ids=["l1", "l2"])
+def test_each_group_of_parameters_is_held_by_its_own_rate(params, names):
+    rates = {"hidden*": 1e-4, "head*": 0.1}
+    net = make_net(optimizer=torch.optim.SGD, lr=0.1, optimizer__param_groups=[(n, {"lr": rates[n]}) for n in names])
+    clf = AnchoredClassifier(net, strength=1e6, random_state=0, **params)
+    clf.partial_fit(DIGITS.X_train, DIGITS.y_train)
+    before = clf.net_.module_.head.weight.detach().clone()
+    clf.partial_fit(DIGITS.X_train, 9 - DIGITS.y_train)
+    torch.testing.assert_close(clf.net_.module_.head.weight.detach(), before, rtol=0, atol=1e-4)

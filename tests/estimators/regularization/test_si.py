@@ -91,6 +91,17 @@ def test_si_experience_may_come_in_several_calls():
     assert float(clf.omega_.sum()) > float(first.sum()) > 0
 
 
+@pytest.mark.parametrize(("line_search", "lr"), [(None, 0.05), ("strong_wolfe", 0.3)])
+def test_the_path_has_all_that_an_optimiser_does_within_a_step(line_search, lr):
+    net = make_net(optimizer=torch.optim.LBFGS, optimizer__line_search_fn=line_search, lr=lr, batch_size=-1)
+    clf = SIClassifier(net, random_state=0).partial_fit(X, Y)
+    with torch.no_grad():
+        end = F.cross_entropy(clf.net_.module_(torch.as_tensor(X)), torch.as_tensor(Y)).item()
+    fall = clf.net_.history[0, "train_loss"] - end
+    assert fall > 0.5
+    assert 0.5 * fall < float(clf.omega_.sum()) < 3 * fall
+
+
 def test_si_importance_is_a_clamped_sum_over_experiences():
     clf = SIClassifier(make_net(lr=0.05), damping=0.2, random_state=0)
     total = torch.zeros(())

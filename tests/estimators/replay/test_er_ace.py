@@ -5,6 +5,7 @@ import pytest
 import torch
 from helpers.estimators import DIGITS, learned, loss_of_call
 from helpers.replay import make_net, make_stream
+from skorch.dataset import ValidSplit
 
 from forgetless.estimators import ERACEClassifier
 from forgetless.estimators.engine.rows import Rows
@@ -37,3 +38,9 @@ def test_er_ace_has_rows_of_the_running_call_in_memory(draws):
     clf = ERACEClassifier(make_net(), buffer_size=1000, replay_batch_size=2000, random_state=0)
     clf.fit(DIGITS.X_train[:100], DIGITS.y_train[:100])
     assert len(draws[0].x.unique(dim=0)) == 100  # at the first step
+
+
+def test_what_is_held_out_is_not_in_the_memory():
+    net = make_net(train_split=ValidSplit(0.25, random_state=0))
+    clf = ERACEClassifier(net, random_state=0).partial_fit(DIGITS.X_train[:80], DIGITS.y_train[:80])
+    assert len(clf.memory_) == 60

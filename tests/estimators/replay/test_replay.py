@@ -101,6 +101,24 @@ def test_mir_picks_the_rows_whose_loss_rises_most(dropout):
     assert torch.equal(candidates.x[rise.argsort(descending=True)[:7]], picked.x)
 
 
+@pytest.mark.parametrize("criterion", [{"weight": torch.arange(10.0)}, {"ignore_index": 0}, {"label_smoothing": 0.1}])
+def test_mir_takes_no_rows_that_have_no_weight(criterion):
+    net = replay.make_net(**{f"criterion__{name}": value for name, value in criterion.items()})
+    clf = ReplayClassifier(net, retrieval="mir", replay_batch_size=10, random_state=0)
+    drawn = []
+
+    def choose(before, after, n_rows):
+        places = ReplayClassifier.most_interfered(clf, before, after, n_rows)
+        drawn.append((before[places], after[places]))
+        return places
+
+    clf.most_interfered = choose
+    for _ in range(2):
+        clf.partial_fit(DIGITS.X_train[:300], DIGITS.y_train[:300], classes=range(10))
+    assert drawn
+    assert all(torch.isfinite(losses).all() for each in drawn for losses in each)
+
+
 def test_mir_leaves_network_and_batch_statistics_alone():
     net = replay.make_net(module__batch_norm=True, module__dropout=0.2)
     clf = learned(ReplayClassifier(net, retrieval="mir", random_state=0), replay.make_stream(n_experiences=2))
