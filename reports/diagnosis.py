@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -143,7 +144,7 @@ class _Patient:
     @functools.cached_property
     def forgotten(self) -> float:
         """How much less the experiences before the last are known in the end than when they were new."""
-        return float((np.diag(self.R) - self.R[-1])[:-1].mean()) if self.R is not None else float("nan")
+        return float((np.diag(self.R) - self.R[-1])[:-1].mean()) if self.R is not None and len(self.R) > 1 else math.nan
 
     def found(self, problem: str, evidence: str, change: str, parameter: str = "") -> Diagnosis:
         return Diagnosis(self.stream, self.strategy, problem, evidence, change, parameter)
@@ -231,8 +232,8 @@ def _diverged(patient: _Patient) -> Iterator[Diagnosis]:
     errors = [str(error) for error in failed["error"]]
     diverged = [error for error in errors if "finite" in error or "diverge" in error]
     if diverged:
-        said = diverged[0] if len(diverged[0]) <= 120 else f"{diverged[0][:120]}..."
-        evidence = f"{len(diverged)} of {len(patient.runs)} runs failed: {said.rstrip('.')}."
+        said = f"{diverged[0].rstrip('.')}." if len(diverged[0]) <= 120 else f"{diverged[0][:120]}..."
+        evidence = f"{len(diverged)} of {len(patient.runs)} runs failed: {said}"
         yield patient.found("diverged", evidence, "Lower the learning rate, net__lr.", "net__lr")
 
 

@@ -300,8 +300,8 @@ def _reasons(found: Recommendation, scorer: str) -> Iterator[tuple[str, str]]:
         return
     pairs = [_against(each, scorer) for each in (found.to_plain, found.to_runner_up) if each]
     if pairs:
-        said = "; ".join(dict.fromkeys(pairs))
-        yield "How sure", f"It scores {said} (95 % intervals together, from {found.n_units} paired {found.unit})."
+        said, paired = "; ".join(dict.fromkeys(pairs)), _count(found.n_units, f"paired {found.unit.removesuffix('s')}")
+        yield "How sure", f"It scores {said} (95 % intervals together, from {paired})."
     row = found.strategies.set_index("strategy").loc[name].to_dict()
     seconds, size = formats.seconds(row["seconds"]), formats.size(row["bytes"])
     yield "Cost", f"It takes {seconds} to fit and predict a stream, and carries {size} from call to call."

@@ -93,13 +93,13 @@ def score(value: float, scorer: str = "accuracy") -> str:
 
     Examples
     --------
-    >>> score(0.987), score(0.987, "r2"), score(-1234.5, "neg_mean_absolute_error")
-    ('98.7', '0.987', '−1234')
+    >>> score(0.987), score(0.987, "r2"), score(-1234.5, "neg_mean_absolute_error"), score(999.9, "r2")
+    ('98.7', '0.987', '−1234', '1000')
     """
     if in_percent(scorer) or pd.isna(value):
         return percent(value)
-    large = 1000 <= abs(value) < 1e7
-    return (f"{value:.0f}" if large else f"{value:.3g}").replace("-", "−")
+    large = 999.5 <= abs(value) < 1e7
+    return (f"{value:.0f}" if large else f"{value + 0.0:.3g}").replace("-", "−")
 
 
 def interval(mean: float, low: float, high: float, scorer: str = "accuracy") -> str:
@@ -129,8 +129,10 @@ def interval(mean: float, low: float, high: float, scorer: str = "accuracy") -> 
         return score(mean, scorer)
     # They may differ by half of what is shown: one decimal of a percentage, or three digits.
     tolerance = {"abs_tol": 5e-4} if in_percent(scorer) else {"rel_tol": 5e-3}
-    if math.isclose(mean - low, high - mean, **tolerance):
-        return f"{score(mean, scorer)} ± {score(high - mean, scorer)}"
+    rounding = 1e-9 * abs(mean)
+    below, above = (0.0 if each <= rounding else each for each in (mean - low, high - mean))
+    if math.isclose(below, above, **tolerance):
+        return f"{score(mean, scorer)} ± {score(above, scorer)}"
     return f"{score(mean, scorer)} [{score(low, scorer)}, {score(high, scorer)}]"
 
 
@@ -282,11 +284,13 @@ def count(value: float) -> str:
 
     Examples
     --------
-    >>> count(866), count(12_345), count(27_365_600), count(3.2e15)
-    ('866', '12.3 k', '27.4 M', '3.2 P')
+    >>> count(866), count(-12_345), count(27_365_600), count(3.2e15)
+    ('866', '−12.3 k', '27.4 M', '3.2 P')
     """
     if pd.isna(value):
         return DASH
+    if value < 0:
+        return f"−{count(-value)}"
     for prefix in ("", " k", " M", " G", " T", " P"):
         if value < 999.5:
             return f"{value:.3g}{prefix}"

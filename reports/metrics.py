@@ -291,7 +291,7 @@ def intransigence(R: ArrayLike, R_joint: ArrayLike) -> float:
     R : array-like of shape (T, T)
         Accuracy matrix.
     R_joint : array-like of shape (T, T)
-        Accuracy matrix of ``JointClassifier`` on the same stream with the same seed.
+        Accuracy matrix of joint training on the same stream with the same seed.
 
     Returns
     -------
@@ -345,7 +345,7 @@ def parts_against_union(R: ArrayLike, R_joint: ArrayLike) -> float:
     R : array-like of shape (T, T)
         Accuracy matrix.
     R_joint : array-like of shape (T, T)
-        Accuracy matrix of ``JointClassifier`` on the same stream with the same seed.
+        Accuracy matrix of joint training on the same stream with the same seed.
 
     Returns
     -------

@@ -262,7 +262,7 @@ class _Cell:
         if reason := self.kind.undefined(metric):
             return reason
         if "R_joint" in metric.needs and "R_joint" not in self.inputs:
-            return "needs JointClassifier on the same stream with the same seed"
+            return "needs joint training on the same stream with the same seed"
         if "R_frozen" in metric.needs and "R_frozen" not in self.inputs:
             return "needs SimpleCIL, cosine class means of frozen features, on the same stream with the same seed"
         if "b" in metric.needs and np.isnan(self.inputs["b"][1:]).all():
@@ -274,13 +274,9 @@ class _Cell:
     def blocks(self) -> Array:
         """Return scores whose mean is what the stream is ranked by."""
         if self.kind.in_blocks:
-            weights = self.inputs["n_tested"][1:]
-            weights = np.where(weights > 0, weights, math.nan)
-            return (
-                self.inputs["prequential"][1:]
-                * weights
-                / (float(np.nansum(weights)) / max(int(np.sum(weights > 0)), 1))
-            )
+            weights = np.where(self.inputs["n_tested"] > 0, self.inputs["n_tested"], math.nan)
+            mean_weight = float(np.nansum(weights)) / max(int(np.sum(weights > 0)), 1)
+            return self.inputs["prequential"] * (weights / mean_weight)
         return np.array([self.value(self.kind.headline)[0]])
 
     def curve(self) -> tuple[Array, Array, Array]:
@@ -599,7 +595,8 @@ def _add_references(cells: _Cells, runs: pd.DataFrame) -> None:
     places = list(zip(runs["stream"].tolist(), runs["seed"].tolist(), strict=True))
     estimators = runs["estimator"].to_numpy(dtype=object)
     joint: dict[tuple[object, object], int] = {}
-    for run in np.flatnonzero((estimators == "JointClassifier") & (cells.of_run >= 0)):
+    is_joint = np.isin(estimators.astype(str), ["JointClassifier", "JointRegressor"])
+    for run in np.flatnonzero(is_joint & (cells.of_run >= 0)):
         joint.setdefault(places[run], int(cells.of_run[run]))
     frozen: dict[tuple[object, object], int] = {}
     for run in np.flatnonzero((estimators == "NCMClassifier") & (cells.of_run >= 0)):
@@ -1309,8 +1306,9 @@ def block_scores(results: ResultTables) -> pd.DataFrame:
     DataFrame
         Columns strategy, stream, seed, block, score, variance (of the cell's score because of the test rows, 0 if they
         are not known), seconds (of fit and predict), bytes (carried at the end). A cell has one row, with the score
-        that the stream is ranked by; where each row is predicted before it is learned, it has one per experience but
-        the first, the block, weighted by its rows: the mean is the prequential score. Failed cells have none.
+        that the stream is ranked by; where each row is predicted before it is learned, it has one per experience of
+        which rows were tested (of the first where evaluations part it), the block, weighted by its rows: the mean is
+        the prequential score. Failed cells have none.
 
     Examples
     --------

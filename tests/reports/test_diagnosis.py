@@ -94,6 +94,9 @@ def test_runs_that_diverged(error):
     results.runs.loc[results.runs["status"] == "failed", "error"] = error
     found = next(each for each in diagnose(results) if each.problem == "diverged")
     assert found.parameter == "net__lr" and f"1 of 3 runs failed: {error}." == found.evidence
+    results.runs["error"] = error + " for a long time" * 10
+    [evidence] = [each.evidence for each in diagnose(results) if each.problem == "diverged"]
+    assert evidence.endswith("...")
     results.runs["error"] = "OSError: the disk is full"
     assert all(each.problem != "diverged" for each in diagnose(results))
 

@@ -53,6 +53,9 @@ def test_an_interval_is_symmetric_only_where_it_is(limits, text):
         ("neg_mean_squared_error", (-12345.6, -12400.6, -12290.6), "−12346 ± 55"),
         ("neg_log_loss", (-0.012345, math.nan, math.nan), "−0.0123"),
         ("neg_log_loss", (math.nan, math.nan, math.nan), "–"),
+        ("r2", (-999.7, math.nan, math.nan), "−1000"),
+        ("r2", (-0.0, math.nan, math.nan), "0"),
+        ("r2", (0.1, 0.1, 0.1 + 1.4e-17), "0.1 ± 0"),
     ],
 )
 def test_only_shares_are_shown_in_percent(scorer, limits, text):

@@ -10,7 +10,7 @@ from helpers.results import cell, make_results, together
 from scipy import stats
 
 from forgetless.reports import METRICS, cell_metrics, leaderboard, summarize
-from forgetless.reports.tables import LEADERBOARD_COLUMNS, SUMMARY_COLUMNS, accuracy_curves
+from forgetless.reports.tables import LEADERBOARD_COLUMNS, SUMMARY_COLUMNS, accuracy_curves, block_scores
 
 
 def matrix(results, cell):
@@ -36,7 +36,7 @@ def test_undefined_metrics_are_nan_with_a_reason():
     results = make_results(strategies=["EWC"])
     summary = summarize(results).set_index("metric")
     assert "class-incremental" in summary.loc["forward_transfer", "note"]
-    assert "JointClassifier" in summary.loc["intransigence", "note"]
+    assert "needs joint training" in summary.loc["intransigence", "note"]
     assert summary.loc["peak_memory_bytes", "note"] == "not measured"
     assert summary.loc[["forward_transfer", "intransigence", "peak_memory_bytes"], "mean"].isna().all()
     assert summary.loc["average_accuracy", "note"] == ""
@@ -57,7 +57,9 @@ def test_intransigence_compares_with_the_same_seed_and_stream_only():
     assert math.isnan(frame.loc["digits|EWC|1", "intransigence"])
     row = summarize(results, ["intransigence"]).set_index("strategy").loc["EWC"]
     assert row["n_seeds"] == 1
-    assert "JointClassifier" in row["note"]
+    assert "needs joint training" in row["note"]
+    results.runs["estimator"] = results.runs["estimator"].str.replace("Classifier", "Regressor")
+    assert cell_metrics(results).set_index("cell")["intransigence"].equals(frame["intransigence"])
 
 
 @pytest.mark.parametrize("confidence", [0.9, 0.95])
@@ -223,6 +225,9 @@ def test_prequential_weighs_by_rows():
     assert note[["average_accuracy", "learning_accuracy"]].str.startswith("needs evaluate=").all()
     [row] = leaderboard(results).to_dict("records")
     assert (row["headline"], row["score"]) == ("prequential_score", mean["prequential_score"])
+    blocks = block_scores(results)
+    assert blocks["block"].tolist() == [0, 1, 2]
+    assert blocks["score"].mean() == pytest.approx(row["score"])
     curve = accuracy_curves(results)
     assert curve["experience"].tolist() == [1.0, 1.8, 2.0, 3.0]
     assert curve["mean"].tolist() == [0.25, 0.75, 1.0, 0.5]
