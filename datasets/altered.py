@@ -59,7 +59,7 @@ def with_imbalance(
     ratio : float, default=0.1
         Share of its rows that the rarest class of an experience keeps, above 0 and up to 1; the most frequent one keeps
         all, and those between them shares that fall geometrically. Which class is which is drawn anew in each
-        experience. A class keeps at least one row. Test data stay as they are.
+        experience, by its true labels. A class keeps at least one row. Test data stay as they are.
     random_state : int, RandomState instance or None, default=None
         Draws the order of the classes and the rows.
     name : str, default=None
@@ -151,6 +151,7 @@ class AlteredStream(Stream):
         self.chronological = stream.chronological
         self.stream = stream
         self.settings = settings
+        self.delay: int = stream.delay if isinstance(stream, AlteredStream) else 0  # of labels, in experiences
 
     @property
     def definition(self) -> dict[str, Any]:
@@ -165,9 +166,15 @@ class AlteredStream(Stream):
         """Compute the test data of an experience, as in `stream`."""
         return self.stream.make_test_set(index)
 
-    def arriving_set(self, index: int) -> tuple[Inputs, Targets]:
-        """Compute the rows that arrive, with true targets, as in `stream`."""
+    def make_true_set(self, index: int) -> tuple[Inputs, Targets]:
+        """Compute the training rows of an experience with their true targets, as in `stream`."""
+        if isinstance(self.stream, AlteredStream):
+            return self.stream.make_true_set(index)
         return self.stream.arriving_set(index)
+
+    def arriving_set(self, index: int) -> tuple[Inputs, Targets]:
+        """Compute the rows that arrive, with true targets: training rows of this experience or of a later one."""
+        return self.make_true_set(self.check_index(index) + self.delay)
 
     def rng(self, index: int) -> np.random.RandomState:
         """Return the generator of an experience."""
@@ -200,12 +207,15 @@ class _ImbalancedStream(AlteredStream):
     builder = "with_imbalance"
 
     def make_train_set(self, index: int) -> tuple[Inputs, Targets]:
-        return self._kept(index, *self.stream.make_train_set(index))
+        _, y = super().make_true_set(index)
+        return take(*self.stream.make_train_set(index), self._kept(index, y))
 
-    def arriving_set(self, index: int) -> tuple[Inputs, Targets]:
-        return self._kept(self.check_index(index), *self.stream.arriving_set(index))
+    def make_true_set(self, index: int) -> tuple[Inputs, Targets]:
+        X, y = super().make_true_set(index)
+        return take(X, y, self._kept(index, y))
 
-    def _kept(self, index: int, X: Inputs, y: Targets) -> tuple[Inputs, Targets]:
+    def _kept(self, index: int, y: Targets) -> np.ndarray:
+        """Return the rows of an experience that are not left out, which depends on their true labels alone."""
         rng = self.rng(index)
         classes = rng.permutation(np.unique(y))
         shares = self.settings["ratio"] ** (np.arange(len(classes)) / max(len(classes) - 1, 1))
@@ -213,7 +223,7 @@ class _ImbalancedStream(AlteredStream):
         for label, share in zip(classes, shares, strict=True):
             rows = rng.permutation(np.flatnonzero(y == label))
             kept.append(rows[: max(round(share * len(rows)), 1)])
-        return take(X, y, np.sort(np.concatenate(kept)))
+        return np.sort(np.concatenate(kept))
 
 
 class _DelayedStream(AlteredStream):
@@ -224,6 +234,7 @@ class _DelayedStream(AlteredStream):
     def __init__(self, name: str, stream: Stream, settings: dict[str, Any]) -> None:
         super().__init__(name, stream, settings)
         self.n_experiences -= settings["delay"]
+        self.delay += settings["delay"]
 
     def make_classes(self, index: int) -> np.ndarray:
         now = index + self.settings["delay"]
@@ -234,6 +245,3 @@ class _DelayedStream(AlteredStream):
 
     def make_test_set(self, index: int) -> tuple[Inputs, Targets]:
         return self.stream.make_test_set(index + self.settings["delay"])
-
-    def arriving_set(self, index: int) -> tuple[Inputs, Targets]:
-        return self.stream.arriving_set(self.check_index(index) + self.settings["delay"])

@@ -114,7 +114,10 @@ class Dataset:
         n_features = X_train.shape[1]
         if X_test.shape[1] != n_features:
             raise ValueError(f"X_train has {n_features} features but X_test has {X_test.shape[1]}.")
-        train_form, test_form = (_form(X) for X in (X_train, X_test))
+        train_labels, test_labels = (type_of_labels(y) for y in (y_train, y_test))
+        if train_labels != test_labels:
+            raise ValueError(f"y_train has {train_labels} but y_test has {test_labels}; give both alike.")
+        train_form, test_form = (form(X) for X in (X_train, X_test))
         if train_form != test_form:
             raise ValueError(f"X_train is {train_form} but X_test is {test_form}; give both alike.")
         if hasattr(X_train, "columns"):
@@ -235,8 +238,42 @@ def fingerprint(*parts: Inputs) -> str:
     return digest.hexdigest()
 
 
-def _form(X: Inputs) -> str:
+def form(X: Inputs) -> str:
+    """Say what holds the inputs.
+
+    Parameters
+    ----------
+    X : ndarray, DataFrame or sparse matrix
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> form(np.eye(2))
+    'an array'
+    """
     return "a DataFrame" if hasattr(X, "columns") else "a sparse matrix" if hasattr(X, "tocsr") else "an array"
+
+
+def type_of_labels(y: Targets) -> str:
+    """Say whether targets are text or numbers.
+
+    Parameters
+    ----------
+    y : ndarray
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> type_of_labels(np.array(["a", "b"]))
+    'text'
+    """
+    return "text" if y.dtype.kind == "U" else "numbers"
 
 
 def _plain_arrays(part: Inputs) -> Iterator[np.ndarray]:
@@ -273,6 +310,14 @@ def _as_rows(X: Any, y: Any, part: str, allow_nan: bool) -> tuple[Inputs, np.nda
     return rows, targets
 
 
+def _readable(values: Any) -> Any:
+    """Return what numpy can read: not a tensor on a GPU, with gradients, or of a type that numpy lacks."""
+    if not hasattr(values, "detach"):
+        return values
+    tensor = values.detach().cpu()
+    return tensor.double() if str(tensor.dtype) == "torch.bfloat16" else tensor
+
+
 def _as_inputs(X: Any, name: str, allow_nan: bool) -> Inputs:
     """Return a frame, a sparse matrix, or an array of float32 or float64 in C order."""
     if hasattr(X, "columns") and hasattr(X, "iloc"):
@@ -286,8 +331,10 @@ def _as_inputs(X: Any, name: str, allow_nan: bool) -> Inputs:
             inputs.sum_duplicates()
         missing, where = np.isnan(inputs.data).any(), ""
     else:
-        given = np.asarray(X)
+        given = np.asarray(_readable(X))
         inputs = np.asarray(given, dtype=_float_type(given.dtype, name), order="C")
+        if np.ma.is_masked(X):
+            inputs = np.where(np.ma.getmaskarray(X), np.nan, inputs)
         if inputs.ndim == 4:
             inputs = inputs.reshape(len(inputs), -1)
         if inputs.ndim != 2:
@@ -319,14 +366,16 @@ def _float_type(dtype: Any, name: str) -> Any:
 
 def _as_targets(y: Any, name: str) -> np.ndarray:
     """Return targets as a C-order array of numbers or fixed-width strings, whose bytes can be hashed."""
-    targets = np.asarray(y)
-    if targets.dtype.kind in "OT":  # from pandas: pointers, which cannot be hashed
-        values = targets.tolist()
-        if len({isinstance(value, str) for value in values}) == 1:  # numpy would turn a mixture into strings
-            targets = np.array(values)
+    # As objects if y is a list: numpy would turn a mixture into strings.
+    targets = np.asarray(_readable(y), dtype=None if hasattr(y, "dtype") else object)
+    if targets.dtype.kind in "OT":  # pointers, which cannot be hashed
+        is_text = {isinstance(value, str) for value in targets.ravel()}
+        if len(is_text) < 2:
+            targets = np.array(targets.tolist())
     if targets.ndim != 1:
         raise ValueError(f"{name} must have one dimension, but its shape is {targets.shape}.")
-    if targets.dtype.kind not in "biufU" or (targets.dtype.kind == "f" and np.isnan(targets).any()):
+    missing = np.ma.is_masked(y) or (targets.dtype.kind == "f" and np.isnan(targets).any())
+    if missing or targets.dtype.kind not in "biufU":
         raise ValueError(f"{name} must hold either numbers or strings, none missing.")
     return np.ascontiguousarray(targets)
 

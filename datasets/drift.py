@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .base import Dataset, Inputs, RandomState, Targets, fingerprint
+from .base import Dataset, Inputs, RandomState, Targets, fingerprint, type_of_labels
 from .ordered import equal_starts, held_out
-from .streams import DatasetStream, Stream, as_seed, concatenate, take
+from .streams import DatasetStream, Stream, as_seed, check_tested_classes, concatenate, take
 
 Drift = Literal["abrupt", "gradual", "incremental", "recurring"]
 Concept = Dataset | Callable[[Inputs], Any]
@@ -149,6 +149,8 @@ class _DriftStream(DatasetStream):
             self.rules = {"train": rules, "test": rules}
             settings["test_size"] = float(test_size)
         classes = np.unique(np.concatenate([source.dataset.classes for source in sources]))
+        for source in sources:
+            check_tested_classes(source.dataset, classes)
         super().__init__(name, "domain", classes, len(experiences), dataset, settings)
         self.sources = sources
         self.rows = dict(zip(("train", "test"), parts, strict=True))
@@ -233,7 +235,7 @@ def _check_fits(first: Dataset, other: Dataset) -> None:
         "columns": lambda each: each.feature_names,
         "kind of inputs": lambda each: type(each.X_train).__name__,
         "kind of targets": lambda each: each.kind,
-        "type of labels": lambda each: "text" if each.y_train.dtype.kind == "U" else "numbers",
+        "type of labels": lambda each: type_of_labels(each.y_train),
         "test part": lambda each: "yes" if len(each.y_test) else "no",
     }
     for what, of in aspects.items():

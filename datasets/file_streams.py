@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,8 @@ import numpy as np
 
 from .base import Dataset, Inputs, Kind, Targets
 from .extra import from_extra
-from .files import inputs_and_target
+from .files import as_names, inputs_and_target, read_csv, reading_parquet
+from .ordered import n_held_out
 from .streams import Experience, Stream
 
 if TYPE_CHECKING:
@@ -30,15 +30,16 @@ def file_stream(
     *,
     batch_rows: int = 10_000,
     test_size: float = 0.2,
-    drop: Sequence[str] = (),
+    drop: str | Sequence[str] = (),
     kind: Kind | None = None,
     allow_nan: bool = False,
     name: str | None = None,
 ) -> Stream:
     r"""Make a stream of a CSV or Parquet file of any size: each experience is the next `batch_rows` rows.
 
-    The file is gone through once, for its digest, its number of rows, its labels and the types of its columns. After
-    that, memory holds one batch. Parquet files are read fastest if their row groups are no longer than a few batches.
+    The file is gone through once, for its digest, its number of rows, its labels and the types of its columns, or twice
+    if labels look like numbers in some batches only. After that, memory holds one batch. Parquet files are read fastest
+    if their row groups are no longer than a few batches.
 
     Parameters
     ----------
@@ -52,7 +53,7 @@ def file_stream(
     test_size : float, default=0.2
         Share of an experience that is held out: its last rows, rounded up, but never all. 0: nothing, for prequential
         evaluation.
-    drop : sequence of str, default=()
+    drop : str or sequence of str, default=()
         Columns to leave out.
     kind, allow_nan
         As for :class:`Dataset`.
@@ -97,34 +98,39 @@ def file_stream(
         raise ValueError(f"{path} is neither a .csv nor a .parquet file; unpack it if it is compressed.")
     table = tables[path.suffix.lower()](path, int(batch_rows))
     inputs, _ = inputs_and_target(table.empty, target, drop)
-
-    labels: np.ndarray | None = None
-    for frame in table.scan(target):
-        _, y = inputs_and_target(frame, target, ())
-        part = Dataset("", np.zeros((len(y), 1)), y, kind=kind)  # type: ignore[arg-type]  # None: it finds out
-        if part.kind == "regression":
-            kind = part.kind
-        else:
-            known = part.classes if labels is None else labels
-            if (known.dtype.kind == "U") != (part.classes.dtype.kind == "U"):
-                raise ValueError(f"The target {target!r} has text and numbers.")
-            labels = np.union1d(known, part.classes)
+    kind, classes = _kind_and_classes(table.scan(target), target, kind)
     if not table.n_batches:
         raise ValueError(f"{path} has no rows.")
-
-    classes = np.empty(0) if kind == "regression" or labels is None else labels
+    if table.scanned_other_targets:
+        _, classes = _kind_and_classes(table.batches(), target, kind)
     name = name or path.name.split(".")[0]
-    return _FileStream(name, table, classes, inputs.shape[1], (target, tuple(drop)), float(test_size), allow_nan)
+    columns = target, tuple(as_names(drop))
+    return _FileStream(name, table, classes, inputs.shape[1], columns, float(test_size), allow_nan)
+
+
+def _kind_and_classes(
+    frames: Iterator["pd.DataFrame"], target: str, kind: Kind | None
+) -> tuple[Kind | None, np.ndarray]:
+    """Return what the targets of all batches are, and the labels among them, sorted."""
+    classes: np.ndarray | None = None
+    for frame in frames:
+        _, y = inputs_and_target(frame, target, ())
+        part = Dataset("", np.zeros((len(y), 1)), y, kind=kind)  # type: ignore[arg-type]  # None: it finds out
+        classes = part.classes if classes is None else np.union1d(classes, part.classes)
+        if part.kind == "regression":  # numbers, by chance without fractions in the batches before
+            kind = part.kind
+    return kind, np.empty(0) if kind == "regression" or classes is None else classes
 
 
 class _Table(ABC):
     """A file of rows and columns; derived classes read one format.
 
-    `n_batches` is known after :meth:`scan` was gone through, and nothing is read before.
+    `n_batches` and types are known after :meth:`scan` was gone through, and nothing is read before.
     """
 
     empty: "pd.DataFrame"
     n_batches = 0
+    scanned_other_targets = False  # some of other types than those that they are read with
 
     def __init__(self, path: Path, batch_rows: int) -> None:
         self.path = path
@@ -160,19 +166,22 @@ class _Csv(_Table):
         self._types: dict[Any, Any] = {}
 
     def scan(self, target: str) -> Iterator["pd.DataFrame"]:
+        scanned = set()
         with self.path.open("rb") as file:
             records = _records(file, self.path)
             end = len(next(records, b""))
             while content := b"".join(islice(records, self.batch_rows)):
                 begin, end = end, end + len(content)
-                frame = self._parsed(content)
+                frame = self._parsed(content, where=f", from row {len(self._spans) * self.batch_rows + 1} on,")
                 if len(frame):
                     self._spans.append((begin, end))
                     self._types = {
                         name: _common_type(self._types.get(name, dtype), dtype) for name, dtype in frame.dtypes.items()
                     }
+                    scanned.add(frame.dtypes[target])
                     yield frame
         self.n_batches = len(self._spans)
+        self.scanned_other_targets = len(scanned) > 1 and self._types[target] == "str"
 
     def batches(self, start: int = 0) -> Iterator["pd.DataFrame"]:
         with self.path.open("rb") as file:
@@ -181,17 +190,13 @@ class _Csv(_Table):
                 file.seek(begin)
                 yield self._parsed(file.read(end - begin), self._types)
 
-    def _parsed(self, content: bytes, types: dict[Any, Any] | None = None) -> "pd.DataFrame":
-        import pandas as pd
-
-        try:
-            return pd.read_csv(io.BytesIO(self._header + content), dtype=types, low_memory=False)
-        except pd.errors.EmptyDataError:
-            raise ValueError(f"{self.path} is empty.") from None
+    def _parsed(self, content: bytes, types: dict[Any, Any] | None = None, where: str = "") -> "pd.DataFrame":
+        source = io.BytesIO(self._header + content)
+        return read_csv(source, f"{self.path}{where}", dtype=types, low_memory=False)
 
 
 def _records(file: BinaryIO, path: Path) -> Iterator[bytes]:
-    """Yield the records of a CSV file: lines, and further ones while a quotation mark is open."""
+    """Yield the records of a CSV file: lines, empty ones before, and further ones while a quotation mark is open."""
     lines: list[bytes] = []
     size, is_open = 0, False
     while line := file.readline(_LONGEST):
@@ -200,7 +205,7 @@ def _records(file: BinaryIO, path: Path) -> Iterator[bytes]:
         is_open ^= line.count(b'"') % 2 == 1
         if size >= _LONGEST:
             raise ValueError(f"{path} has a row of {_LONGEST} bytes or more: is a quotation mark never closed?")
-        if not is_open:
+        if not is_open and line.strip():
             yield b"".join(lines)
             lines, size = [], 0
     if lines:
@@ -220,16 +225,21 @@ def _common_type(one: Any, other: Any) -> Any:
 class _Parquet(_Table):
     def __init__(self, path: Path, batch_rows: int) -> None:
         super().__init__(path, batch_rows)
-        with from_extra("pyarrow.parquet").ParquetFile(path) as file:
-            self.empty = file.schema_arrow.empty_table().to_pandas()
+        with reading_parquet(path), from_extra("pyarrow.parquet").ParquetFile(path) as file:
+            self.empty = _without_categories(file.schema_arrow.empty_table().to_pandas())
             groups = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
         self._ends = np.cumsum(groups, dtype=int)
         self.n_batches = -(-sum(groups) // batch_rows)
+        self._types: dict[Any, Any] = {}
 
     def scan(self, target: str) -> Iterator["pd.DataFrame"]:
+        whole = self.empty.select_dtypes(["integer", "bool"])  # a missing value makes other types of these
         with from_extra("pyarrow.parquet").ParquetFile(self.path) as file:
-            for batch in file.iter_batches(self.batch_rows, columns=[target]):
-                yield batch.to_pandas()
+            for batch in file.iter_batches(self.batch_rows, columns=list({target, *whole})):
+                frame = _without_categories(batch.to_pandas())
+                types = frame[list(whole)].dtypes
+                self._types |= types[types != whole.dtypes].to_dict()
+                yield frame
 
     def batches(self, start: int = 0) -> Iterator["pd.DataFrame"]:
         pyarrow = from_extra("pyarrow")
@@ -244,10 +254,13 @@ class _Parquet(_Table):
                 waiting = pyarrow.concat_tables([waiting, pyarrow.Table.from_batches([piece[skip:]])])
                 skip = max(skip - len(piece), 0)
                 if len(waiting) >= self.batch_rows:
-                    yield _without_categories(waiting[: self.batch_rows].to_pandas())
+                    yield self._as_frame(waiting[: self.batch_rows])
                     waiting = waiting[self.batch_rows :]
             if len(waiting):
-                yield _without_categories(waiting.to_pandas())
+                yield self._as_frame(waiting)
+
+    def _as_frame(self, table: Any) -> "pd.DataFrame":
+        return _without_categories(table.to_pandas()).astype(self._types)
 
 
 def _without_categories(frame: "pd.DataFrame") -> "pd.DataFrame":
@@ -309,5 +322,5 @@ class _FileStream(Stream):
         """Return the rows for training and those for testing, as inputs and targets."""
         X, y = inputs_and_target(frame, self._target, self._drop)
         data = Dataset(self.name, X, y, kind=self.kind, allow_nan=self._allow_nan)
-        n_train = len(frame) - min(math.ceil(len(frame) * self._test_size), len(frame) - 1)
+        n_train = len(frame) - n_held_out(len(frame), self._test_size)
         return [(data.X_train.iloc[rows], data.y_train[rows]) for rows in (slice(n_train), slice(n_train, None))]

@@ -1,7 +1,9 @@
 """Data of one's own: tables, files, folders of images, and OpenML."""
 
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +14,14 @@ from .extra import from_extra
 
 if TYPE_CHECKING:
     import pandas as pd
+    from PIL import Image
 
 
 def load_frame(
     frame: "pd.DataFrame",
     target: str,
     *,
-    drop: Sequence[str] = (),
+    drop: str | Sequence[str] = (),
     name: str = "frame",
     kind: Kind | None = None,
     allow_nan: bool = False,
@@ -32,7 +35,7 @@ def load_frame(
         One row per example, in the order in which they came.
     target : str
         The column to predict.
-    drop : sequence of str, default=()
+    drop : str or sequence of str, default=()
         Columns to leave out.
     name : str, default="frame"
         Name of the data set.
@@ -63,7 +66,7 @@ def load_frame(
 
 
 def inputs_and_target(
-    frame: "pd.DataFrame", target: str, drop: Sequence[str]
+    frame: "pd.DataFrame", target: str, drop: str | Sequence[str]
 ) -> tuple["pd.DataFrame", "pd.Series[Any]"]:
     """Part a table into inputs and target.
 
@@ -84,20 +87,97 @@ def inputs_and_target(
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()].unique().tolist()
         raise ValueError(f"The table has columns of the same name: {twice}.")
-    unknown = [column for column in (target, *drop) if column not in frame.columns]
+    left_out = [target, *as_names(drop)]
+    unknown = [column for column in left_out if column not in frame.columns]
     if unknown:
         raise ValueError(f"The table has no column {unknown[0]!r}; its columns are {frame.columns.tolist()}.")
     missing = int(frame[target].isna().sum())
     if missing:
         raise ValueError(f"The target {target!r} is missing in {missing} of {len(frame)} rows; leave these rows out.")
-    return frame.drop(columns=[target, *drop]), frame[target]
+    return frame.drop(columns=left_out), frame[target]
+
+
+def as_names(names: str | Sequence[str]) -> list[str]:
+    """Return names of columns as a list, of which one may come alone.
+
+    Parameters
+    ----------
+    names : str or sequence of str
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> as_names("id")
+    ['id']
+    """
+    return [names] if isinstance(names, str) else list(names)
+
+
+def read_csv(source: Any, name: str, **options: Any) -> "pd.DataFrame":
+    """Read CSV by pandas, or say what cannot be read.
+
+    Parameters
+    ----------
+    source : Path or file-like
+    name : str
+        What it is, for messages.
+    **options
+        Of :func:`pandas.read_csv`.
+
+    Returns
+    -------
+    DataFrame
+
+    Raises
+    ------
+    ValueError
+        If it is empty, no text in UTF-8, or has rows with more values than names.
+    """
+    import pandas as pd
+
+    # index_col=False: pandas would take the first column for names of rows if the rows are longer than the header.
+    options = {"index_col": False, **options}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Length of header", pd.errors.ParserWarning)
+        try:
+            frame: pd.DataFrame = pd.read_csv(source, **options)
+        except pd.errors.EmptyDataError:
+            raise ValueError(f"{name} is empty.") from None
+        except pd.errors.ParserWarning:
+            raise ValueError(f"{name} has rows with more values than names; give every column a name.") from None
+        except (pd.errors.ParserError, UnicodeError) as error:
+            raise ValueError(f"{name} is not CSV that can be read: {str(error).strip()}") from error
+    return frame
+
+
+@contextmanager
+def reading_parquet(path: Path) -> Iterator[None]:
+    """Name the file in errors about what is no Parquet.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    """
+    pyarrow = from_extra("pyarrow")
+    try:
+        yield
+    except pyarrow.ArrowInvalid as error:
+        raise OSError(f"{path} is not a Parquet file that can be read: {error}") from error
 
 
 def load_csv(
     path: str | os.PathLike[str],
     target: str,
     *,
-    drop: Sequence[str] = (),
+    drop: str | Sequence[str] = (),
     name: str | None = None,
     kind: Kind | None = None,
     allow_nan: bool = False,
@@ -126,7 +206,7 @@ def load_csv(
     OSError
         If the file cannot be read.
     ValueError
-        As in :func:`load_frame`.
+        If it is no text or has rows with more values than names, or as in :func:`load_frame`.
 
     Examples
     --------
@@ -134,9 +214,7 @@ def load_csv(
     >>> load_csv("electricity.csv.gz", target="class")  # doctest: +SKIP
     Dataset('electricity': 45312 training rows, no test rows, 6 features, 2 classes)
     """
-    import pandas as pd
-
-    frame = pd.read_csv(Path(path), **options)
+    frame = read_csv(Path(path), str(path), **options)
     return load_frame(frame, target, drop=drop, name=name or _stem(path), kind=kind, allow_nan=allow_nan)
 
 
@@ -144,7 +222,7 @@ def load_parquet(
     path: str | os.PathLike[str],
     target: str,
     *,
-    drop: Sequence[str] = (),
+    drop: str | Sequence[str] = (),
     name: str | None = None,
     kind: Kind | None = None,
     allow_nan: bool = False,
@@ -178,7 +256,8 @@ def load_parquet(
     >>> load_parquet("flights.parquet", target="arr_delay")  # doctest: +SKIP
     Dataset('flights': 327346 training rows, no test rows, 12 features, regression)
     """
-    frame = from_extra("pyarrow.parquet").read_table(Path(path)).to_pandas()
+    with reading_parquet(Path(path)):
+        frame = from_extra("pyarrow.parquet").read_table(Path(path)).to_pandas()
     return load_frame(frame, target, drop=drop, name=name or _stem(path), kind=kind, allow_nan=allow_nan)
 
 
@@ -187,7 +266,7 @@ def load_openml(
     *,
     version: int | str = "active",
     target: str | None = None,
-    drop: Sequence[str] = (),
+    drop: str | Sequence[str] = (),
     kind: Kind | None = None,
     allow_nan: bool = False,
     data_home: str | os.PathLike[str] | None = None,
@@ -273,15 +352,16 @@ def load_images(
     -------
     Dataset
         Rows of pixels in [0, 1] in float32, by channel, row and column; in the order of the files' names, class by
-        class. Labels are the names of the folders. Without ``train`` and ``test``, there is no test part;
-        :meth:`Dataset.split` draws one. What is no image by its name is left out.
+        class. Images stand upright, as their cameras say, and what is transparent in them is white. Labels are the
+        names of the folders. Without ``train`` and ``test``, there is no test part; :meth:`Dataset.split` draws one.
+        What is no image by its name is left out.
 
     Raises
     ------
     OSError
         If the folder or an image cannot be read.
     ValueError
-        If there are no images, or they are not of one size.
+        If there are no images, they are not of one size, or an image has pixels of 32 bits.
 
     Examples
     --------
@@ -337,7 +417,7 @@ def load_image_folder(data_home: str | os.PathLike[str] | None = None) -> Datase
 
 def _labelled_images(folder: Path, size: tuple[int, int] | None, mode: str) -> tuple[np.ndarray, np.ndarray]:
     # Pillow is there as matplotlib's reader of images.
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     endings = Image.registered_extensions()
     paths = [path for each in _folders(folder) for path in sorted(each.iterdir()) if path.suffix.lower() in endings]
@@ -347,19 +427,43 @@ def _labelled_images(folder: Path, size: tuple[int, int] | None, mode: str) -> t
     for path in paths:
         try:
             with Image.open(path) as file:
-                image = file.convert(mode)
-        except (OSError, Image.DecompressionBombError) as error:
+                image = _without_transparency(ImageOps.exif_transpose(file))
+        except (OSError, ValueError, Image.DecompressionBombError) as error:
             raise OSError(f"{path} is not an image that can be read: {error}") from error
-        image = image if size is None else image.resize(size[::-1])
-        pixels = np.asarray(image)
+        if image.mode in ("I", "F"):
+            raise ValueError(f"{path} has pixels of 32 bits, whose range is not known; save it with 8 or 16 bits.")
+        pixels = _pixels(image, size, mode)
         if images and pixels.shape != images[0].shape:
             raise ValueError(
-                f"{path} has {image.height} x {image.width} pixels, but {paths[0]} has other ones; give size=(height, "
-                "width)."
+                f"{path} has {pixels.shape[0]} x {pixels.shape[1]} pixels, but {paths[0]} has other ones; give "
+                "size=(height, width)."
             )
         images.append(pixels)
     pixels = np.stack(images).reshape(len(images), *images[0].shape[:2], -1)
     return pixels.transpose(0, 3, 1, 2) / np.float32(255), np.array([path.parent.name for path in paths])
+
+
+def _without_transparency(image: "Image.Image") -> "Image.Image":
+    """Put what is transparent on a white ground."""
+    from PIL import Image
+
+    if not image.has_transparency_data:
+        return image
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image.convert("RGBA"))
+
+
+def _pixels(image: "Image.Image", size: tuple[int, int] | None, mode: str) -> np.ndarray:
+    """Return what is in an image, scaled to [0, 255], by row, column and channel."""
+    from PIL import Image
+
+    is_deep = image.mode.startswith("I;16")  # Pillow would cut these values off at 255
+    image = Image.fromarray(np.asarray(image) / np.float32(257)) if is_deep else image.convert(mode)
+    pixels = np.asarray(image if size is None else image.resize(size[::-1]))
+    if not is_deep:
+        return pixels
+    pixels = pixels.clip(0, 255)
+    return pixels if mode == "L" else np.stack([pixels] * 3, axis=-1)
 
 
 def _folders(root: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .base import Dataset, Inputs, RandomState, Targets
-from .streams import DatasetStream, Scenario, Stream, check_n_experiences, take
+from .streams import DatasetStream, Scenario, Stream, check_n_experiences, check_tested_classes, take
 
 PERIODS = {"hour": "h", "day": "D", "week": "W", "month": "M", "quarter": "Q", "year": "Y"}
 """Periods of the calendar, and pandas' names of them."""
@@ -150,7 +150,8 @@ def column_stream(
     Raises
     ------
     ValueError
-        If there is no such column, values are missing in it, or a value has too few rows.
+        If there is no such column, values are missing in it, a value has too few rows, or the test part has other
+        classes.
 
     Examples
     --------
@@ -169,6 +170,7 @@ def column_stream(
     ordered = _in_order(values, order, random_state, f"the column {column!r} of {dataset.name!r}")
     train_rows = _rows_of(values, ordered)
     if len(dataset.y_test):
+        check_tested_classes(dataset, dataset.classes)
         tested = _column_values(dataset.X_test, position)
         unknown = set(tested) - set(ordered)
         if unknown:
@@ -247,9 +249,31 @@ def held_out(experiences: list[np.ndarray], test_size: float) -> tuple[list[np.n
                 f"Experience {index} has 1 row, of which none can be held out for testing; make fewer, larger "
                 "experiences, or hold out nothing with test_size=0."
             )
-    cuts = [len(rows) - min(math.ceil(test_size * len(rows)), len(rows) - 1) for rows in experiences]
+    cuts = [len(rows) - n_held_out(len(rows), test_size) for rows in experiences]
     train_rows = [rows[:cut] for rows, cut in zip(experiences, cuts, strict=True)]
     return train_rows, [rows[cut:] for rows, cut in zip(experiences, cuts, strict=True)]
+
+
+def n_held_out(n_rows: int, test_size: float) -> int:
+    """Return how many rows of an experience are test rows.
+
+    Parameters
+    ----------
+    n_rows : int
+    test_size : float
+        Share of the rows, rounded up, but never all.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> n_held_out(100, 0.07)
+    7
+    """
+    share = test_size * (1 - 1e-12)  # 100 * 0.07 is a little more than 7
+    return min(math.ceil(n_rows * share), n_rows - 1)
 
 
 class _OrderedStream(DatasetStream):
@@ -346,7 +370,7 @@ def _periods(times: Any, period: str | float) -> np.ndarray:
     if is_numeric_dtype(times):
         if isinstance(period, str) or not period > 0:
             raise ValueError(f"The time is a number, so period must be a number above 0, in its unit, got {period!r}.")
-        return np.asarray((times - times.iloc[0]) // period)
+        return _periods_of_numbers(times.to_numpy(), period)
     if period in PERIODS:
         local = times.dt.tz_localize(None)
         return np.asarray(pd.factorize(local.dt.to_period(PERIODS[str(period)]))[0])
@@ -359,6 +383,18 @@ def _periods(times: Any, period: str | float) -> np.ndarray:
             f"period must be one of {', '.join(PERIODS)}, or a length such as '30D' or '12h', got {period!r}."
         )
     return np.asarray((times - times.iloc[0]) // length)
+
+
+def _periods_of_numbers(times: np.ndarray, period: float) -> np.ndarray:
+    if times.dtype.kind in "biu" and isinstance(period, Integral):
+        whole: Any = times.astype(object)  # Python's integers, which do not overflow
+        return np.asarray((whole - whole[0]) // int(period))
+    if np.isinf(times).any():
+        raise ValueError("The time is infinite in some rows, which are of no period; drop them.")
+    given = times if times.dtype.kind == "f" else times.astype(np.float64)
+    rounding = 8 * float(np.spacing(np.abs(given).max()))  # 0.3 is three periods of 0.1, though a little less in binary
+    exact = given.astype(np.float64)
+    return np.asarray(np.floor((exact - exact[0] + rounding) / period))
 
 
 def _in_order(

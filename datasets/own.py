@@ -1,11 +1,11 @@
 """Streams of one's own data, in one call."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, get_args
 
 import numpy as np
 
-from .base import Dataset, Inputs, Kind, Targets, fingerprint
+from .base import Dataset, Inputs, Kind, Targets, fingerprint, form, type_of_labels
 from .ordered import chunked_stream, column_stream, held_out
 from .streams import Scenario, Stream, take
 
@@ -74,11 +74,11 @@ def stream_from(
     """
     if scenario not in get_args(Scenario):
         raise ValueError(f"scenario must be 'class', 'task' or 'domain', got {scenario!r}.")
+    cuts = {"time": time, "n_experiences": n_experiences, "chunk_size": chunk_size, "period": period}
     if hasattr(data, "columns"):
         if target is None or list(data.columns).count(target) != 1:
             raise ValueError(f"target must name the column to predict, one of {list(data.columns)}, got {target!r}.")
         table = Dataset(name, data.drop(columns=target), data[target], kind=kind, allow_nan=True)  # type: ignore[arg-type]
-        cuts = {"time": time, "n_experiences": n_experiences, "chunk_size": chunk_size, "period": period}
         if by is None:
             if scenario != "domain":
                 raise ValueError("A table that is cut into pieces is domain-incremental; name a column with by.")
@@ -87,13 +87,19 @@ def stream_from(
         if given or scenario == "class":
             raise ValueError(f"With by, {given[0] if given else 'the scenario class'} has no meaning.")
         return column_stream(table, by, scenario, test_size=test_size, name=name)
+    given = [key for key, value in {"target": target, "by": by, **cuts}.items() if value is not None]
+    if given:
+        raise ValueError(f"Without a table, {given[0]} has no meaning; give a DataFrame, or leave it out.")
     return _OwnStream(name, scenario, _experiences(data, kind), test_size)
 
 
 def _experiences(data: Iterable[Any], kind: Kind | None) -> list[Dataset]:
     """Return a data set for each experience, all of one kind."""
     try:
-        items = [tuple(item) for item in data]
+        items = list(data)
+        if any(isinstance(each, Mapping) for each in (data, *items)):
+            raise ValueError("A dict is no experience; give (X, y), or for rows of a table, pandas.DataFrame(data).")
+        items = [tuple(item) for item in items]
     except TypeError:
         raise ValueError(
             f"A {type(data).__name__} makes no stream; give a DataFrame with target, or a list or generator of (X, y)."
@@ -113,10 +119,15 @@ def _experiences(data: Iterable[Any], kind: Kind | None) -> list[Dataset]:
         raise ValueError("There is no experience in the data.")
     if len({each.kind for each in made}) > 1:  # numbers, by chance without fractions in some
         return _experiences(items, "regression")
+    aspects: dict[str, Callable[[Dataset], Any]] = {
+        "inputs": lambda each: form(each.X_train),
+        "features": lambda each: each.feature_names or each.X_train.shape[1],
+        "labels": lambda each: type_of_labels(each.y_train),
+    }
     for index, each in enumerate(made):
-        names, first = (one.feature_names or one.X_train.shape[1] for one in (each, made[0]))
-        if names != first:
-            raise ValueError(f"Experience {index} has other features than the first: {names}, not {first}.")
+        for what, of in aspects.items():
+            if of(each) != of(made[0]):
+                raise ValueError(f"Experience {index} has other {what} than the first: {of(each)}, not {of(made[0])}.")
     return made
 
 
@@ -124,7 +135,8 @@ class _OwnStream(Stream):
     """The stream of :func:`stream_from`, each of whose experiences is a data set."""
 
     def __init__(self, name: str, scenario: Scenario, experiences: list[Dataset], test_size: float) -> None:
-        classes = np.unique(np.concatenate([each.classes for each in experiences]))
+        labels = np.concatenate([y for each in experiences for y in (each.y_train, each.y_test)])
+        classes = np.unique(labels) if experiences[0].kind == "classification" else np.empty(0)
         super().__init__(name, scenario, classes, experiences[0].X_train.shape[1], len(experiences))
         self.experiences = experiences
         rows = [np.arange(len(each.y_train)) for each in experiences]

@@ -15,6 +15,7 @@ from .streams import (
     check_is_classification,
     check_n_experiences,
     check_test_part,
+    check_tested_classes,
     take,
 )
 
@@ -202,6 +203,7 @@ def site_stream(
 
     check_is_classification(dataset, "site_stream")
     check_test_part(dataset, "site_stream")
+    check_tested_classes(dataset, dataset.classes)
     check_scalar(n_experiences, "n_experiences", Integral, min_val=2)
     check_scalar(concentration, "concentration", Real, min_val=0, include_boundaries="neither")
     settings = {"concentration": float(concentration), "random_state": as_seed(random_state)}
@@ -232,9 +234,7 @@ def _class_groups(
         order = order.astype(classes.dtype)
 
     groups = np.array_split(order, n_experiences)
-    unknown = np.setdiff1d(dataset.y_test, classes)
-    if len(unknown):
-        raise ValueError(f"y_test of {dataset.name!r} has classes that y_train lacks: {unknown.tolist()}.")
+    check_tested_classes(dataset, classes)
     for index, group in enumerate(groups):
         if not np.isin(group, dataset.y_test).any():
             raise ValueError(f"Experience {index} (classes {group.tolist()}) of {dataset.name!r} has no test rows.")

@@ -342,7 +342,7 @@ def concatenate(parts: Sequence[tuple[Inputs, Targets]]) -> tuple[Inputs, Target
     if hasattr(inputs[0], "iloc"):
         import pandas as pd
 
-        X: Inputs = pd.concat(inputs)
+        X: Inputs = pd.concat(_with_shared_categories(inputs))
     elif hasattr(inputs[0], "tocsr"):
         from scipy import sparse
 
@@ -350,6 +350,19 @@ def concatenate(parts: Sequence[tuple[Inputs, Targets]]) -> tuple[Inputs, Target
     else:
         X = np.concatenate(inputs)
     return X, np.concatenate(targets)
+
+
+def _with_shared_categories(frames: Sequence[Any]) -> Sequence[Any]:
+    """Give columns of different categories those of all frames: pandas would join them as text."""
+    import pandas as pd
+
+    shared = {}
+    for name in frames[0].select_dtypes("category"):
+        dtypes = [frame.dtypes[name] for frame in frames]
+        if len(set(dtypes)) > 1 and all(isinstance(dtype, pd.CategoricalDtype) for dtype in dtypes):
+            first, *others = (dtype.categories for dtype in dtypes)
+            shared[name] = pd.CategoricalDtype(first.append(others).unique())
+    return [frame.astype(shared) for frame in frames] if shared else frames
 
 
 def as_seed(random_state: RandomState) -> int:
@@ -413,6 +426,20 @@ def check_test_part(dataset: Dataset, builder: str) -> None:
             f"{dataset.name!r} has no test part, which {builder} needs; draw one with dataset.split(), or use "
             "chunked_stream or column_stream, whose experiences hold out rows of their own."
         )
+
+
+def check_tested_classes(dataset: Dataset, classes: np.ndarray) -> None:
+    """Raise ValueError if a data set is tested on classes that are nowhere learned.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    classes : ndarray
+        Those that are learned.
+    """
+    unknown = np.setdiff1d(dataset.y_test, classes)
+    if dataset.kind == "classification" and len(unknown):
+        raise ValueError(f"y_test of {dataset.name!r} has classes that y_train lacks: {unknown.tolist()}.")
 
 
 def check_is_classification(dataset: Dataset, builder: str) -> None:

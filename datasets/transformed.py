@@ -8,7 +8,15 @@ import numpy as np
 
 from .base import Dataset, Inputs, RandomState, Targets
 from .limits import MOST_EXPERIENCES
-from .streams import DatasetStream, Stream, as_seed, check_is_classification, check_test_part, take
+from .streams import (
+    DatasetStream,
+    Stream,
+    as_seed,
+    check_is_classification,
+    check_test_part,
+    check_tested_classes,
+    take,
+)
 
 
 def permuted_stream(
@@ -48,7 +56,8 @@ def permuted_stream(
     Raises
     ------
     ValueError
-        If `n_experiences` is less than 1 or more than 100,000, or there are less than `n_rows` training rows.
+        If `n_experiences` is less than 1 or more than 100,000, there are less than `n_rows` training rows, or the test
+        part has other classes.
 
     References
     ----------
@@ -109,7 +118,8 @@ def label_permuted_stream(
     Raises
     ------
     ValueError
-        If `n_experiences` is less than 1 or more than 100,000, or the targets are numbers.
+        If `n_experiences` is less than 1 or more than 100,000, the targets are numbers, or the test part has other
+        classes.
 
     References
     ----------
@@ -130,6 +140,7 @@ def label_permuted_stream(
     check_scalar(n_experiences, "n_experiences", Integral, min_val=1, max_val=MOST_EXPERIENCES)
     check_test_part(dataset, "label_permuted_stream")
     check_is_classification(dataset, "label_permuted_stream")
+    check_tested_classes(dataset, dataset.classes)
     return _LabelPermutedStream(
         name or f"label-permuted-{dataset.name}-{n_experiences}",
         "domain",
@@ -174,7 +185,7 @@ def rotated_stream(
     Raises
     ------
     ValueError
-        If the data are no images, or there is no angle.
+        If the data are no images, there is no angle, or the test part has other classes.
 
     References
     ----------
@@ -210,6 +221,7 @@ def rotated_stream(
 
 def _check_transformable(dataset: Dataset, builder: str) -> None:
     check_test_part(dataset, builder)
+    check_tested_classes(dataset, dataset.classes)
     if not isinstance(dataset.X_train, np.ndarray):
         raise ValueError(
             f"{builder} takes arrays, but {dataset.name!r} has a {type(dataset.X_train).__name__}; give "

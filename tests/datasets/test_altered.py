@@ -34,6 +34,27 @@ def test_noise_exchanges_numbers():
         with_imbalance(stream)
 
 
+def noisy(stream):
+    return with_label_noise(stream, 0.4, random_state=1)
+
+
+def late(stream):
+    return with_label_delay(stream, 1)
+
+
+@pytest.mark.parametrize("alterations", [[noisy], [late], [noisy, late], [late, noisy, late]])
+def test_imbalance_leaves_out_the_same_rows_when_they_arrive_and_when_they_are_learned(alterations):
+    stream = split_stream(make_dataset(12), 6, random_state=0)
+    for alter in alterations:
+        stream = alter(stream)
+    rare = with_imbalance(stream, 0.2, random_state=2)
+    delay = alterations.count(late)
+    for learned in range(delay, len(rare)):
+        X, y = rare.arriving_set(learned - delay)
+        np.testing.assert_array_equal(X, rare[learned].X_train)
+        assert sorted(np.unique(y, return_counts=True)[1]) == [2, 8]
+
+
 def test_says_what_is_wrong():
     stream = split_stream(make_dataset(), 6, "task", random_state=0)
     with pytest.raises(ValueError, match=r"Experience 2 of .* has one class, so no label can be wrong"):

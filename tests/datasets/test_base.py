@@ -49,6 +49,18 @@ class TestDataset:
         assert data.fingerprint == small(X_train=twice.tocsc(), X_test=sparse.csr_array([[6, 7]])).fingerprint
         assert data.fingerprint != small(X_train=2 * twice, X_test=sparse.csr_array([[6, 7]])).fingerprint
 
+    def test_masked_values_are_missing(self):
+        data = small(X_train=np.ma.array([[0, 1], [2, 3], [4, 5]], mask=np.eye(3, 2)), allow_nan=True)
+        np.testing.assert_array_equal(data.X_train, [[np.nan, 1], [2, np.nan], [4, 5]])
+
+    @pytest.mark.parametrize(("dtype", "kept"), [("bfloat16", np.float64), ("float32", np.float32)])
+    def test_tensors_are_arrays_whatever_torch_needs_them_for(self, dtype, kept):
+        torch = pytest.importorskip("torch")
+        X = torch.arange(6.0, dtype=getattr(torch, dtype)).reshape(3, 2).requires_grad_()
+        data = small(X_train=X, y_train=X[:, 0] / 4)
+        assert (data.X_train.dtype, data.X_train.tolist()) == (kept, [[0, 1], [2, 3], [4, 5]])
+        assert data.y_train.tolist() == [0, 0.5, 1]
+
     def test_images_become_rows(self):
         images = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)
         data = Dataset("images", images, [0, 1], images, [0, 1])
@@ -176,6 +188,11 @@ class TestDataset:
             ({"y_train": np.array(["a", "b", None], object)}, "none missing"),
             ({"y_train": np.array([0, "a", "b"], object)}, "either numbers or strings"),
             ({"y_train": np.array([0, 1, None], object)}, "none missing"),
+            ({"y_train": ["a", np.nan, "b"]}, "none missing"),
+            ({"y_train": ["a", 1, "b"]}, "either numbers or strings"),
+            ({"y_train": np.ma.array([0, 1, 1], mask=[True, False, False])}, "none missing"),
+            ({"X_train": np.ma.array(np.eye(3, 2), mask=np.eye(3, 2))}, "X_train has missing values"),
+            ({"y_test": ["1"]}, "y_train has numbers but y_test has text; give both alike"),
             ({"X_test": [[6, 7, 8]]}, "X_train has 2 features but X_test has 3"),
             ({"image_shape": (1, 2, 2)}, "image_shape"),
             ({"feature_names": ["a"]}, "1 names for 2 features"),

@@ -1,6 +1,7 @@
 """Drift: which concept rules where, and what the way from one to the next is."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from forgetless.datasets import Dataset, drift_stream, load_iris
@@ -51,6 +52,22 @@ def test_definition_knows_the_concepts():
     builds = [lambda X: 1 - (X[:, 0] > 0), lambda X: 1 - (X[:, 0] > 0.5)]
     one, other, again = (drift_stream(line(), [f], random_state=0).definition for f in (*builds, builds[0]))
     assert one == again != other
+
+
+def test_a_concept_may_be_tested_on_classes_of_another():
+    X = np.zeros((4, 1))
+    stream = drift_stream(Dataset("a", X, [0] * 4, X, [1] * 4), [Dataset("b", X, [1] * 4, X, [0] * 4)], 2)
+    assert [e.y_test.tolist() for e in stream] == [[1, 1], [0, 0]]
+
+
+def test_categories_stay_categories_where_concepts_meet():
+    a, b = (
+        Dataset("a", pd.DataFrame({"town": pd.Categorical([*towns, None])}), [0] * 3, allow_nan=True)
+        for towns in (["Rome", "Bern"], ["Bern", "Oslo"])
+    )
+    X = drift_stream(a, [b], 1, test_size=0)[0].X_train
+    assert X["town"].cat.categories.tolist() == ["Bern", "Rome", "Oslo"]
+    assert X["town"].tolist()[:2] == ["Rome", "Oslo"]
 
 
 @pytest.mark.parametrize(

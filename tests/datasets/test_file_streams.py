@@ -65,7 +65,7 @@ def test_an_experience_is_the_same_alone(write, tmp_path):
 
 
 def test_the_last_rows_of_an_experience_are_for_testing(tmp_path):
-    stream = file_stream(write_csv(FRAME, tmp_path), "number", batch_rows=10, drop=["hole"])
+    stream = file_stream(write_csv(FRAME, tmp_path), "number", batch_rows=10, drop="hole")
     assert [(len(each.y_train), len(each.y_test)) for each in stream] == [(8, 2), (8, 2), (5, 2)]
     assert stream[1].y_test.tolist() == [18, 19]
     assert stream.classes.size == 0  # fractions in the last batch: regression, from the first one on
@@ -89,13 +89,55 @@ def test_a_file_that_changed_is_refused(write, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("labels", "read"),
+    [
+        (["01", "02", "a1", "a2"], ["01", "02", "a1", "a2"]),
+        (["True", "False", "1", "0"], ["True", "False", "1", "0"]),
+        (["a", "b", "1", "2"], ["a", "b", "1", "2"]),
+        (["1", "2", "1.0", "3.0"], [1, 2, 1, 3]),
+    ],
+)
+def test_labels_are_of_one_type_in_all_batches(tmp_path, labels, read):
+    path = tmp_path / "rows.csv"
+    path.write_text("x,y\n" + "".join(f"0,{label}\n" for label in labels))
+    stream = file_stream(path, "y", batch_rows=2, test_size=0)
+    assert [label for e in stream for label in e.y_train.tolist()] == read
+    assert stream.classes.tolist() == sorted(set(read))
+
+
+def test_empty_lines_are_no_rows(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("\n\nx,y\n" + "1,0\n\n  \n\n2,1\n" * 3 + "\n\n")
+    stream = file_stream(path, "y", batch_rows=4, test_size=0)
+    assert [e.X_train["x"].tolist() for e in stream] == [[1, 2, 1, 2], [1, 2]]
+    assert stream[1].y_train.tolist() == [0, 1]
+
+
+def test_missing_values_change_no_type(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow", reason='needs pip install "forgetless[data]"')
+    nothing = [None] * 5
+    columns = {"whole": [1] * 20, "small": [1] * 20, "true": [True] * 20, "coded": [7] * 20, "full": [1] * 25}
+    table = pyarrow.table({name: values + nothing * (len(values) == 20) for name, values in columns.items()})
+    table = table.set_column(1, "small", table["small"].cast("int8")).append_column("y", [[0, 1] * 12 + [1]])
+    table = table.set_column(3, "coded", table["coded"].dictionary_encode())
+    path = tmp_path / "rows.parquet"
+    pyarrow.parquet.write_table(table, path, row_group_size=8)
+    stream = file_stream(path, "y", batch_rows=10, test_size=0, allow_nan=True)
+    types = {"whole": "float64", "small": "float64", "true": "object", "coded": "float64", "full": "int64"}
+    assert [e.X_train.dtypes.astype(str).to_dict() for e in (*stream, stream[0])] == [types] * 4
+    assert stream[0].X_train["true"].tolist() == [True] * 10
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         ("", "is empty"),
         ("x,y\n", "has no rows"),
         ("x,z\n1,2\n", "no column 'y'"),
         ("x,y\n1,2\n3,\n", "target 'y' is missing in 1 of 1 rows"),
-        ("x,y\n1,2\n1,two\n", "target 'y' has text and numbers"),
+        ("x,y\n1,2.5\n1,two\n", "For regression, y_train and y_test must hold finite numbers"),
+        ("x,y\n1,two\n1,2.5\n", "For regression, y_train and y_test must hold finite numbers"),
+        ("x,y\n1,2\n1,2,3\n", "from row 2 on, has rows with more values than names"),
         ('x,y\n1,"2\n' + f"{'1' * 1_000_000},2\n" * 20, "is a quotation mark never closed"),
     ],
 )

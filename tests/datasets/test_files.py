@@ -11,6 +11,7 @@ import sklearn
 from PIL import Image
 
 from forgetless.datasets import (
+    file_stream,
     load_csv,
     load_dataset,
     load_frame,
@@ -62,6 +63,39 @@ class TestTables:
         FRAME.to_parquet(tmp_path / "sales.parquet")
         data = load_parquet(tmp_path / "sales.parquet", "sold", drop=["price"])
         assert data.fingerprint == load_frame(FRAME, "sold", drop=["price"]).fingerprint
+
+    def test_a_column_to_leave_out_may_come_alone(self):
+        frame = FRAME.rename(columns={"price": "i", "shop": "d"})
+        assert load_frame(frame, "sold", drop="id", allow_nan=True).feature_names == ["i", "d"]
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (b"", "is empty"),
+            (b"a,y\n1,0,5\n2,1,3\n", "has rows with more values than names"),
+            (b"a,y\n0,0,5\n1,1,3\n", "has rows with more values than names"),
+            (b"a,y\n1,0\n2,1,3\n", "is not CSV that can be read: .* line 3"),
+            ("a,y\né,0\n".encode("latin-1"), "is not CSV that can be read: 'utf-8'"),
+            ("a,y\n1,0\n".encode("utf-16"), "is not CSV that can be read: 'utf-8'"),
+        ],
+    )
+    @pytest.mark.parametrize("read", [load_csv, file_stream])
+    def test_csv_that_cannot_be_read_is_named(self, tmp_path, read, content, message):
+        (tmp_path / "rows.csv").write_bytes(content)
+        with pytest.raises(ValueError, match=rf"rows\.csv.* {message}"):
+            read(tmp_path / "rows.csv", "y")
+
+    def test_commas_at_the_ends_of_rows_are_no_values(self, tmp_path):
+        (tmp_path / "rows.csv").write_text("a,y\n1,0,\n2,1,\n")
+        data = load_csv(tmp_path / "rows.csv", "y")
+        assert (data.X_train["a"].tolist(), data.y_train.tolist()) == ([1, 2], [0, 1])
+
+    @pytest.mark.parametrize("read", [load_parquet, file_stream])
+    def test_what_is_no_parquet_is_named(self, tmp_path, read):
+        pytest.importorskip("pyarrow", reason='needs pip install "forgetless[data]"')
+        (tmp_path / "rows.parquet").write_text("nonsense")
+        with pytest.raises(OSError, match=r"rows\.parquet is not a Parquet file"):
+            read(tmp_path / "rows.parquet", "y")
 
     def test_real_files(self, data_home):
         data = load_csv(data_home / "csv" / "electricity.csv.gz", "class")
@@ -143,6 +177,42 @@ class TestImages:
         assert (data.y_train.tolist(), data.y_test.tolist()) == (["elm"] * 5 + ["oak"] * 5, ["elm", "oak"])
         reds = data.X_train[data.y_train == "oak"].reshape(5, 3, -1)[:, 0].mean(axis=1)
         np.testing.assert_allclose(reds, [0, 0.2, 0.4, 0.6, 1], rtol=1e-6)
+
+    @pytest.mark.parametrize("grey", [True, False])
+    @pytest.mark.parametrize("size", [None, (2, 2)])
+    def test_sixteen_bits_are_kept(self, tmp_path, grey, size):
+        path = tmp_path / "xray" / "a.png"
+        path.parent.mkdir()
+        Image.fromarray(np.array([[0, 10], [4095, 65535]], np.uint16)).save(path)
+        pixels = load_images(tmp_path, size, grey=grey).X_train.reshape(-1, 2, 2)
+        np.testing.assert_allclose(pixels, [np.array([[0, 10], [4095, 65535]]) / 65535] * (1 if grey else 3), rtol=1e-6)
+
+    @pytest.mark.parametrize(
+        ("mode", "clear", "ink"),
+        [("RGBA", (0, 0, 0, 0), (0, 0, 0, 255)), ("LA", (0, 0), (0, 255)), ("P", 0, 1)],
+    )
+    def test_transparent_ground_is_white(self, tmp_path, mode, clear, ink):
+        image = Image.new(mode, (2, 1), clear)
+        image.putpixel((1, 0), ink)
+        (tmp_path / "a").mkdir()
+        image.save(tmp_path / "a" / "a.png", **({"transparency": 0} if mode == "P" else {}))
+        pixels = load_images(tmp_path).X_train.reshape(3, 2)
+        assert (pixels[:, 0] == 1).all()
+        assert mode == "P" or (pixels[:, 1] == 0).all()
+
+    def test_images_stand_upright(self, tmp_path):
+        upside_down = Image.Exif()
+        upside_down[0x0112] = 3
+        (tmp_path / "a").mkdir()
+        Image.fromarray(np.array([[0], [255]], np.uint8)).save(tmp_path / "a" / "a.png", exif=upside_down)
+        assert load_images(tmp_path, grey=True).X_train.tolist() == [[1, 0]]
+
+    @pytest.mark.parametrize("dtype", [np.int32, np.float32])
+    def test_pixels_of_unknown_range_are_refused(self, tmp_path, dtype):
+        (tmp_path / "a").mkdir()
+        Image.fromarray(np.ones((2, 2), dtype)).save(tmp_path / "a" / "a.tif")
+        with pytest.raises(ValueError, match=r"a\.tif has pixels of 32 bits, .* save it with 8 or 16 bits"):
+            load_images(tmp_path)
 
     def test_what_cannot_be_is_said(self, tmp_path):
         with pytest.raises(ValueError, match="no folders with images; give each class a folder"):

@@ -15,6 +15,7 @@ def visits(**changes):
             "site": pd.Categorical(["low", "high", "mid"] * 4, categories=["low", "mid", "high"]),
             "note": [f"visit {row}" for row in range(12)],
             "age": pd.array([30, None, *range(10)], dtype="Int64"),
+            "wait": [*range(11), np.inf],
         }
     )
     return Dataset("visits", frame.assign(**changes), [0, 1] * 6, allow_nan=True)
@@ -48,6 +49,24 @@ class TestChunked:
         assert stream[0].X_train["note"].tolist() == ["visit 11", "visit 10"]
         assert stream[0].X_test["note"].tolist() == ["visit 9"]
 
+    @pytest.mark.parametrize(
+        ("times", "period", "sizes"),
+        [
+            (np.arange(-120, 121, 60, np.int8), 100, [2, 2, 1]),
+            (np.arange(4, dtype=np.uint8), 300, [4]),
+            (np.array([-(2**63), 2**63 - 1]), 2**63, [1, 1]),
+            (np.array([False, False, True]), 1, [2, 1]),
+            (np.arange(30) / 10, 0.1, [1] * 30),
+            (1.7e9 + np.arange(30) / 10, 0.3, [3] * 10),
+            (np.arange(30, dtype=np.float32) / np.float32(10), 0.3, [3] * 10),
+            (np.arange(21), 0.7, [1] * 21),
+        ],
+    )
+    def test_periods_begin_where_exact_numbers_do(self, times, period, sizes):
+        data = Dataset("t", pd.DataFrame({"t": times, "x": 0}), [0] * len(times))
+        stream = chunked_stream(data, period=period, time="t", test_size=0)
+        assert [len(e.y_train) for e in stream] == sizes
+
     def test_frames_keep_their_types_and_are_copies(self):
         data = visits()
         first = chunked_stream(data, 3, time="when")[0].X_train
@@ -74,6 +93,7 @@ class TestChunked:
             ({"period": "1M", "time": "when"}, "period must be one of hour, .* got '1M'"),
             ({"period": 30, "time": "when"}, "period must be one of hour, .* got 30"),
             ({"period": "-1D", "time": "when"}, "period must be one of hour"),
+            ({"period": 1, "time": "wait"}, "The time is infinite in some rows"),
             ({"n_experiences": 2, "time": "age"}, r"The time is missing in 1 rows \(column 'age'\)"),
             ({"test_size": 1}, "test_size"),
         ],
@@ -81,6 +101,10 @@ class TestChunked:
     def test_says_what_is_wrong(self, arguments, message):
         with pytest.raises(ValueError, match=message):
             chunked_stream(visits(), **arguments)
+
+    def test_a_share_is_rounded_up_from_what_it_says(self):
+        data = Dataset("r", np.zeros((100, 1)), [0] * 100)
+        assert [len(chunked_stream(data, 1, test_size=share)[0].y_test) for share in (0.07, 0.071, 1e-9)] == [7, 8, 1]
 
     def test_a_drawn_test_part_has_no_place_in_time(self):
         with pytest.raises(ValueError, match="'iris' has a test part of its own, whose place in time is not known"):

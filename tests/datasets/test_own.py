@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 from forgetless.datasets import stream_from
 
@@ -21,6 +22,8 @@ def test_tables_become_streams():
 def test_experiences_may_bring_test_rows_and_new_classes():
     stream = stream_from([([[0.0], [1.0]], ["a", "b"], [[2.0]], ["b"]), ([[3.0], [4.0]], ["c", "c"])], scenario="class")
     assert [e.classes.tolist() for e in stream] == [["a", "b"], ["c"]]
+    tested = stream_from([([[0], [1]], [0, 1], [[2]], [7]), ([[0], [1]], [2, 2])], scenario="class")
+    assert (tested.classes.tolist(), tested[0].classes.tolist()) == ([0, 1, 2, 7], [0, 1, 7])
     assert [(e.X_train.tolist(), e.X_test.tolist()) for e in stream] == [([[0], [1]], [[2]]), ([[3]], [[4]])]
 
 
@@ -48,6 +51,13 @@ def test_definition_sees_changes_in_place():
             [([[0], [1]], [1, 2]), ([[0, 1]] * 2, [1, 2])],
             {},
             "Experience 1 has other features than the first: 2, not 1",
+        ),
+        ([([[0]], ["a"]), ([[0]], [1])], {}, "Experience 1 has other labels.*: numbers, not text"),
+        ([([[0]], [1]), (sparse.eye_array(1), [1])], {}, "other inputs than the first: a sparse matrix, not an array"),
+        ([{"x": 1, "y": 0}, {"x": 2, "y": 1}], {}, r"A dict is no experience; .* pandas\.DataFrame\(data\)"),
+        *(
+            ([([[0], [1]], [0, 1])], {argument: 1}, f"Without a table, {argument} has no meaning")
+            for argument in ("target", "by", "time", "n_experiences", "chunk_size", "period")
         ),
         ([([[0]], [1])], {}, "Experience 0 has 1 row, of which none can be held out"),
         ([([[0], [1]], [0, 1])], {"scenario": "online"}, "scenario must be"),

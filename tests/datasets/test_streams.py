@@ -13,10 +13,15 @@ from helpers.streams import assert_same_experience, make_dataset, make_streams
 from forgetless.datasets import (
     Dataset,
     Stream,
+    blurry_stream,
+    column_stream,
+    drift_stream,
     label_permuted_stream,
     load_digits,
     load_iris,
     permuted_stream,
+    rotated_stream,
+    site_stream,
     split_stream,
 )
 
@@ -147,6 +152,26 @@ class TestEveryStream:
         assert len(repr(stream[0])) < 150
 
 
+@pytest.mark.parametrize(
+    "build",
+    [
+        split_stream,
+        blurry_stream,
+        site_stream,
+        permuted_stream,
+        label_permuted_stream,
+        rotated_stream,
+        lambda data, n: drift_stream(data, n_experiences=n),
+        lambda data, n: column_stream(data, 0),
+    ],
+)
+def test_classes_that_are_learned_nowhere_are_refused(build):
+    X = np.zeros((4, 2))
+    data = Dataset("d", X, [0, 0, 2, 2], X, [0, 1, 2, 9], image_shape=(1, 1, 2))
+    with pytest.raises(ValueError, match=r"y_test of 'd' has classes that y_train lacks: \[1, 9\]"):
+        build(data, 2)
+
+
 class TestSplit:
     @pytest.mark.parametrize("scenario", ["class", "task"])
     @pytest.mark.parametrize("part", ["train", "test"])
@@ -247,8 +272,6 @@ class TestSplit:
 
     def test_test_rows_must_fit_the_experiences(self):
         X = np.zeros((4, 1))
-        with pytest.raises(ValueError, match=r"classes that y_train lacks: \[9\]"):
-            split_stream(Dataset("d", X, [0, 0, 1, 1], X, [0, 1, 9, 1]), 2)
         with pytest.raises(ValueError, match=r"Experience 1 \(classes \[1\]\) of 'd' has no test rows"):
             split_stream(Dataset("d", X, [0, 0, 1, 1], X, [0, 0, 0, 0]), 2, class_order="sorted")
 
