@@ -42,7 +42,7 @@ def federate(strategies: Mapping[str, Any], stream: Stream, *, n_rounds: int = 1
     Raises
     ------
     ValueError
-        If `n_rounds` is less than one.
+        If `n_rounds` is less than one, or sites would start from different weights.
     TypeError
         If a strategy can neither be merged nor averaged.
 
@@ -66,6 +66,11 @@ def federate(strategies: Mapping[str, Any], stream: Stream, *, n_rounds: int = 1
     for name, estimator in strategies.items():
         classes = stream.classes if is_classifier(estimator) else None
         merges = hasattr(estimator, "merge")
+        if not merges and getattr(estimator, "random_state", 0) is None:
+            raise ValueError(
+                f"The network of each site of {name!r} would start from weights of its own, whose mean says nothing; "
+                "give an integer random_state."
+            )
         rounds = 1 if merges else n_rounds
         together = (_merged if merges else _averaged)(estimator, sites, classes, rounds)
         alone = [_learned(estimator, site, classes, rounds).score(X_test, y_test) for site in sites]

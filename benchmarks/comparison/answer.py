@@ -133,12 +133,15 @@ def code(found: Comparison) -> str:
     strategy = f"ScaledTargetRegressor({made})" if scaled else made
     told = {"text": found.columns.text, "drop": [*found.columns.left_out, *table.dropped]}
     options = ", ".join(f"{option}={names}" for option, names in told.items() if names)
+    given, later = "X, y", "old ones are not needed"
+    if table.kind == "classification" and estimator.startswith("sklearn."):  # which must know all at the first call
+        given, later = f"X, y, classes={table.labels}", f"{later}, other labels cannot come"
     return "\n".join(
         [
             "from forgetless.benchmarks import StrategySpec",
             f"from forgetless.estimators import {scaled}TableEncoder, make_incremental_pipeline",
             f"strategy = {strategy}",
             f"model = make_incremental_pipeline(TableEncoder({options}), strategy)",
-            "model.partial_fit(X, y)  # the first rows without the target, then all that come; old ones are not needed",
+            f"model.partial_fit({given})  # the first rows without the target, then all that come; {later}",
         ]
     )

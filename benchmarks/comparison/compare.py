@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...estimators.table import Columns, find_columns, leave_out
+from ...reports import formats
 from ..results import Results
 from ..runs.runner import run_benchmark
 from ..runs.specs import TIME_LIMIT
@@ -94,19 +96,20 @@ class Comparison:
 
     def __str__(self) -> str:
         code = textwrap.indent(self.code, "    ")
-        return "\n\n".join([*(textwrap.fill(each, 100) for each in self.answer), "In Python:", code])
+        paragraphs = [textwrap.fill(formats.plain(each), 100) for each in self.answer]
+        return "\n\n".join([*paragraphs, "In Python:", code])
 
 
 def compare(
     data: pd.DataFrame | str | os.PathLike[str],
-    target: str,
+    target: Hashable,
     *,
-    by: str | None = None,
-    time: str | None = None,
+    by: Hashable | None = None,
+    time: Hashable | None = None,
     chunks: int | None = None,
     classes: int | None = None,
-    text: Sequence[str] = (),
-    drop: Sequence[str] = (),
+    text: Sequence[Hashable] = (),
+    drop: Sequence[Hashable] = (),
     kind: Kind | None = None,
     scoring: str | Sequence[str] = (),
     constraints: Constraints | None = None,
@@ -127,7 +130,7 @@ def compare(
         The table, in the order in which its rows came: itself, a CSV or Parquet file, or a data set by name, whose
         target is the column ``target``.
     target : str
-        The column to predict.
+        The column to predict. Names of columns that are no text, such as numbers, count as the text they look like.
     by : str, default=None
         Each value of this column is an experience: a site, a person, a month.
     time : str, default=None
@@ -173,6 +176,8 @@ def compare(
     """
     name, frame = read_table(data, data_home) if isinstance(data, str | os.PathLike) else ("table", data)
     table = look_at(name, frame, target, drop=drop, kind=kind)
+    by, time = (None if column is None else str(column) for column in (by, time))
+    text = [str(column) for column in text]
     for column in text:
         if column not in table.X.columns:
             raise ValueError(f"The table has no column {column!r}; its columns are {list(table.X.columns)}.")
@@ -197,13 +202,25 @@ def compare(
 
     if progress:
         for line in assumptions(table, columns, course):
-            print(line)
+            show(formats.plain(line))
     first_round = run(list(candidates), course.choosing, CHOOSING_SEEDS)
     chosen = finalists(first_round, constraints)
     results = _judged(run(chosen, course.judging, JUDGING_SEEDS), course.first_judged)
     from ...reports import recommend
 
     return Comparison(table, columns, course, first_round, results, recommend(results, constraints))
+
+
+def show(text: str) -> None:
+    """Print a text, also where standard output lacks some of its letters.
+
+    Parameters
+    ----------
+    text : str
+    """
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    text = text if encoding.lower().startswith("utf") else text.replace("−", "-")
+    print(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def finalists(first_round: Results, constraints: Constraints | None) -> list[str]:

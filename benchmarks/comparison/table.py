@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import lzma
 import os
-from collections.abc import Sequence
+import zipfile
+import zlib
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
 _FEW_NUMBERS = 20  # whole numbers as targets: so many different ones are labels, more are amounts
 _SAME_AS_HEADER = 0.5  # share of the columns that repeat their own name, in a header within the rows
+_DAMAGED = (EOFError, lzma.LZMAError, zipfile.BadZipFile, zlib.error)  # what unpacking raises, beside OSError
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,9 +42,11 @@ class Table:
         Targets, none missing.
     kind : {"classification", "regression"}
     dropped : list of str
-        Columns that were to be left out.
+        Columns that were to be left out, and those of lists.
     remarks : list of str
         What was found and assumed, as sentences.
+    labels : list
+        The classes, as they stand in the column of the target; empty for regression.
     """
 
     name: str
@@ -49,6 +55,7 @@ class Table:
     kind: Kind
     dropped: list[str]
     remarks: list[str]
+    labels: list[Any]
 
 
 def read_table(source: str | os.PathLike[str], data_home: str | None = None) -> tuple[str, pd.DataFrame]:
@@ -99,6 +106,12 @@ def read_table(source: str | os.PathLike[str], data_home: str | None = None) -> 
         raise ValueError(
             f"{str(source)!r} is no text in UTF-8 (byte {error.start} is no part of it); save it as UTF-8."
         ) from None
+    except (*_DAMAGED, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the system's, which name the file
+            raise
+        raise ValueError(
+            f"{str(source)!r} cannot be unpacked ({error}): it is damaged, or not compressed as its name says."
+        ) from None
     return name, frame
 
 
@@ -113,7 +126,7 @@ def _as_frame(data: Dataset) -> pd.DataFrame:
 
 
 def look_at(
-    name: str, frame: pd.DataFrame, target: str, *, drop: Sequence[str] = (), kind: Kind | None = None
+    name: str, frame: pd.DataFrame, target: Hashable, *, drop: Sequence[Hashable] = (), kind: Kind | None = None
 ) -> Table:
     """Part a table into inputs and target.
 
@@ -123,7 +136,7 @@ def look_at(
     frame : DataFrame
         Rows in the order in which they came.
     target : str
-        Name of the column to predict.
+        Name of the column to predict; names that are none, such as numbers, count as the text that they look like.
     drop : sequence of str, default=()
         Columns to leave out.
     kind : {"classification", "regression"}, default=None
@@ -149,20 +162,28 @@ def look_at(
     if kind not in (None, *get_args(Kind)):
         raise ValueError(f"kind is {kind!r}; give 'classification' or 'regression'.")
     remarks: list[str] = []
-    frame = frame.rename(columns=str)
+    frame, target, dropped = frame.rename(columns=str), str(target), [str(column) for column in drop]
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()].unique().tolist()
         raise ValueError(f"The table has columns of the same name: {twice}.")
-    for column in (target, *drop):
+    for column in (target, *dropped):
         if column not in frame.columns:
             known = ", ".join(map(repr, frame.columns[:20])) + ", ..." * (len(frame.columns) > 20)
-            guess = nearest(str(column), [str(each) for each in frame.columns])
+            guess = nearest(column, [str(each) for each in frame.columns])
             raise ValueError(
                 f"The table has no column {column!r}{guess * ('did you mean' in guess)}; its columns are {known}."
             )
-    if target in drop:
+    if target in dropped:
         raise ValueError(f"{target!r} is the target and cannot be dropped.")
-    frame = _without_headers(frame.drop(columns=list(drop)), remarks)
+    frame = frame.drop(columns=dropped)
+    nested = [column for column in frame.columns if _is_nested(frame[column])]
+    if target in nested:
+        raise ValueError(
+            f"The target {target!r} has lists or structures as values; give a column of labels or numbers."
+        )
+    if nested:
+        remarks.append(f"Left out: {', '.join(nested)}, since the values are lists or structures.")
+    frame = _without_headers(frame.drop(columns=nested), remarks)
     missing = frame[target].isna()
     if missing.any():
         remarks.append(
@@ -174,11 +195,24 @@ def look_at(
     if frame.empty:
         raise ValueError("The table has no row with a target.")
     kind, y = _targets(frame[target], kind, remarks)
+    _, first = np.unique(y if kind == "classification" else y[:0], return_index=True)
     remarks += [
         f"The column {name!r} stands for the target one to one; if it is not known before the target is, drop it."
         for name in _copies(frame.drop(columns=target), y)
     ]
-    return Table(name, frame.drop(columns=target).reset_index(drop=True), y, kind, list(drop), remarks)
+    X, labels = frame.drop(columns=target).reset_index(drop=True), frame[target].iloc[first].tolist()
+    return Table(name, X, y, kind, [*dropped, *nested], remarks, labels)
+
+
+def _is_nested(column: pd.Series) -> bool:
+    """Tell whether values are lists, structures, or whatever else cannot be looked up."""
+    if types.is_numeric_dtype(column):
+        return False
+    try:
+        pd.factorize(column)
+    except (TypeError, NotImplementedError):  # of objects, and of Arrow's types
+        return True
+    return False
 
 
 def _copies(X: pd.DataFrame, y: NDArray[Any]) -> list[str]:

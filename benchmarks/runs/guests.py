@@ -24,8 +24,11 @@ from sklearn.utils.validation import check_is_fitted
 from ...estimators.targets import learner_of
 
 PROTOCOL = 1
+SECONDS_TO_END = 5.0  # for a program that has closed its input or output
 
+_KEEPS = ("nothing", "statistics", "features", "generator", "samples", "unknown")  # of the data
 _LONGEST_LINE = 1_000_000
+_MOST_BYTES = 2**63 - 1  # which the store can hold
 _CLOCKS = 0.01  # seconds by which two clocks may differ
 
 
@@ -42,8 +45,8 @@ class Guest(BaseEstimator):
     a line of its standard output:
 
     ``{"do": "start", "protocol": 1, "seed": 0, "settings": {...}}``
-        Answer ``{}``, with ``"source"`` (what it is, with versions) and ``"keeps"`` (of the data: ``"samples"``, ...)
-        where they are known.
+        Answer ``{}``, with ``"source"`` (what it is, with versions) and ``"keeps"`` (of the data: ``"nothing"``,
+        ``"statistics"``, ``"features"``, ``"generator"`` or ``"samples"``) where they are known.
     ``{"do": "learn", "arrays": "....npz", "task_id": null}``
         The file has `X`, `y` and, for classification, `classes`: all of the stream. Answer ``{"seconds": 1.5,
         "memory": {"weights": 4000, "replay": 900}}``: what learning took, and the bytes that are kept until the next
@@ -109,9 +112,9 @@ class Guest(BaseEstimator):
             raise ValueError(f"The command {command!r} cannot be understood: {error}.") from None
         if not words:
             raise ValueError("The command of a guest is empty; give a program and its arguments.")
-        files = [Path(word) for word in words[1:] if Path(word).is_file()]
-        content = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest() if files else ""
-        return cls(words, settings, content)
+        named = [word if os.path.isfile(word) else word.partition("=")[2] for word in words[1:]]
+        named = [words[0]] * _is_own(words[0]) + [word for word in named if os.path.isfile(word)]
+        return cls(words, settings, " ".join(map(_digest, named)))
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Forget all, and learn in a new program.
@@ -164,6 +167,8 @@ class Guest(BaseEstimator):
         memory = answer.get("memory")
         if not (isinstance(memory, dict) and memory and all(type(n) is int and n >= 0 for n in memory.values())):
             self.program_.refuse(f"gave as memory {memory!r:.100}, which are no bytes by kind")
+        if sum(memory.values()) > _MOST_BYTES:
+            self.program_.refuse(f"gave as memory {memory!r:.100}, which are more bytes than 64 bits can count")
         self.memory_ = dict(memory)
         self.outside_ += time.perf_counter() - clock - seconds
         return self
@@ -247,6 +252,20 @@ def said_by(estimator: Any) -> dict[str, str]:
     return {name: said[name] for name in ("source", "keeps") if isinstance(said.get(name), str)}
 
 
+def _is_own(program: str) -> bool:
+    """Tell a program that is named by its file from one that is installed, such as the Python of an environment."""
+    path = Path(program)
+    if path.name == program or not os.path.isfile(program):  # a bare name is looked for among what is installed
+        return False
+    with path.open("rb") as file:
+        return file.read(2) == b"#!" or path.parent.name not in ("bin", "Scripts")
+
+
+def _digest(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 class _Program:
     """A running program, and the folder in which files are exchanged; both go when nobody needs them."""
 
@@ -271,6 +290,9 @@ class _Program:
             raise GuestError(f"The program {command[0]!r} of a guest cannot be started: {error.strerror}.") from None
         weakref.finalize(self, _end, self.process, self.folder)
         self.about = self._answer({"do": "start", "protocol": PROTOCOL, "seed": seed, "settings": settings})
+        keeps = self.about.get("keeps")
+        if keeps is not None and keeps not in _KEEPS:
+            self.refuse(f"said that it keeps {keeps!r:.50} of the data; give {', '.join(_KEEPS[:-1])} or {_KEEPS[-1]}")
 
     def __deepcopy__(self, memo: Any) -> _Program:
         return self  # a pipeline keeps a copy for the case that a call fails; after that, a program is of no use
@@ -290,7 +312,7 @@ class _Program:
             try:
                 with np.load(answers, allow_pickle=False) as found:
                     answer["predict"] = found["predict"]
-            except (OSError, ValueError, KeyError, EOFError) as error:
+            except Exception as error:  # numpy and zipfile have many ways to say that a file is none of theirs
                 self.refuse(f"wrote no array 'predict' to the file it was told ({error})")
             answers.unlink()  # it is no answer to the next question
         return answer, min(float(seconds), took)
@@ -307,9 +329,13 @@ class _Program:
         except UnicodeDecodeError:
             line = "what is no text"
         if not line:
+            try:
+                code = self.process.wait(SECONDS_TO_END)
+            except subprocess.TimeoutExpired:
+                self.refuse("does not end, but has closed its standard input or output, where questions and answers go")
             said = self.errors.read_text("utf-8", "replace").split("\n")
             last = next((each.strip() for each in reversed(said) if each.strip()), "it wrote nothing on standard error")
-            raise GuestError(f"The program of a guest ended with exit code {self.process.wait()}: {last}")
+            raise GuestError(f"The program of a guest ended with exit code {code}: {last}")
         try:
             answer = json.loads(line)
         except (ValueError, RecursionError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -168,6 +169,11 @@ class Protocol:
         ------
         ValueError
             If none fits, or one does not exist.
+
+        Warns
+        -----
+        UserWarning
+            If it tests on what cannot be known yet.
         """
         from sklearn.metrics import get_scorer_names
 
@@ -176,6 +182,12 @@ class Protocol:
         for name in self.scoring:
             if name not in get_scorer_names():
                 raise ValueError(f"There is no scorer {name!r} in scikit-learn{nearest(name, get_scorer_names())}.")
+        if self.evaluate == "future" and stream.scenario == "class":
+            warnings.warn(
+                f"evaluate is 'future', but no model knows the classes to come of the stream {stream.name!r}, which is "
+                "class-incremental: no score will be shown for it.",
+                stacklevel=3,
+            )
         problems = {name: problem_with(name, stream) for name in self.scoring}
         fitting = tuple(name for name, problem in problems.items() if not problem) or (
             () if problems else DEFAULT_SCORING[stream.kind]
@@ -201,12 +213,13 @@ class Protocol:
         ------
         ValueError
         """
-        from .scoring import needs_more_than_predictions
+        from .scoring import needs_more_than_predictions, takes
 
-        if hasattr(estimator, "predict_proba") or hasattr(estimator, "decision_function"):
+        if hasattr(estimator, "predict_proba"):
             return
-        for scorer in self.scoring:
-            if needs_more_than_predictions(scorer):
+        decides = hasattr(estimator, "decision_function")
+        for scorer in filter(needs_more_than_predictions, self.scoring):
+            if not (decides and takes(scorer, "decision_function")):
                 raise ValueError(f"scoring {scorer!r} needs probabilities, which the strategy {name!r} does not give.")
 
     def description(self) -> dict[str, Any]:

@@ -142,12 +142,35 @@ def needs_more_than_predictions(name: str) -> bool:
     >>> needs_more_than_predictions("neg_log_loss"), needs_more_than_predictions("f1_macro")
     (True, False)
     """
-    right = {"predict": np.array([0, 0, 1, 1]), "predict_proba": np.repeat(np.eye(2), 2, axis=0)}
-    alone = {"predict": right["predict"]}
-    fits, alone_fits = (
-        not _failure(name, Answers(np.array([0, 1]), each), alone["predict"]) for each in (right, alone)
-    )
-    return fits and not alone_fits
+    return takes(name, "predict_proba") and not takes(name)
+
+
+@functools.cache
+def takes(name: str, *methods: str) -> bool:
+    """Whether a score of classes can be computed from predictions and the answers of these methods alone.
+
+    Parameters
+    ----------
+    name : str
+        The scorer's.
+    *methods : {"predict_proba", "decision_function"}
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> takes("roc_auc", "decision_function"), takes("neg_log_loss", "decision_function")
+    (True, False)
+    """
+    right = {
+        "predict": np.array([0, 0, 1, 1]),
+        "predict_proba": np.repeat(np.eye(2), 2, axis=0),
+        "decision_function": np.array([-1.0, -1.0, 1.0, 1.0]),
+    }
+    answers = Answers(np.array([0, 1]), {method: right[method] for method in ("predict", *methods)})
+    return not _failure(name, answers, right["predict"])
 
 
 def _failure(name: str, answers: Answers, y: np.ndarray) -> str:

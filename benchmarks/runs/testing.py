@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.metrics import accuracy_score
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
@@ -143,7 +144,7 @@ class Tests:
                 if len(self.stream.classes) and hasattr(model, method) and len(found) == 1:
                     found[method] = getattr(model, method)(X, **task)
         self.seconds += now(self.device) - clock - (seconds_outside(model) - outside)
-        found["predict"] = column_or_1d(found["predict"])
+        found["predict"] = _column(found["predict"])
         if not len(self.stream.classes):
             found["predict"] = column_or_1d(check_array(found["predict"], ensure_2d=False, input_name="predict"))
             check_consistent_length(y, found["predict"])
@@ -239,6 +240,14 @@ def read_only(data: Any) -> Any:
     view = data.view()
     view.flags.writeable = False
     return view
+
+
+def _column(predictions: Any) -> np.ndarray:
+    """Return predictions as an array of one dimension, objects in the type that they all are of."""
+    if np.ma.is_masked(predictions):
+        raise ValueError("Some predictions are masked; a model must answer for every row.")
+    column: np.ndarray = column_or_1d(predictions)
+    return pd.Series(column).infer_objects().to_numpy() if column.dtype == object else column
 
 
 def _defined(name: str, answers: Answers, y: np.ndarray, rows: slice) -> float:

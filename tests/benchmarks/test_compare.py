@@ -1,11 +1,19 @@
 """From a stranger's table to an answer."""
 
+import dataclasses
+import gzip
+import io
+import lzma
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from forgetless.benchmarks import compare
+from forgetless.benchmarks.command import main
 from forgetless.benchmarks.comparison import candidates
+from forgetless.benchmarks.comparison.answer import code
 from forgetless.benchmarks.comparison.candidates import PLAIN, listed, make_candidates
 from forgetless.benchmarks.comparison.compare import assumptions
 from forgetless.benchmarks.comparison.course import make_course
@@ -37,9 +45,19 @@ def test_the_answer_is_never_a_dominated_strategy_and_its_code_runs(found):
     assert rows.loc[advice.strategy, "dominated_by"] == ""
     assert PLAIN in rows.index and len(rows) <= 4
     assert all(name in found.answer[-1] for name in candidates.CLASSIFIERS)
-    names = {"X": sites().drop(columns="label"), "y": sites()["label"]}
-    exec(found.code, names)
-    assert set(names["model"].predict(names["X"])) <= {"up", "down"}
+    X, y = sites().drop(columns="label"), sites()["label"]
+    for answer in candidates.CLASSIFIERS:
+        assert set(predictions(found, answer, X, y)) <= {"up", "down"}
+    with_bools = look_at("t", sites().assign(label=y == "up"), "label")
+    assert set(predictions(dataclasses.replace(found, table=with_bools), "Naive Bayes", X, y == "up")) <= {True, False}
+
+
+def predictions(found, answer, X, y):
+    """Of the lines of Python, were this the answer."""
+    advice = dataclasses.replace(found.recommendation, strategy=answer)
+    names = {"X": X, "y": y}
+    exec(code(dataclasses.replace(found, recommendation=advice)), names)
+    return names["model"].predict(X)
 
 
 def test_all_candidates_run_and_nothing_is_judged_on_what_chose(found):
@@ -77,6 +95,8 @@ def test_numbers_with_limits_and_a_report(tmp_path):
     assert "The column 'when' is taken for the time." in found.assumptions
     keeps = found.recommendation.strategies.set_index("strategy").loc[found.recommendation.strategy]
     assert keeps["keeps"] != "samples" and keeps["bytes"] <= 1e5
+    for answer in candidates.REGRESSORS:
+        assert predictions(found, answer, frame.drop(columns="y"), frame["y"]).shape == (60,)
     found.write_html(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text("utf-8")
     assert found.answer[0].split(".")[0] in page and "TableEncoder" in page
@@ -114,6 +134,36 @@ def test_a_run_goes_on_where_it_stopped(few, tmp_path, capsys):
     assert again.answer == first.answer
 
 
+def test_an_answer_is_not_lost_on_a_terminal_that_lacks_letters(few, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    frame = sites(60).rename(columns={"x0": "x\x1b[31mred", "x1": "größe"})
+    frame.to_csv("t.csv", index=False)
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    options = ["--target", "label", "--by", "site", "--n-jobs", "1"]
+    monkeypatch.setattr(sys, "argv", ["forgetless", "compare", "t.csv", *options])
+    with pytest.raises(SystemExit) as left:
+        main()
+    terminal.seek(0)
+    said = terminal.read()
+    assert not left.value.code
+    assert (tmp_path / "report.html").exists()
+    assert r"x\x1b[31mred, gr\xf6\xdfe" in said and "(95 %: -" in said and "\x1b" not in said
+
+
+def test_names_of_columns_may_be_numbers(few):
+    frame = sites(60).rename(columns={"label": 7, "site": 8, "x0": 9})
+    found = compare(frame, 7, by=8, drop=[9], n_jobs=1, progress=False)
+    assert found.table.labels == ["down", "up"] and "9" not in found.columns.used
+
+
+def test_columns_of_lists_are_left_out(few):
+    frame = sites(60).assign(tags=[["a"]] * 60, place=[{"x": k} for k in range(60)])
+    found = compare(frame, "label", by="site", n_jobs=1, progress=False)
+    assert "Left out: tags, place, since the values are lists or structures." in found.assumptions
+    assert "drop=['site', 'tags', 'place']" in found.code
+
+
 CUT = sites(60)
 
 
@@ -143,6 +193,7 @@ CUT = sites(60)
         (CUT, {"scoring": "acuracy"}, "no scorer 'acuracy'"),
         (CUT, {"kind": "ranking"}, "kind is 'ranking'"),
         (CUT, {"text": ["words"]}, "no column 'words'"),
+        (CUT.assign(label=[["up"]] * 60), {}, "target 'label' has lists or structures as values"),
         (CUT.assign(when=[None, *pd.date_range("2024", periods=59)]), {"time": "when"}, "missing in 1 rows"),
     ],
 )
@@ -167,6 +218,25 @@ def test_what_is_no_table_is_a_sentence(tmp_path, content, sentence):
     (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(ValueError, match=sentence):
         read_table(tmp_path / "t.csv")
+
+
+PACKED = gzip.compress(CUT.to_csv().encode())
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.csv.gz", PACKED[: len(PACKED) // 2]),
+        ("t.csv.gz", PACKED[:-8] + bytes(8)),
+        ("t.csv.gz", PACKED[:40] + bytes(40) + PACKED[80:]),
+        *((f"t.csv.{kind}", b"hello") for kind in ("gz", "bz2", "xz", "zip")),
+        ("t.csv.xz", lzma.compress(b"a,b\n1,2\n")[:-20]),
+    ],
+)
+def test_what_cannot_be_unpacked_is_a_sentence(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{name}' cannot be unpacked \(.*it is damaged, or not compressed"):
+        read_table(tmp_path / name)
 
 
 def test_separators_and_data_sets_by_name(tmp_path):

@@ -31,6 +31,10 @@ def test_the_table_says_what_sites_gain_and_what_they_send():
 def test_what_cannot_learn_together_is_refused():
     sites = site_stream(load_digits(), n_experiences=2, random_state=0)
     with pytest.raises(TypeError, match="do not come from one network"):
-        federate({"GDumb": GDumbClassifier()}, sites, n_rounds=1)
+        federate({"GDumb": GDumbClassifier(random_state=0)}, sites, n_rounds=1)
+    with pytest.raises(
+        ValueError, match=r"site of 'network' would start from weights of its own.*integer random_state"
+    ):
+        federate({"network": NaiveClassifier()}, sites, n_rounds=1)
     with pytest.raises(ValueError, match="n_rounds"):
         federate({"SLDA": SLDAClassifier()}, sites, n_rounds=0)

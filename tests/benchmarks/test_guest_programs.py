@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from forgetless.benchmarks import Guest, GuestError, Store
 from forgetless.benchmarks.command import main
+from forgetless.benchmarks.runs import guests
 from forgetless.estimators import NCMClassifier, make_incremental_pipeline
 
 PROGRAM = Path(__file__).parents[1] / "helpers" / "guest_program.py"
@@ -59,13 +60,22 @@ def test_a_program_stands_beside_the_same_strategy_in_this_process():
         ("dies", "ended with exit code 1: no memory left"),
         ("slow clock", "said that learn took 3600.0 seconds, of a call that took"),
         ("bytes", "gave as memory {'weights': 'many'}, which are no bytes by kind"),
+        ("too many bytes", "which are more bytes than 64 bits can count"),
+        ("negative bytes", "which are no bytes by kind"),
+        ("keeps", "said that it keeps 'everything' of the data; give nothing, statistics"),
+        ("closes", "does not end, but has closed its standard input or output"),
         ("prints", "printed 'Epoch 1 of 10'; all but its answers belongs on standard error"),
         ("silent", "wrote no array 'predict' to the file it was told"),
         ("pickle", "wrote no array 'predict' to the file it was told (Object arrays cannot be loaded"),
+        *(
+            (fault, "wrote no array 'predict' to the file it was told")
+            for fault in ("text", "half", "flipped", "one array")
+        ),
         ("few", "inconsistent numbers of samples"),
     ],
 )
-def test_what_is_no_answer_is_the_programs_error(fault, words):
+def test_what_is_no_answer_is_the_programs_error(fault, words, monkeypatch):
+    monkeypatch.setattr(guests, "SECONDS_TO_END", 0.2)
     results = run({"program": guest(fault)}, [iris()])
     assert words in results.runs["error"][0]
 
@@ -93,13 +103,27 @@ def test_what_cannot_go_into_a_file_is_refused_before():
             Guest.from_command(command)
 
 
-def test_another_content_of_the_program_is_another_guest(tmp_path):
-    program = tmp_path / "program.py"
+@pytest.mark.parametrize("command", ["python program.py", "./program.py --fast", "python -m p --config=program.py"])
+def test_another_content_of_the_program_is_another_guest(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     contents = []
     for text in ("1", "2", "1"):
-        program.write_text(text)
-        contents.append(Guest.from_command(f"python {program}").content)
+        Path("program.py").write_text(text)
+        contents.append(Guest.from_command(command).content)
     assert contents[0] == contents[2] != contents[1]
+
+
+def test_contents_of_several_files_do_not_run_together_and_an_installed_program_is_none(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    contents = []
+    for texts in (("ab", "c"), ("a", "bc")):
+        for name, text in zip(("one", "two"), texts, strict=True):
+            Path(name).write_text(text)
+        contents.append(Guest.from_command("python one two").content)
+    assert contents[0] != contents[1]
+    for command in (f"{sys.executable} one", "python one", f"./one {'x' * 5000}"):
+        assert Guest.from_command(command).content == Guest.from_command("./one").content
+    assert Guest.from_command(f"{sys.executable} -m program").content == ""
 
 
 SUITE = """

@@ -16,7 +16,7 @@ def beside_a_good_one(guest, **options):
     return runs.loc["guest"], scores
 
 
-@pytest.mark.parametrize("kind", [guests.Columns, guests.Lists])
+@pytest.mark.parametrize("kind", [guests.Columns, guests.Lists, guests.Objects])
 def test_answers_in_another_form_count_as_they_are(kind):
     guest, scores = beside_a_good_one(kind())
     assert guest["error"] is None
@@ -30,6 +30,7 @@ def test_answers_in_another_form_count_as_they_are(kind):
         (guests.TooManyAnswers, "ValueError: Found input variables with inconsistent numbers of samples"),
         (guests.Scalars, "ValueError: y should be a 1d array"),
         (guests.Texts, "ValueError: Mix of label input types (string and number)"),
+        (guests.Masked, "ValueError: Some predictions are masked"),
         (guests.Holes, "ValueError: Input y_pred contains NaN"),
         (guests.Nothing, "y should be a 1d array"),
         (guests.Probabilities, "ValueError: y should be a 1d array"),

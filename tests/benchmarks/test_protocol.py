@@ -181,6 +181,10 @@ def test_each_strategy_learns_the_streams_that_fit_it():
         ({"scoring": ["roc_auc"]}, "scoring 'roc_auc' does not fit the stream"),
         ({"scoring": ["accuracy", "accuracy"]}, "names a scorer twice"),
         ({"scoring": ["neg_log_loss"], "strategies": {"x": Spy()}}, "needs probabilities, which the strategy 'x'"),
+        *(
+            ({"scoring": [scorer], "strategies": {"x": Perceptron()}}, f"'{scorer}' needs probabilities, which .* 'x'")
+            for scorer in ("neg_log_loss", "roc_auc_ovr")
+        ),
         ({"evaluate": "sen"}, r"evaluate is 'sen' \(did you mean 'seen'\?\)"),
         ({"eval_every": 0}, "eval_every is 0"),
     ],
@@ -196,6 +200,11 @@ def test_what_fits_no_stream_is_left_out_aloud():
     assert results.runs["strategy"].tolist() == ["Bayes"]
     with pytest.warns(UserWarning, match="fit the targets of no stream: r2"):
         run({"Bayes": GaussianNB()}, [iris()], scoring=["accuracy", "r2"])
+
+
+def test_what_has_no_score_is_told_before_it_runs():
+    with pytest.warns(UserWarning, match="'future', but no model knows the classes to come of the stream '.*iris"):
+        run({"Bayes": GaussianNB()}, [iris()], evaluate="future")
 
 
 def test_a_decision_function_is_enough_where_scikit_learn_takes_one():

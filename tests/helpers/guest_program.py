@@ -1,8 +1,10 @@
 """A program that is a guest: nearest class means, or what is said to be wrong with it."""
 
 import json
+import os
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -12,7 +14,8 @@ for line in sys.stdin:
     request = json.loads(line)
     what = request["do"]
     if what == "start":
-        about = {"source": f"means, seed {request['seed']}, lr {request['settings'].get('lr')}", "keeps": "statistics"}
+        about = {"source": f"means, seed {request['seed']}, lr {request['settings'].get('lr')}"}
+        about["keeps"] = "everything" if fault == "keeps" else "statistics"
         print(json.dumps(about), flush=True)
         continue
     with np.load(request["arrays"], allow_pickle=False) as arrays:
@@ -31,6 +34,19 @@ for line in sys.stdin:
         found = found.astype(object) if fault == "pickle" else found[: 5 if fault == "few" else None]
         if fault != "silent":
             np.savez(request["answers"], predict=found)
+        written = Path(request["answers"])
+        match fault:
+            case "text":
+                written.write_bytes(b"PK\x03\x04 and so on")
+            case "half":
+                written.write_bytes(written.read_bytes()[:200])
+            case "flipped":
+                content = bytearray(written.read_bytes())
+                content[200] ^= 255
+                written.write_bytes(content)
+            case "one array":
+                with written.open("wb") as file:
+                    np.save(file, found)
     match fault:
         case "dies":
             sys.exit("no memory left")
@@ -38,6 +54,13 @@ for line in sys.stdin:
             answer["seconds"] = 3600.0
         case "bytes":
             answer["memory"] = {"weights": "many"}
+        case "too many bytes":
+            answer["memory"] = {"weights": 2**62, "replay": 2**62}
+        case "negative bytes":
+            answer["memory"] = {"weights": -1}
+        case "closes":
+            os.close(1)
+            time.sleep(1000)
         case "prints":
             print("Epoch 1 of 10")
     print(json.dumps(answer), flush=True)
