@@ -322,14 +322,18 @@ def parts_of(net: FastLoop, call: Call) -> Parts:
     ValueError
         If `train_split` gives rows that are not of the call.
     """
-    parted, parts = call.parts
-    if parted is not call.rows:
-        rows, data = call.rows, _split(net, call)
-        parts = Parts(rows, None, *data)
-        if parts.held_out_data is not None:
-            parts = Parts(*(rows.take(_places(part, rows.x).to(rows.x.device)) for part in data), *data)
-        call.parts = rows, parts
-    return parts
+    if call.parts[0] is not call.rows:
+        data, held_out = _split(net, call)
+        parts = Parts(call.rows, None, data, held_out)
+        if held_out is not None:
+            parts = parts._replace(rows=_part(call.rows, data), held_out=_part(call.rows, held_out))
+        call.parts = call.rows, parts
+    found: Parts = call.parts[1]
+    return found
+
+
+def _part(rows: Rows, data: Any) -> Rows:
+    return rows.take(_places(data, rows.x).to(rows.x.device))
 
 
 def _split(net: FastLoop, call: Call) -> tuple[Any, Any]:

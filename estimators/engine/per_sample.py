@@ -78,8 +78,8 @@ def _linear_layers(net: FastLoop, module: nn.Module, X: torch.Tensor) -> list[nn
 def _uses(outputs: torch.Tensor) -> Counter[torch.Tensor]:
     """Count how often outputs were computed from each parameter, directly."""
     uses: Counter[torch.Tensor] = Counter()
-    found = {outputs.grad_fn} - {None}
-    rest = list(found)
+    rest: list[Any] = [outputs.grad_fn] if outputs.requires_grad else []
+    found = set(rest)
     while rest:
         for function, _ in rest.pop().next_functions:
             if hasattr(function, "variable"):
