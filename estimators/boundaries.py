@@ -349,7 +349,8 @@ class _Running:
 
     def add(self, rows: NDArray[np.float64]) -> "_Running":
         """These moments with more rows."""
-        n, mean = self.n + len(rows), rows.mean(axis=0)
+        # A column that does not vary must not vary by rounding.
+        n, mean = self.n + len(rows), np.where((rows == rows[0]).all(axis=0), rows[0], rows.mean(axis=0))
         shift = mean - self.mean if self.n else np.zeros_like(mean)
         between = shift**2 * self.n * len(rows) / n
         start = self.mean if self.n else mean

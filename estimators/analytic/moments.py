@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from scipy.linalg import get_blas_funcs
 from torch import nn
 
@@ -29,6 +29,7 @@ _EPS = float(np.finfo(np.float64).eps)
 _EXTREME = _EPS**-0.5
 # What is left of a sum of squares by rounding is a smaller share than this, when products are in double precision.
 _ROUNDING = 1e-9
+_ROUNDING_OF_SINGLE = 1e-4
 # Which of some rows: all, or those of a mask.
 Which = slice | NDArray[np.bool_]
 
@@ -113,8 +114,21 @@ class Moments:
         centre = rows.mean(0, dtype=dtype)
         centred = rows.to(centre.dtype, copy=not overwrite).sub_(centre)
         member = centred.new_zeros(len(rows), len(present))
-        member.scatter_(1, ((counted > 0).cumsum(0) - 1)[groups, None], 1.0)
+        places = ((counted > 0).cumsum(0) - 1)[groups]
+        member.scatter_(1, places[:, None], 1.0)
+        sizes = counted[present].double()
         offset = (member.T @ centred) / counted[present, None]
+        if self.scatter is not None:
+            product = _scatter_around(offset, centred, sizes)
+            if dtype is torch.float64:
+                # A column that varies between the groups alone must not vary within them by rounding.
+                lost = product.diagonal() < _ROUNDING * (sizes @ offset.square())
+                if lost.any():
+                    rest = centred - offset[places]
+                    rest_offset = (member.T @ rest) / counted[present, None]
+                    within = _scatter_around(rest_offset, rest, sizes)
+                    product[lost], product[:, lost] = within[lost], within[:, lost]
+                    offset[:, lost] += rest_offset[:, lost]
 
         here, n, mean = present.numpy(), counted[present].double().numpy(), (centre + offset).double().numpy()
         before = old.counts[here]
@@ -130,8 +144,6 @@ class Moments:
         # is these rows; the other, what was there before they are added or is left after they are taken away.
         others, their_mean = (before, old.means[here]) if sign == 1 else (after, means[here])
         weight = np.maximum(others, 0) * n / np.maximum(others + n, 1)
-        product = upper_product(centred)
-        product = upper_product(offset, counted[present].double().sqrt(), -1.0, product)
         between = torch.from_numpy(mean - their_mean).to(centred.dtype)
         product = upper_product(between, torch.from_numpy(weight).sqrt(), 1.0, product)
         scatter = torch.add(torch.from_numpy(self.scatter), product, alpha=sign).numpy()
@@ -183,6 +195,11 @@ class Moments:
         """Of each column the sum of squares that is kept: within the groups, or, without scatter, of the means."""
         return self.counts @ np.square(self.means) if self.scatter is None else self.scatter.diagonal()
 
+    def noise(self, dtype: DTypeLike) -> NDArray[np.float64]:
+        """Of each column the sum of squares within the groups that may be the rounding of its values."""
+        rounding: NDArray[np.float64] = np.square(np.finfo(dtype).eps * np.abs(self.means)).T @ self.counts
+        return 100 * rounding
+
     def is_finite(self) -> bool:
         """Whether all sums are finite."""
         return all(bool(np.isfinite(a).all()) for a in (self.means, self.scatter) if a is not None)
@@ -218,6 +235,11 @@ def upper_product(
     if onto is None:
         return torch.from_numpy(syrk(factor, rows.numpy().T, lower=1).T)
     return torch.from_numpy(syrk(factor, rows.numpy().T, beta=1.0, c=onto.numpy().T, lower=1, overwrite_c=1).T)
+
+
+def _scatter_around(means: torch.Tensor, rows: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    """Upper triangle of the scatter of rows around the means of groups of so many rows."""
+    return upper_product(means, counts.sqrt(), -1.0, upper_product(rows))
 
 
 def symmetric(upper: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -354,8 +376,7 @@ class ClosedForm(ContinualEstimator):
         if max(call.X.max(), -call.X.min()) > _EXTREME:
             _check_extremes(call.X)
             for old, new in zip(before, self.moments_, strict=True):
-                noise = np.square(np.finfo(call.X.dtype).eps * np.abs(old.means)).T @ old.counts
-                _refuse_drowning(old.squares(), new.squares(), 100 * noise)
+                _refuse_drowning(old.squares(), new.squares(), old.noise(call.X.dtype))
 
     def _make_parts(self, n_parts: int) -> None:
         """Add parts without rows until there are so many."""
@@ -386,11 +407,12 @@ class ClosedForm(ContinualEstimator):
         before = self.moments_
         self._change(X, y, sign=-1)
         counts = np.stack([moments.counts for moments in self.moments_])
-        # Products in single precision leave more rounding than a few rows have variance.
-        if self.product_dtype is torch.float64 and (counts >= 0).all():
+        if (counts >= 0).all():
+            # Products in single precision leave more rounding than a few rows have variance.
+            rounding = _ROUNDING if self.product_dtype is torch.float64 else _ROUNDING_OF_SINGLE
             for old, new in zip(before, self.moments_, strict=True):
                 size = (old.squares() + old.counts @ np.square(old.means)).max()
-                if (new.squares() < -_ROUNDING * size).any():
+                if (new.squares() < -rounding * size).any():
                     raise ValueError("unlearn was given rows that were not learned: they vary more than all that were.")
         return counts
 

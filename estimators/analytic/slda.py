@@ -28,8 +28,8 @@ class SLDAClassifier(ClosedForm, ContinualClassifier):
     ``LinearDiscriminantAnalysis(solver="lsqr")`` finds; :meth:`unlearn` and :meth:`merge` are exact, too. Products are
     in double precision, since a covariance that nothing shrinks may be nearly singular. Scores are those of x and
     :math:`\mu_c` less the mean of all rows, which is the same for all classes, so that values far from zero lose
-    nothing; directions in which columns, scaled to variance 1, have a variance below 1e-8 (collinear columns) are left
-    out, as by ``LinearDiscriminantAnalysis(solver="svd")``.
+    nothing; columns that do not vary within classes and directions in which columns, scaled to variance 1, have a
+    variance below 1e-8 (collinear columns) are left out, as by ``LinearDiscriminantAnalysis(solver="svd")``.
 
     ``shrinkage="oas"`` is the oracle approximating shrinkage of n rows and p features, :math:`s = \min\big(1,
     \frac{\operatorname{tr}\Sigma^2 + (\operatorname{tr}\Sigma)^2}{(n+1)(\operatorname{tr}\Sigma^2 -
@@ -220,8 +220,11 @@ def oas(covariance: NDArray[np.float64], n: float) -> float:
 
 
 def _covariance(moments: Moments) -> NDArray[np.float64]:
-    """Scatter within groups, a mean over rows."""
-    covariance: NDArray[np.float64] = symmetric(moments.upper_scatter()) / max(float(moments.counts.sum()), 1.0)
+    """Scatter within groups, a mean over rows; 0 for columns that vary by rounding alone."""
+    scatter = moments.upper_scatter()
+    covariance: NDArray[np.float64] = symmetric(scatter) / max(float(moments.counts.sum()), 1.0)
+    constant = scatter.diagonal() < moments.noise(np.float64)
+    covariance[constant] = covariance[:, constant] = 0.0
     return covariance
 
 

@@ -89,9 +89,9 @@ class LwFClassifier(LwF, ContinualClassifier):
     r"""Learning without forgetting: on the new rows, keep giving the old answers for the old classes.
 
     :math:`\alpha L + (1-\alpha)\, T^2\, \mathrm{KL}(p^T_{\text{teacher}} \,\|\, p^T_{\text{student}})`, where
-    :math:`p^T` is the softmax of logits / T over the classes that the teacher had seen; with task ids, over each old
-    task's classes by itself, averaged over old tasks. The teacher is the network after the last experience; its
-    answers are computed once a call. No data are kept.
+    :math:`p^T` is the softmax of logits / T over the classes that the teacher had seen; where the active outputs are
+    those of tasks, over each old task's classes by itself, averaged over old tasks. The teacher is the network after
+    the last experience; its answers are computed once a call. No data are kept.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class LwFClassifier(LwF, ContinualClassifier):
     distilled_outputs : {"old", "active"}, default="old"
         Outputs that enter the student's softmax in the distillation: of the classes that the teacher had seen, or all
         that are active in L, so that on the new rows the old answers also speak against the new classes (van de Ven et
-        al.). With task ids always each old task's own.
+        al.). Where the active outputs are those of tasks always each old task's own.
     distillation_reduction : {"sum", "mean"}, default="sum"
         Over the outputs in the student's softmax: the sum is the divergence of the formula; the mean (van de Ven &
         Tolias 2018) is the divergence over their number, so that old answers weigh less the more classes there are.
@@ -159,9 +159,9 @@ class LwFClassifier(LwF, ContinualClassifier):
 
     def after_training(self, call: Call) -> None:
         """Keep over which outputs a teacher's softmax is taken: of each old task, or of all classes seen or active."""
-        groups = [outputs for outputs in self.output_groups_.values() if outputs is not None]
         all_active = self.distilled_outputs == "active" and self.active_outputs == "all"
-        self._learned_outputs_ = groups or [np.arange(len(self.classes_)) if all_active else self.seen_outputs_]
+        everything = np.arange(len(self.classes_)) if all_active else self.seen_outputs_
+        self._learned_outputs_ = [everything if c is None else c for c in self.output_groups_.values()]
 
     def distillation(self, call: Call, outputs: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
         """KL, a mean over old tasks."""

@@ -12,7 +12,7 @@ from torch import nn
 
 from ..base import ContinualClassifier, ContinualRegressor
 from ..engine.call import Call
-from ..engine.modules import fixed_statistics
+from ..engine.modules import check_own_weight, fixed_statistics
 from ..engine.rows import Rows
 from ..parameters import Integral, at_least, between
 from ..strategy import NetworkStrategy
@@ -137,7 +137,7 @@ def _hidden_layers(module: nn.Module, x: torch.Tensor) -> list[tuple[nn.Linear, 
     passed = _passed(module, x)
     _check_rows(passed)
     order = [layer for layer, _ in passed]
-    return [
+    layers = [
         (layer, following)
         for layer, following in itertools.pairwise(order)
         if isinstance(layer, nn.Linear)
@@ -147,6 +147,10 @@ def _hidden_layers(module: nn.Module, x: torch.Tensor) -> list[tuple[nn.Linear, 
         and layer.weight.requires_grad
         and following.weight.requires_grad
     ]
+    for name, layer in module.named_modules():
+        if any(layer in pair for pair in layers):
+            check_own_weight(layer, name)
+    return layers
 
 
 def _mean_activity(module: nn.Module, layers: list[tuple[nn.Linear, nn.Linear]], x: torch.Tensor) -> torch.Tensor:

@@ -44,7 +44,7 @@ class GDumbClassifier(ContinualClassifier):
     Parameters
     ----------
     net : skorch net, default=None
-        Unfitted prototype, as for :class:`NaiveClassifier`; its ``max_epochs`` is replaced.
+        Unfitted prototype, as for :class:`NaiveClassifier`; its ``max_epochs`` and ``max_steps`` are replaced.
     buffer_size : int, default=200
         Rows in memory.
     max_epochs : int, default=100
@@ -120,7 +120,7 @@ class GDumbClassifier(ContinualClassifier):
 
     def _untrained(self) -> MemoryLearner:
         learner = MemoryLearner(self.net, active_outputs="all", random_state=self._learner_seed_)
-        learner.net = learner.prototype().set_params(max_epochs=self.max_epochs)
+        learner.net = learner.prototype().set_params(max_epochs=self.max_epochs, max_steps=None)
         return learner
 
     @property

@@ -187,8 +187,8 @@ class GenerativeReplayClassifier(NetworkClassifier):
     :math:`(1-w)\,L(\text{batch}) + w\,L(\tilde x, \tilde y)`, with :math:`\tilde x` drawn afresh at each step from the
     generator as it was after the last experience, and :math:`\tilde y` what the network as it was then says of them:
     its most probable class ("hard"), or its softened probabilities, with 0 for classes that it did not know ("soft",
-    with the loss :math:`T^2\,\mathrm{KL}`). With task ids, over the classes of each old task by itself, all on the same
-    rows, averaged over old tasks.
+    with the loss :math:`T^2\,\mathrm{KL}`). Where the active outputs are those of tasks, over the classes of each old
+    task by itself, all on the same rows, averaged over old tasks.
 
     The generator is a variational autoencoder. After the network has learned a call, it learns the same rows, with rows
     of the old generator in the same proportion, by the evidence bound :math:`\mathrm{E}_{q(z|x)} \log p(x|z) -

@@ -115,6 +115,19 @@ def test_drift_of_labels_alone_is_not_in_the_inputs():
     assert not borders(X, y, DriftBoundaries(NCMClassifier(), signal="inputs"))
 
 
+def test_a_column_that_does_not_vary_tells_nothing():
+    class Notes(Every):
+        told = []
+
+        def update(self, number):
+            Notes.told.append(number)
+
+    X, y = made(0, "abrupt", "inputs")
+    for columns in (X, np.column_stack([X, np.full(N, 0.1)])):
+        borders(columns, y, DriftBoundaries(NCMClassifier(), detector=Notes(1), signal="inputs"))
+    np.testing.assert_array_equal(*np.split(np.array(Notes.told), 2))
+
+
 def test_errors_that_fall_are_no_border():
     """At first all is wrong; then it is learned."""
     model = DriftBoundaries(NCMClassifier(), detector=Every(5))

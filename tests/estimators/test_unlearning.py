@@ -125,11 +125,12 @@ def test_a_column_that_no_longer_varies_does_not_vary_by_rounding():
     np.testing.assert_allclose(clf.output_scores(test), never.output_scores(test), rtol=1e-6)
 
 
-def test_rows_that_vary_more_than_all_that_were_learned_are_refused():
-    model = learned("slda", [np.arange(N)])
+@pytest.mark.parametrize("name", ["slda", "random projection", "random projection regressor"])
+def test_rows_that_vary_more_than_all_that_were_learned_are_refused(name):
+    model = learned(name, [np.arange(N)])
     before = scores(model)
     with pytest.raises(ValueError, match="not learned: they vary more"):
-        model.unlearn(X[:5] + np.array([0, 0, 50]), Y[:5])
+        model.unlearn(X[:5] + np.array([0, 0, 50]) * (1 if name == "slda" else 20), Y[:5])
     assert np.array_equal(scores(model), before)
 
 

@@ -8,7 +8,7 @@ import scipy.stats
 import sklearn.covariance
 import torch
 from helpers.estimators import DIGITS, X, Y
-from sklearn.datasets import load_diabetes
+from sklearn.datasets import load_diabetes, load_iris
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge
 from sklearn.metrics.pairwise import rbf_kernel
@@ -161,11 +161,13 @@ def test_covariances_of_classes_give_the_posterior_of_their_normal_distributions
         np.testing.assert_allclose(clf.covariance_[c], np.cov(X[y == c].T, bias=True), rtol=1e-9, atol=1e-9)
 
 
-def test_a_class_of_one_row_has_the_covariance_of_all():
+@pytest.mark.parametrize("n", [1, 3, 7])
+def test_a_class_of_equal_rows_has_the_covariance_of_all(n):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(200, 3)), np.repeat([0, 1], 100)
     X[y == 1] += [4, 0, 0]
-    clf = SLDAClassifier(covariance="per_class").partial_fit(X, y).partial_fit([[0.0, 9.0, 0.0]], [2])
+    clf = SLDAClassifier(covariance="per_class").partial_fit(X, y).partial_fit([[0.1, 9.1, 0.3]] * n, [2] * n)
+    assert not clf.covariance_[2].any()
     assert clf.predict([[0.1, 9.2, 0.1], [0.0, 0.0, 0.0], [4.0, 0.0, 0.0]]).tolist() == [2, 0, 1]
     with pytest.raises(ValueError, match="covariance for each class"):
         clf.merge(SLDAClassifier().fit(X, y))
@@ -224,6 +226,38 @@ def test_slda_stands_collinear_columns():
     np.testing.assert_allclose(clf.covariance_, lda.covariance_, atol=1e-10)
     ours, theirs = (differences(model.decision_function(data)) for model in (clf, lda))
     np.testing.assert_allclose(ours, theirs, atol=1e-8)
+
+
+@pytest.mark.parametrize("values", [[-0.9826996785221727] * 3, [0.1, 1 / 3, -0.7]])
+@pytest.mark.parametrize("n_chunks", [1, 5])
+def test_a_column_that_does_not_vary_within_classes_is_left_out(values, n_chunks):
+    iris = load_iris()
+    X, y = np.column_stack([iris.data, np.take(values, iris.target)]), iris.target
+    clf = SLDAClassifier()
+    for rows in np.array_split(np.random.default_rng(0).permutation(150), n_chunks):
+        clf.partial_fit(X[rows], y[rows])
+    assert not clf.covariance_[4].any() and not clf.covariance_[:, 4].any()
+    without = SLDAClassifier().fit(iris.data, y).decision_function(iris.data)
+    np.testing.assert_allclose(clf.decision_function(X), without, rtol=1e-9, atol=1e-9)
+
+
+def test_a_column_that_varies_little_beside_its_classes_is_not_left_out():
+    rng = np.random.default_rng(0)
+    y = np.arange(300) % 3
+    X = np.column_stack([y / 7 + 1e-9 * rng.normal(size=300), rng.normal(size=300)])
+    clf = SLDAClassifier().fit(X, y)
+    np.testing.assert_allclose(clf.covariance_[0, 0], np.mean([X[y == c, 0].var() for c in range(3)]), rtol=1e-6)
+    assert clf.score(X, y) == 1
+
+
+@pytest.mark.parametrize("constant", [0.1, 0.3])
+def test_a_constant_column_costs_covariances_of_classes_nothing(constant):
+    iris = load_iris()
+    X = np.column_stack([iris.data, np.full(150, constant)])
+    clf = SLDAClassifier(0.01, covariance="per_class")
+    for rows in np.array_split(np.random.default_rng(0).permutation(150), 5):
+        clf.partial_fit(X[rows], iris.target[rows])
+    assert clf.score(X, iris.target) > 0.95
 
 
 def features(model, rows):

@@ -49,6 +49,15 @@ def test_the_network_is_the_one_that_plain_training_gives():
     assert np.mean(logits[DIGITS.y_test < 5] == DIGITS.y_test[DIGITS.y_test < 5]) > 0.95
 
 
+def test_the_loss_of_the_first_call_may_have_numbers_of_classes_that_come_later():
+    weight = np.linspace(1, 3, 10)
+    model = clf().set_params(net__criterion__weight=torch.tensor(weight, dtype=torch.float32))
+    model.partial_fit(X[NEW], Y[NEW], classes=np.arange(10)).partial_fit(X[OLD], Y[OLD])
+    alone = clf().set_params(net__criterion__weight=torch.tensor(weight[5:], dtype=torch.float32))
+    alone.partial_fit(X[NEW], Y[NEW]).partial_fit(X[OLD], Y[OLD])
+    np.testing.assert_array_equal(hidden(model, X), hidden(alone, X))
+
+
 def test_rows_are_unlearned_and_models_of_one_network_merged():
     begun = clf(covariance="per_class").partial_fit(X[OLD], Y[OLD])
     parts = np.array_split(np.flatnonzero(NEW), 2)

@@ -60,6 +60,24 @@ def test_lwf_may_distil_among_all_active_outputs(active, n_old):
     assert loss == pytest.approx(expected.item(), rel=1e-4, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("active", "first", "groups"),
+    [("auto", None, [range(4), (2, 3)]), ("auto", "b", [(0, 1), (2, 3)]), ("seen", "b", [range(4)])],
+)
+def test_lwf_distils_all_old_classes_also_where_calls_had_no_task(active, first, groups):
+    clf = LwFClassifier(make_net(max_epochs=1), alpha=0, temperature=1.0, active_outputs=active, random_state=0)
+    for outputs, task in [((0, 1), first), ((2, 3), "a")]:
+        clf.partial_fit(X[np.isin(Y, outputs)], Y[np.isin(Y, outputs)], task_id=task)
+    teacher, rows = copy.deepcopy(clf.net_.module_), np.isin(Y, (4, 5))
+    # The second call continues the experience, so that the student is no longer what the teacher is.
+    clf.set_params(alpha=1, net__lr=0.1).partial_fit(X[rows], Y[rows], task_id="c").set_params(alpha=0)
+    loss = loss_of_call(clf, X[rows], Y[rows], task_id="c")
+    with torch.no_grad():
+        student, taught = clf.net_.module_(torch.as_tensor(X[rows])), teacher(torch.as_tensor(X[rows]))
+    kls = [divergence(taught[:, own].softmax(1), student[:, own].softmax(1)) for own in map(list, groups)]
+    assert loss == pytest.approx(float(sum(kls)) / len(kls), rel=1e-3)
+
+
 def test_lwf_distils_each_old_task_by_itself():
     *old, new = make_stream("task")
     clf = learned(LwFClassifier(make_net(max_epochs=1), alpha=0, temperature=1.0, random_state=0), old)

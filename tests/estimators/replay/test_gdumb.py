@@ -68,6 +68,12 @@ def test_gdumb_trains_once_and_from_scratch():
     assert clf.score(stored.x.numpy(), clf.classes_[stored.y]) == 1.0  # digits come in order, so outputs are digits
 
 
+def test_gdumb_passes_over_the_memory_as_often_as_it_says():
+    """Whatever the net's own schedule is."""
+    clf = GDumbClassifier(make_net(max_steps=3), max_epochs=7, random_state=0).fit(DIGITS.X_train, DIGITS.y_train)
+    assert len(clf.net_.history) == 7
+
+
 def test_gdumb_that_diverges_says_so_when_asked():
     clf = GDumbClassifier(make_net(lr=1e38), random_state=0).fit(DIGITS.X_train, DIGITS.y_train)
     for _ in range(2):
