@@ -10,10 +10,21 @@ from traceback import walk_stack
 from typing import Any
 
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval, StrOptions, validate_parameter_constraints
+from sklearn.utils._param_validation import Interval, Options, validate_parameter_constraints
 
 # Between a search and the estimator stand a few frames for each estimator around it, such as a pipeline.
 _MOST_FRAMES = 40
+
+
+class _WholeNumbers(Interval):
+    """An interval of whole numbers, which True and False are not."""
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        return not isinstance(val, bool) and super().is_satisfied_by(val)
+
+
+def _from(kind: type, minimum: float, closed: str) -> Interval:
+    return (_WholeNumbers if kind is Integral else Interval)(kind, minimum, None, closed=closed)
 
 
 def at_least(minimum: float, kind: type = Real) -> Interval:
@@ -36,7 +47,7 @@ def at_least(minimum: float, kind: type = Real) -> Interval:
     >>> print(at_least(0))
     a float in the range [0.0, inf)
     """
-    return Interval(kind, minimum, None, closed="left")
+    return _from(kind, minimum, "left")
 
 
 def above(minimum: float, kind: type = Real) -> Interval:
@@ -59,7 +70,7 @@ def above(minimum: float, kind: type = Real) -> Interval:
     >>> print(above(0))
     a float in the range (0.0, inf)
     """
-    return Interval(kind, minimum, None, closed="neither")
+    return _from(kind, minimum, "neither")
 
 
 def between(low: float, high: float, closed: str = "both") -> Interval:
@@ -85,17 +96,17 @@ def between(low: float, high: float, closed: str = "both") -> Interval:
     return Interval(Real, low, high, closed=closed)
 
 
-def one_of(*options: str) -> StrOptions:
-    """Constraint: one of these strings.
+def one_of(*options: str | int) -> Options:
+    """Constraint: one of these strings, or one of these whole numbers.
 
     Parameters
     ----------
-    *options : str
+    *options : str or int
         What is allowed.
 
     Returns
     -------
-    StrOptions
+    Options
         For ``parameter_constraints``.
 
     Examples
@@ -103,7 +114,7 @@ def one_of(*options: str) -> StrOptions:
     >>> one_of("mean", "sum").is_satisfied_by("sum")
     True
     """
-    return StrOptions(set(options))
+    return Options(str if isinstance(options[0], str) else Integral, set(options))
 
 
 def declared(cls: type, name: str) -> list[Any]:

@@ -18,11 +18,12 @@ from torch.nn.utils import parameters_to_vector
 from .base import ContinualClassifier, ContinualEstimator, ContinualRegressor
 from .engine.call import Call
 from .engine.loop import Descend, check_unchanged, idle, train
-from .engine.modules import MLP, Features, fixed_statistics
+from .engine.modules import MLP, Features, fixed_statistics, normalises_each_batch
 from .engine.net import ContinualNet, ContinualRegressionNet, FastLoop, settings_of
 from .engine.objective import Classification, Objective, Regression, as_logits, criterion_for_outputs
+from .engine.optimizer import learning_rates
 from .engine.passes import ChainPasses, Passes, passes_of, stacked_passes_of
-from .engine.randomness import may_draw
+from .engine.randomness import has_own_draws, may_draw, own_draws
 from .engine.rows import Rows, StackedRows, rows_of, tensor_of
 from .engine.vectors import vectors_of
 from .engine.work import note
@@ -188,15 +189,15 @@ class NetworkStrategy(ContinualEstimator):
     def new_network(self, call: Call, n_outputs: int) -> FastLoop:
         """An untrained network with so many outputs."""
         with call.seeded("weights"):
-            net = self.prototype().build(self.n_features_in_, n_outputs)
-            net.check_outputs(self.n_features_in_)
-        net.given_ = settings_of(self.net if self.net is not None else net)
+            net = self.prototype()
+            given = settings_of(net if self.net is None else self.net)
+            net.build(self.n_features_in_, n_outputs).check_outputs(self.n_features_in_)
+        net.given_ = given
         return net
 
     def follow_prototype(self) -> None:
         """Let what has changed in `net` since the last call take effect."""
-        if self.net is not None:
-            self.net_.follow(self.net)
+        self.net_.follow(self.prototype() if self.net is None else self.net)
 
     def n_network_outputs(self) -> int:
         """How many outputs the network needs."""
@@ -244,8 +245,8 @@ class NetworkStrategy(ContinualEstimator):
 
     @property
     def learning_rate(self) -> Any:
-        """The optimiser's rate as it is now."""
-        return self.net_.optimizer_.param_groups[0]["lr"]
+        """The optimiser's rate as it is now, see :func:`learning_rates`."""
+        return learning_rates(self.net_.optimizer_, self.net_.trainable())
 
     def on_device(self, array: NDArray[Any]) -> torch.Tensor:
         """An array as a tensor on the network's device."""
@@ -257,9 +258,11 @@ class NetworkStrategy(ContinualEstimator):
         module = self.net_.module_ if module is None else module
         note(module, x, back=False)
         n_rows = len(x)
-        if n_rows < _LEAST_ROWS:
+        if n_rows < _LEAST_ROWS and not normalises_each_batch(module):
             x = torch.cat([x, x.new_zeros(_LEAST_ROWS - n_rows, *x.shape[1:])])
-        with fixed_statistics(module) as module:
+        # A network that draws in evaluation, too, draws from the estimator's seed; within a call, from the call's.
+        draws = self.net_.draws_in_evaluation_ and not has_own_draws()
+        with own_draws(self._entropy_, in_loop=True) if draws else nullcontext(), fixed_statistics(module) as module:
             return torch.cat([module(rows) for rows in torch.split(x, _PREDICT_ROWS)])[:n_rows]
 
     def network_features(self, x: torch.Tensor, module: nn.Module | None = None) -> torch.Tensor:
@@ -376,6 +379,11 @@ class NetworkStrategy(ContinualEstimator):
             raise TypeError(
                 f"net cannot be copied: {error}. Perhaps a callback holds an open file or a connection; make it in the "
                 "callback's initialize(), which is called after the copy."
+            ) from error
+        except RuntimeError as error:
+            raise TypeError(
+                f"net cannot be copied: {error}. If its module has torch.nn.utils.weight_norm, use "
+                "torch.nn.utils.parametrizations.weight_norm, whose layers can be copied."
             ) from error
         if isinstance(net, kind):
             return net

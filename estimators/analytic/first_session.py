@@ -1,5 +1,6 @@
 """First-session adaptation: a network learns the first rows, then a closed form on its features learns all."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,9 @@ import torch
 from skorch import NeuralNet
 
 from ..engine.call import Call
-from ..engine.equality import same
 from ..engine.modules import Features
-from ..engine.net import FastLoop, settings_of
+from ..engine.net import FastLoop, changed_settings, settings_of
+from ..engine.randomness import own_draws
 from ..strategy import NetworkClassifier
 from .moments import features_by
 from .slda import SLDAClassifier
@@ -83,19 +84,20 @@ class FirstSessionClassifier(SLDAClassifier):
     def prepare_features(self, call: Call) -> None:
         """The network learns the rows of the first call."""
         learner = NetworkClassifier(self.net, random_state=int(call.rng("network").integers(2**31)))
-        self.net_ = learner.fit(call.X, call.y).net_
+        learner.labels_ = self.labels_of_outputs()
+        self.net_ = learner.partial_fit(call.X, call.y).net_
         self.net_.optimizer_.state.clear()  # it makes no further step
         self.net_.given_ = settings_of(learner.prototype())
 
     def learn(self, call: Call) -> None:
         """Add the rows to the sums, of features of the network as it was prepared."""
         if hasattr(self, "net_"):
-            for name, value in settings_of(NetworkClassifier(self.net).prototype()).items():
-                if not same(value, self.net_.given_.get(name)):
-                    raise ValueError(
-                        f"net__{name} has changed since the first call, in which alone the network learns; set it "
-                        "back, or start anew with fit."
-                    )
+            now = settings_of(NetworkClassifier(self.net).prototype())
+            for name in changed_settings(self.net_.given_, now):
+                raise ValueError(
+                    f"net__{name} has changed since the first call, in which alone the network learns; set it back, or "
+                    "start anew with fit."
+                )
         super().learn(call)
 
     def fixed_tensors(self) -> list[torch.Tensor]:
@@ -104,4 +106,5 @@ class FirstSessionClassifier(SLDAClassifier):
 
     def features_of(self, x: torch.Tensor) -> torch.Tensor:
         """What enters the network's head."""
-        return features_by(Features(self.net_.module_), x)
+        with own_draws(self._entropy_, in_loop=True) if self.net_.draws_in_evaluation_ else nullcontext():
+            return features_by(Features(self.net_.module_), x)

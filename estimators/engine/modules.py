@@ -186,6 +186,11 @@ def batch_norm_layers(module: nn.Module) -> list[nn.Module]:
     return [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
 
 
+def normalises_each_batch(module: nn.Module) -> bool:
+    """Whether outputs for a row depend on the rows beside it: batch normalisation without running statistics."""
+    return any(layer.running_mean is None for layer in batch_norm_layers(module))
+
+
 def is_frozen(layer: nn.Module) -> bool:
     """Whether a layer has parameters, and none of them is trained."""
     trained = [p.requires_grad for p in layer.parameters()]
@@ -292,6 +297,11 @@ def features_and_outputs(
     -------
     features, outputs : torch.Tensor
         Shapes (n_rows, head.in_features) and (n_rows, n_outputs).
+
+    Raises
+    ------
+    ValueError
+        If `x` does not pass through the head.
     """
     caught: list[torch.Tensor] = []
     head = head_of(cast(nn.Module, module)) if head is None else head
@@ -306,6 +316,12 @@ def features_and_outputs(
         outputs = module(x)
     finally:
         handle.remove()
+    if not caught:
+        raise ValueError(
+            "The module reads weights of its head without calling it, so what enters the head, the features, is not "
+            "known; call it, self.head(features), and let it be a class derived from torch.nn.Linear if its forward is "
+            "another."
+        )
     return caught[-1], outputs
 
 

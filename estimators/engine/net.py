@@ -10,20 +10,23 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from sklearn.base import clone
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import EpochTimer, Initializer, LoadInitState, PassthroughScoring, PrintLog
+from skorch.dataset import Dataset as SkorchDataset
 from skorch.dataset import ValidSplit
 from torch import nn
 from torch.nn.parameter import is_lazy
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
-from ..parameters import Integral, at_least
+from ..parameters import Integral, at_least, check_parameters, one_of
 from .call import Call
 from .compiler import without_compiler
 from .equality import same
 from .loop import PlainLearning, train
 from .modules import bytes_of, check_own_weight, copies_of_inputs, head_of, is_finite
 from .optimizer import meet_parameters, resized_state
+from .randomness import states_of_draws
 from .rows import Rows
 
 without_compiler(torch.optim.Optimizer.add_param_group)
@@ -37,9 +40,20 @@ class _PrintLog(PrintLog):
             super().on_epoch_end(net, **kwargs)
 
 
+# What a net of ours has beside skorch's parameters; a plain skorch net is taken as one with these.
+_BESIDE_SKORCH = {"max_steps": None, "reset_optimizer": False}
+_ABSENT = object()
+
+
 def settings_of(net: NeuralNet) -> dict[str, Any]:
     """Parameters of a net by name, nested ones apart."""
-    return {name: value for name, value in net.get_params(deep=False).items() if not name.startswith("_")}
+    given = {name: value for name, value in net.get_params(deep=False).items() if not name.startswith("_")}
+    return _BESIDE_SKORCH | given
+
+
+def changed_settings(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Names of settings that have another value now, that are new, or that are gone."""
+    return [name for name in before | now if not same(now.get(name, _ABSENT), before.get(name, _ABSENT))]
 
 
 class LossScoring(PassthroughScoring):
@@ -71,6 +85,46 @@ _REFUSED = {
     ),
 }
 
+# What the fast loop has no use for, by default the only thing it may be, and what to do instead.
+_ROWS = "the net's batch_size counts, batches are drawn in random order, and rows can be prepared before partial_fit"
+_ONLY_DEFAULT = {
+    "iterator_train": (DataLoader, _ROWS),
+    "iterator_valid": (DataLoader, _ROWS),
+    "dataset": (SkorchDataset, _ROWS),
+    "predict_nonlinearity": ("auto", "let the module return logits, or probabilities with torch.nn.NLLLoss"),
+    "classes": (None, "announce classes in the first call, partial_fit(X, y, classes=...)"),
+}
+# Options of loaders that change nothing of what is learned, or say what is the case.
+_OF_LOADING = ["num_workers", "pin_memory", "pin_memory_device", "timeout", "prefetch_factor", "persistent_workers"]
+_AS_IT_IS = {
+    "iterator_train__shuffle": True,
+    "iterator_train__drop_last": False,
+    "iterator_valid__shuffle": False,
+    "iterator_valid__drop_last": False,
+}
+
+# Methods of skorch's nets that the fast loop and predictions do not call, and what to override instead.
+_STEPS = "override hooks of a strategy, such as loss or learn_batch"
+_FORWARD = "override the module's forward"
+_CALLBACK = "write a callback, which hears of each batch"
+_NOT_CALLED = {
+    "get_loss": "give a criterion of your own",
+    "train_step": _STEPS,
+    "train_step_single": _STEPS,
+    "run_single_epoch": _STEPS,
+    "fit_loop": _STEPS,
+    "validation_step": "give a criterion of your own",
+    "evaluation_step": _FORWARD,
+    "infer": _FORWARD,
+    "predict": _FORWARD,
+    "predict_proba": _FORWARD,
+    "get_iterator": _ROWS,
+    "get_dataset": _ROWS,
+    "on_batch_begin": _CALLBACK,
+    "on_batch_end": _CALLBACK,
+    "on_grad_computed": _CALLBACK,
+}
+
 
 class FastLoop(NeuralNet):
     """What makes a skorch net the net of a strategy: a fast loop over data in memory, and a head that grows.
@@ -86,11 +140,13 @@ class FastLoop(NeuralNet):
         "lr": [at_least(0), torch.Tensor],
         "max_epochs": [at_least(0, Integral)],
         "max_steps": [at_least(1, Integral), None],
-        "batch_size": [at_least(-1, Integral)],
+        "batch_size": [at_least(1, Integral), one_of(-1)],
     }
     device: str
     # While a strategy trains: which outputs are no answers, a mask; None: all are answers.
     inactive_outputs_: torch.Tensor | None = None
+    # Whether the module draws random numbers in evaluation mode, too, as for Monte Carlo dropout.
+    draws_in_evaluation_: bool = False
     # While a loop runs: the vector of all trained parameters, which it moves.
     _moving: torch.Tensor | None = None
 
@@ -153,11 +209,13 @@ class FastLoop(NeuralNet):
         Raises
         ------
         ValueError
-            If the module is an instance and parameters for making one are given, too; or if a strategy cannot work with
-            a callback, the criterion, the optimiser or the precision of the module.
+            If a parameter is out of range; if the module is an instance and parameters for making one are given, too;
+            or if a strategy cannot work with a callback, the criterion, the optimiser, the precision of the module, or
+            what is asked of skorch's own loop.
         TypeError
             If the module is compiled by TorchScript, or has no linear layer that can be its head.
         """
+        check_parameters(self)
         if isinstance(self.module, torch.jit.ScriptModule):
             raise TypeError("The module is compiled by TorchScript, and cannot be copied; give the module itself.")
         if isinstance(self.module, nn.Module) and (params := self.get_params_for("module")):
@@ -174,8 +232,7 @@ class FastLoop(NeuralNet):
         if any(is_lazy(t) for t in (*self.module_.parameters(), *self.module_.buffers())):
             self._outputs_of_one_row(n_inputs)
         self._check_parts()
-        if isinstance(self.criterion_, nn.Module):
-            self.criterion_.float()  # weights of classes that NumPy has computed
+        self._lower_precision()
         head = head_of(self.module_)
         if not all(p.requires_grad for p in head.parameters()):
             head.requires_grad_(True)
@@ -183,6 +240,17 @@ class FastLoop(NeuralNet):
         self.resize_head(n_outputs)
         self.given_: dict[str, Any] = {}
         self.module_.eval()  # it is in training mode in training only
+        return self
+
+    def initialize_criterion(self) -> Self:
+        """Build the criterion; weights for a loss of torch may be an array or a list, as NumPy computes them."""
+        params = self.get_params_for("criterion")
+        kind = self.criterion if inspect.isclass(self.criterion) else type(self.criterion)
+        if issubclass(kind, nn.modules.loss._Loss):
+            for name in {"weight", "pos_weight"} & params.keys():
+                if not (params[name] is None or torch.is_tensor(params[name])):
+                    params[name] = torch.as_tensor(np.asarray(params[name]), dtype=torch.float32)
+        self.criterion_ = self.initialized_instance(self.criterion, params)
         return self
 
     def _outputs_of_one_row(self, n_inputs: int) -> Any:
@@ -201,6 +269,8 @@ class FastLoop(NeuralNet):
     def check_outputs(self, n_inputs: int) -> None:
         """Find out, by a row of zeros, whether the module returns what its head makes and its criterion takes.
 
+        Also, whether it draws random numbers in evaluation mode.
+
         Parameters
         ----------
         n_inputs : int
@@ -210,10 +280,12 @@ class FastLoop(NeuralNet):
         ValueError
             If it does not; a warning where it only seems so.
         """
+        before = states_of_draws()
         try:
             outputs = self._outputs_of_one_row(n_inputs)
         except Exception:  # zeros may be no row for it; what is wrong with real ones, it says itself
             return
+        self.draws_in_evaluation_ = not all(map(torch.equal, before, states_of_draws()))
         kind, head = type(self.module_).__name__, head_of(self.module_)
         if not torch.is_tensor(outputs):
             raise ValueError(
@@ -229,13 +301,13 @@ class FastLoop(NeuralNet):
             )
         if not is_finite(outputs):  # of a row of zeros, which may be as none of the real ones
             return
-        are_probabilities = outputs.shape[1] > 1 and bool((outputs >= 0).all()) and abs(float(outputs.sum()) - 1) < 1e-4
+        are_probabilities = bool((outputs >= 0).all()) and abs(float(outputs.sum()) - 1) < 1e-4
         if isinstance(self.criterion_, nn.NLLLoss) and not are_probabilities:
             raise ValueError(
                 f"NLLLoss is given probabilities, as always in skorch, but {kind} returns other numbers; end it with "
                 "a softmax, or use torch.nn.CrossEntropyLoss."
             )
-        if isinstance(self.criterion_, nn.CrossEntropyLoss) and are_probabilities:
+        if isinstance(self.criterion_, nn.CrossEntropyLoss) and are_probabilities and outputs.shape[1] > 1:
             warnings.warn(
                 f"{kind} seems to return probabilities, but CrossEntropyLoss takes what comes before a softmax, and "
                 "hardly learns from them; leave the softmax out, or use torch.nn.NLLLoss.",
@@ -253,10 +325,19 @@ class FastLoop(NeuralNet):
         Raises
         ------
         ValueError
-            If the module or its parameters have changed, or the device: networks and what is kept beside them stay.
+            If the module or its parameters have changed, or the device: networks and what is kept beside them stay; if
+            the net is of another class; or if :meth:`build` would have refused the new settings.
         """
+        taken_as: dict[type, type] = {NeuralNetClassifier: ContinualNet, NeuralNetRegressor: ContinualRegressionNet}
+        if taken_as.get(type(prototype), type(prototype)) is not type(self):
+            raise ValueError(
+                f"net was a {type(self).__name__} and is a {type(prototype).__name__} now, but the network is built "
+                "and trained already; set it back, or start anew with fit."
+            )
         given = settings_of(prototype)
-        changed = [name for name, value in given.items() if not same(value, self.given_.get(name))]
+        changed = changed_settings(self.given_, given)
+        if not changed:
+            return
         self.given_ = given
         kinds = {name.partition("__")[0] for name in changed}
         for name in changed:
@@ -265,10 +346,16 @@ class FastLoop(NeuralNet):
                     f"net__{name} has changed since the last call, but the network is built and trained already; set "
                     "it back, or start anew with fit."
                 )
-            setattr(self, name, given[name])
+            if name in given:
+                setattr(self, name, clone(given[name], safe=False))
+            else:  # back to the default
+                delattr(self, name)
+        check_parameters(self)
         if "criterion" in kinds:
             self._initialize_criterion()
+            self._lower_precision()
         if "callbacks" in kinds:
+            self.callbacks = clone(given["callbacks"], safe=False)  # without parameters that are gone
             self._initialize_callbacks()
         if "optimizer" in kinds:
             self._initialize_optimizer()
@@ -276,9 +363,31 @@ class FastLoop(NeuralNet):
             for group in self.optimizer_.param_groups:
                 group["lr"] = self.lr
                 group.pop("initial_lr", None)
+        self._check_parts()
+
+    def _check_own_loop(self) -> None:
+        """Raise where something is asked of skorch's own loop, which strategies do not take."""
+        for name, value in settings_of(self).items():
+            part, _, option = name.partition("__")
+            if part not in _ONLY_DEFAULT or option in _OF_LOADING or name == "iterator_valid__batch_size":
+                continue
+            default, instead = _ONLY_DEFAULT[part]
+            if not same(value, _AS_IT_IS.get(name, _ABSENT) if option else default):
+                raise ValueError(
+                    f"net__{name} is {value!r}, of which a strategy's loop over rows in memory knows nothing; leave it "
+                    f"out: {instead}."
+                )
+        ours = next(kind for kind in type(self).__mro__ if kind.__module__ == __name__)
+        for name, instead in _NOT_CALLED.items():
+            if getattr(type(self), name) is not getattr(ours, name):
+                raise ValueError(
+                    f"{type(self).__name__} overrides {name}, which a strategy's loop over rows in memory does not "
+                    f"call; {instead}."
+                )
 
     def _check_parts(self) -> None:
         """Raise where a strategy cannot work with what was given."""
+        self._check_own_loop()
         for name, callback in self.callbacks_:
             for kind, reason in _REFUSED.items():
                 if isinstance(callback, kind):
@@ -303,6 +412,10 @@ class FastLoop(NeuralNet):
             raise ValueError("criterion__reduction='none' gives no loss to descend; use 'mean'.")
         if isinstance(self.optimizer_, torch.optim.SparseAdam):
             raise ValueError("SparseAdam needs sparse gradients, and these are dense; use torch.optim.Adam.")
+
+    def _lower_precision(self) -> None:
+        if isinstance(self.criterion_, nn.Module):
+            self.criterion_.float()  # weights of classes that NumPy has computed
 
     def open_outputs(self, inactive: torch.Tensor | None) -> None:
         """Note for the callbacks of a call what the classes are, and which outputs are no answers; None: all are."""
@@ -461,7 +574,7 @@ class FastLoop(NeuralNet):
     # --- undoing ------------------------------------------------------------------------------------------------
 
     def snapshot(self) -> Callable[[], None]:
-        """Note the state of module, optimiser and history.
+        """Note the state of module, optimiser, callbacks and history.
 
         Returns
         -------
@@ -484,6 +597,14 @@ class FastLoop(NeuralNet):
             for p, entry in self.optimizer_.state.items()
         }
         history = list(self.history_)
+        # What callbacks note for themselves; what they have written elsewhere, such as files, stays.
+        callbacks = [(callback, vars(callback).copy()) for _, callback in self.callbacks_]
+        notes = [
+            (note, note.copy())
+            for _, contents in callbacks
+            for note in contents.values()
+            if isinstance(note, list | dict | set)
+        ]
 
         def restore() -> None:
             self.__dict__.clear()
@@ -501,6 +622,12 @@ class FastLoop(NeuralNet):
             self.optimizer_.state.clear()
             self.optimizer_.state.update(state)
             self.history_[:] = history
+            for callback, contents in callbacks:
+                callback.__dict__.clear()
+                callback.__dict__.update(contents)
+            for note, before in notes:
+                note.clear()
+                (note.extend if isinstance(note, list) else note.update)(before)
 
         return restore
 

@@ -35,6 +35,7 @@ _DRAWING = (
     nn.RNNBase,
 )
 _ONE_AT_A_TIME = threading.RLock()
+_OF_THREAD = threading.local()
 
 
 def may_draw(net: FastLoop) -> bool:
@@ -46,6 +47,21 @@ def may_draw(net: FastLoop) -> bool:
         isinstance(layer, _DRAWING) or not type(layer).__module__.startswith(("torch.nn.", f"{package}."))
         for layer in net.module_.modules()
     )
+
+
+def has_own_draws() -> bool:
+    """Whether this thread is within :func:`own_draws`."""
+    return getattr(_OF_THREAD, "draws", None) is not None
+
+
+def states_of_draws() -> list[torch.Tensor]:
+    """States of the generators from which this thread draws where none is named."""
+    cpu = _OF_THREAD.draws.generator if has_own_draws() else torch.default_generator
+    return [cpu.get_state(), *(torch.cuda.get_rng_state(device) for device in _cuda_devices())]
+
+
+def _cuda_devices() -> Sequence[int]:
+    return range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
 
 
 def fill_normal(place: torch.Tensor, generator: torch.Generator) -> None:
@@ -161,18 +177,19 @@ def own_draws(seed: int, in_loop: bool = False) -> Iterator[None]:
 
     A CUDA device's own generator is seeded and brought back, since recorded steps know no other.
     """
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    devices = _cuda_devices()
     mode = OwnDrawsOfLayers(seed) if in_loop else OwnDraws(seed)
     draws = mode.draws if isinstance(mode, OwnDrawsOfLayers) else mode
     states = [torch.cuda.get_rng_state(device) for device in devices]
+    outer = getattr(_OF_THREAD, "draws", None)
     try:
         with mode:
-            draws.in_use = True
+            draws.in_use, _OF_THREAD.draws = True, draws
             if states:
                 torch.cuda.manual_seed_all(seed)
             yield
     finally:
-        draws.in_use = False
+        draws.in_use, _OF_THREAD.draws = False, outer
         for device, state in zip(devices, states, strict=True):
             torch.cuda.set_rng_state(state, device)
 

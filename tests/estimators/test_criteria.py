@@ -273,9 +273,11 @@ def test_seeds_whose_weights_are_in_another_order_are_not_stacked():
 
 
 @pytest.mark.parametrize("alone", [True, False])
-def test_weights_as_numpy_computes_them_are_those_of_single_precision(alone):
-    weight = torch.from_numpy(compute_class_weight("balanced", classes=np.unique(Y), y=Y))
-    learned = [NaiveClassifier(net(criterion__weight=w), random_state=0) for w in (weight, weight.float())]
+@pytest.mark.parametrize("given_as", [torch.from_numpy, np.asarray, list])
+def test_weights_as_numpy_computes_them_are_those_of_single_precision(alone, given_as):
+    array = compute_class_weight("balanced", classes=np.unique(Y), y=Y)
+    weight = torch.from_numpy(array)
+    learned = [NaiveClassifier(net(criterion__weight=w), random_state=0) for w in (given_as(array), weight.float())]
     for clf in learned:
         if alone:
             clf.partial_fit(X, Y)

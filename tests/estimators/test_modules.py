@@ -11,10 +11,15 @@ from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from forgetless.estimators import (
     MLP,
+    AdapterClassifier,
+    ContinualBackpropClassifier,
     ContinualNet,
     ContinualRegressionNet,
     EWCClassifier,
+    FeatureDistillationClassifier,
+    FirstSessionClassifier,
     HATClassifier,
+    ICaRLClassifier,
     NaiveClassifier,
     NaiveRegressor,
     PackNetClassifier,
@@ -67,6 +72,14 @@ class Shared(Network):
 class Normalized(Network):
     def __init__(self, n_inputs=64, n_outputs=10):
         super().__init__(n_inputs, n_outputs, weight_norm(nn.Linear(n_inputs, 16)), spectral_norm(nn.Linear(16, 16)))
+
+
+class NormalizedOnce(Network):
+    """Has a tensor that is computed from a weight, as the old torch.nn.utils.weight_norm leaves one."""
+
+    def __init__(self, n_inputs=64, n_outputs=10):
+        super().__init__(n_inputs, n_outputs)
+        self.normalized = self.first.weight / self.first.weight.norm()
 
 
 class NormalizedHead(Network):
@@ -143,6 +156,8 @@ def test_fisher_of_a_recurrent_network_is_that_of_its_rows_one_by_one():
         (NaiveClassifier(net(torch.jit.script(Network()))), TypeError, "TorchScript"),
         (PackNetClassifier(net(Normalized)), TypeError, "the layer 'first' is computed"),
         (HATClassifier(net(Normalized)), TypeError, "the layer 'first' is computed"),
+        (ContinualBackpropClassifier(net(Normalized)), TypeError, "the layer 'first' is computed"),
+        (NaiveClassifier(net(NormalizedOnce())), TypeError, r"cannot be copied.*parametrizations\.weight_norm, whose"),
         (HATClassifier(net(Shared)), TypeError, "two layers share a weight"),
     ],
     ids=lambda value: type(value).__name__ if hasattr(value, "fit") else None,
@@ -178,6 +193,48 @@ class Scaled(Network):
 
 def test_a_row_of_zeros_alone_refuses_nothing():
     NaiveClassifier(net(Scaled, criterion=nn.NLLLoss), random_state=0).partial_fit(X, Y)
+
+
+def test_one_class_has_the_probability_one():
+    clf = NaiveClassifier(net(Probabilities, criterion=nn.NLLLoss), random_state=0).partial_fit(X[Y == 0], Y[Y == 0])
+    assert clf.partial_fit(X, Y).score(X, Y) > 0.2
+
+
+class CosineHead(nn.Linear):
+    def forward(self, x):
+        return nn.functional.linear(nn.functional.normalize(x), nn.functional.normalize(self.weight))
+
+
+class Cosine(Network):
+    def __init__(self, n_inputs=64, n_outputs=10):
+        super().__init__(n_inputs, n_outputs)
+        self.head = CosineHead(16, n_outputs)
+
+
+class HeadByItsWeight(Network):
+    def forward(self, x):
+        return CosineHead.forward(self.head, self.features(x))
+
+
+@pytest.mark.parametrize(
+    "cls", [AdapterClassifier, FeatureDistillationClassifier, FirstSessionClassifier, ICaRLClassifier]
+)
+def test_features_are_known_where_the_head_is_called(cls):
+    with pytest.raises(ValueError, match=r"without calling it.*self\.head\(features\)"):
+        cls(net(HeadByItsWeight), random_state=0).partial_fit(X[Y < 5], Y[Y < 5]).partial_fit(X, Y)
+    assert cls(net(Cosine), random_state=0).partial_fit(X[Y < 5], Y[Y < 5]).partial_fit(X, Y).score(X, Y) > 0.2
+
+
+class NormalizedByBatch(Network):
+    def __init__(self, n_inputs=64, n_outputs=10):
+        second = nn.Sequential(nn.Linear(16, 16), nn.BatchNorm1d(16, track_running_stats=False))
+        super().__init__(n_inputs, n_outputs, second=second)
+
+
+def test_a_few_rows_are_normalised_by_themselves_alone():
+    clf = NaiveClassifier(net(NormalizedByBatch), random_state=0).partial_fit(X, Y)
+    expected = clf.net_.module_(torch.as_tensor(X[:5])).softmax(1).detach()
+    np.testing.assert_allclose(clf.predict_proba(X[:5]), expected, rtol=1e-5)
 
 
 def test_probabilities_where_logits_are_wanted_are_told():

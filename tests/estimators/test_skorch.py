@@ -90,6 +90,14 @@ class NumberOfBatch(Callback):
         net.history.record_batch("number", len(net.history[-1, "batches"]))
 
 
+class Loader(torch.utils.data.DataLoader):
+    """A loader of one's own."""
+
+
+class OwnDataset(Dataset):
+    """A dataset of one's own."""
+
+
 def halve(p):
     p.data.mul_(0.5)
 
@@ -180,6 +188,14 @@ def clipped(clf: Any, path: Path) -> None:
     learn_twice(plain)
     assert not torch.equal(plain.net_.flatten(), clf.net_.flatten())
 
+
+def setting(name: str, value: Any, note: str = "", error: str = "", title: str = "") -> Part:
+    return Part(
+        "Setting", title or f"{name}={value!r}", lambda path: {name: value}, not error, note, error, as_skorch=False
+    )
+
+
+IN_MEMORY = "Batches of `batch_size` rows are drawn in random order from memory. Prepare rows before `partial_fit`."
 
 PARTS = [
     Part(
@@ -483,6 +499,23 @@ PARTS = [
         error="ValidSplit",
         note="Rows of its own may have classes that are not known yet. With a net alone, without a strategy, it works.",
     ),
+    setting("iterator_train__shuffle", True),
+    setting("iterator_train__num_workers", 2, "And what else says how a loader loads: there is nothing to load."),
+    setting("iterator_valid__batch_size", 50),
+    setting("iterator_train__shuffle", False, IN_MEMORY, "random order"),
+    setting("iterator_train__drop_last", True, "As `shuffle`.", "random order"),
+    setting("iterator_train__sampler", [0, 1], "As `shuffle`.", "random order", title="iterator_train__sampler=..."),
+    setting("iterator_train__batch_size", 10, "As `shuffle`.", "the net's batch_size counts"),
+    setting("iterator_train", Loader, "As `shuffle`.", "random order", title="iterator_train=..., iterator_valid=..."),
+    setting("dataset", OwnDataset, "As `shuffle`.", "prepared before partial_fit", title="dataset=..."),
+    setting(
+        "predict_nonlinearity",
+        torch.sigmoid,
+        "Let the module return logits, or probabilities with `NLLLoss`.",
+        "NLLLoss",
+        title="predict_nonlinearity=...",
+    ),
+    setting("classes", range(10), "Announce them: `partial_fit(X, y, classes=...)`.", "announce", title="classes=..."),
 ]
 
 
@@ -520,6 +553,9 @@ def learn_twice(clf):
     return clf.partial_fit(X, Y)
 
 
+LEARNING = ["get_loss", "train_step", "train_step_single", "run_single_epoch", "fit_loop", "validation_step"]
+EVENTS = ["on_batch_begin", "on_batch_end", "on_grad_computed"]
+ANSWERING = ["evaluation_step", "infer", "predict", "predict_proba", "get_iterator", "get_dataset"]
 WORKS = [pytest.param(part, id=part.name) for part in PARTS if part.works]
 ids_of = [pytest.param(part, id=part.name) for part in PARTS if not part.works]
 
@@ -567,6 +603,50 @@ def test_part_is_refused_with_what_to_do(part, tmp_path):
     with pytest.raises((ValueError, RuntimeError), match=part.error):
         learn_twice(clf)
     assert not hasattr(clf, "net_")
+
+
+@pytest.mark.parametrize("name", LEARNING + ANSWERING + EVENTS)
+def test_method_that_the_loop_would_not_call_is_refused(name):
+    class Mine(ContinualNet):
+        pass
+
+    setattr(Mine, name, lambda self, *args, **kwargs: None)
+    with pytest.raises(ValueError, match=f"Mine overrides {name}, which .* does not call; "):
+        NaiveClassifier(make_net(Mine), random_state=0).fit(X, Y)
+
+
+def test_what_is_set_later_is_refused_as_at_the_first_call():
+    clf = NaiveClassifier(make_net(), random_state=0).partial_fit(X, Y)
+    for params in ({"net__iterator_train__shuffle": False}, {"net__callbacks": [Initializer("*", fn=nn.init.zeros_)]}):
+        twin = copy.deepcopy(clf).set_params(**params)
+        with pytest.raises(ValueError, match=r"random order|initialise them where"):
+            twin.partial_fit(X, Y)
+        assert twin.n_experiences_ == 1
+
+
+def test_a_failed_call_leaves_callbacks_as_they_were(tmp_path):
+    class Notes(Callback):
+        def initialize(self):
+            self.notes_, self.n_ = [], 0
+            return self
+
+        def on_epoch_end(self, net, **kwargs):
+            self.notes_.append(net.history[-1, "train_loss"])
+            self.n_ += 1
+            if len(net.history) == 3:
+                raise RuntimeError("no more")
+
+    scored = accuracy("acc", on_train=True, use_caching=False)
+    checkpoint = Checkpoint("acc_best", dirname=str(tmp_path), load_best=True)
+    clf = NaiveClassifier(make_net(callbacks=[scored, checkpoint, Notes()], max_epochs=2), random_state=0)
+    clf.partial_fit(X, Y, task_id="a")
+    callbacks = dict(clf.net_.callbacks_)
+    best, notes = callbacks["EpochScoring"].best_score_, callbacks["Notes"].notes_
+    before = notes.copy()
+    with pytest.raises(RuntimeError, match="no more"):
+        clf.set_params(net__max_epochs=3).partial_fit(X[Y == 0], Y[Y == 0], task_id="a")
+    assert callbacks["EpochScoring"].best_score_ == best
+    assert callbacks["Notes"].notes_ is notes and notes == before and callbacks["Notes"].n_ == len(before) == 2
 
 
 def test_every_public_callback_of_skorch_is_in_the_table():
@@ -743,8 +823,8 @@ def test_pickle_during_training_does_not_end_it(tmp_path):
 
 HEAD = """# skorch's parts in the fast loop
 
-What skorch's callbacks and splits do when a strategy trains the net. Each line is a test; the file is written by
-`python tests/estimators/test_skorch.py`. A net of `forgetless` that is given a `torch.utils.data.Dataset` without a
+What skorch's callbacks, splits and settings do when a strategy trains the net. Each line is a test; the file is written
+by `python tests/estimators/test_skorch.py`. A net of `forgetless` that is given a `torch.utils.data.Dataset` without a
 strategy takes skorch's own loop, and there all is as in skorch.
 
 A real Ctrl-C undoes the call; a callback that raises `KeyboardInterrupt` itself, as EarlyStopping does, ends training,
@@ -752,6 +832,17 @@ and what was learned stays.
 """
 
 
+def quoted(names):
+    return ", ".join(f"`{name}`" for name in names)
+
+
+OVERRIDING = f"""A class derived from `ContinualNet` is **refused** if it overrides a method that neither the fast loop
+nor predictions call: {quoted(LEARNING)},
+{quoted(ANSWERING)},
+{quoted(EVENTS)}.
+Give a criterion of your own, override the module's `forward`, write a callback, or override a hook of a strategy
+(`loss`, `learn_batch`).
+"""
 OPTIMISERS = {
     "LBFGS": "What it knows of the curvature is about one set of parameters: it begins anew where the head grows.",
     "Muon": "For modules whose parameters are all matrices, as torch has it: no biases.",
@@ -761,12 +852,13 @@ OPTIMISERS = {
 
 def table() -> str:
     lines = [HEAD]
-    for kind, title in (("Callback", "Callbacks"), ("Split", "`train_split`")):
+    for kind, title in (("Callback", "Callbacks"), ("Split", "`train_split`"), ("Setting", "Other settings")):
         lines += [f"## {title}\n", "| part | fares | note |", "| --- | --- | --- |"]
         for part in PARTS:
             if part.kind == kind:
                 lines.append(f"| `{part.name}` | {'works' if part.works else '**refused**'} | {part.note} |")
         lines.append("")
+    lines += [OVERRIDING]
     lines += [
         "## Optimisers\n",
         "State outlasts pickles, failed calls, grown heads and frozen layers; the tests are in",

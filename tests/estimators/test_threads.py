@@ -10,7 +10,15 @@ import torch
 from helpers.battery import DIGITS, Subject, stream
 from torch import nn
 
-from forgetless.estimators import MLP, ContinualNet, NaiveClassifier, all_estimators
+from forgetless.estimators import (
+    MLP,
+    AdapterClassifier,
+    ContinualNet,
+    FirstSessionClassifier,
+    LwFClassifier,
+    NaiveClassifier,
+    all_estimators,
+)
 from forgetless.estimators.engine.randomness import own_draws
 
 CLASSES = dict(all_estimators())
@@ -132,6 +140,38 @@ class Noisy(nn.Module):
 
     def forward(self, x):
         return self.head(x + 0.1 * torch.randn_like(x)) if self.training else self.head(x)
+
+
+class MonteCarlo(nn.Module):
+    """Dropout that is never off."""
+
+    def __init__(self, n_inputs, n_outputs):
+        super().__init__()
+        self.hidden, self.head = nn.Linear(n_inputs, 16), nn.Linear(16, n_outputs)
+
+    def forward(self, x):
+        return self.head(nn.functional.dropout(self.hidden(x).relu(), 0.5))
+
+
+@pytest.mark.parametrize("cls", [NaiveClassifier, LwFClassifier, AdapterClassifier, FirstSessionClassifier])
+def test_answers_that_are_drawn_are_drawn_from_the_seed(cls):
+    X, y = DIGITS.X_train[:100], DIGITS.y_train[:100]
+
+    def answers(seed):
+        before = states()
+        clf = cls(ContinualNet(MonteCarlo, max_epochs=2), random_state=seed)
+        clf.partial_fit(X[y < 5], y[y < 5]).partial_fit(X, y)
+        p = clf.predict_proba(X)
+        assert np.array_equal(p, clf.predict_proba(X))
+        assert states() == before
+        return p
+
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        p = answers(0)
+        torch.manual_seed(2)
+        assert np.array_equal(p, answers(0))
+    assert not np.array_equal(p, answers(1))
 
 
 @pytest.mark.parametrize("module", [Noisy, MLP])
