@@ -14,7 +14,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
-from sklearn.utils import Tags, check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils import Tags, check_consistent_length, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -25,7 +25,17 @@ from .engine.memory import ReplayMemory
 from .engine.modes import plain_modes
 from .engine.modules import bytes_of, is_finite
 from .engine.pickling import packed
-from .inputs import as_rows, as_task, check_labels, check_magnitude, explained, on_host, refuse_masked
+from .inputs import (
+    as_labels,
+    as_rows,
+    as_task,
+    check_labels,
+    check_magnitude,
+    check_same_type,
+    explained,
+    on_host,
+    refuse_masked,
+)
 from .parameters import check_parameters, declared, names_declared, searched_parameters
 
 
@@ -261,14 +271,14 @@ class ContinualEstimator(BaseEstimator):
         """Whatever fails inside leaves the estimator as it was, an interrupt included.
 
         A state with a number that is not finite is a failure, too: it would spoil every answer from then on. Inside,
-        torch is in its plain modes, whatever the caller's are.
+        torch is in its plain modes, whatever the caller's are, and what underflows is 0.
         """
         before = vars(self).copy()
         fitted = {name: value for name, value in before.items() if name.endswith("_")}
         restore = [value.snapshot() for value in fitted.values() if hasattr(value, "snapshot")]
         before.update((name, value.clone()) for name, value in fitted.items() if torch.is_tensor(value))
         try:
-            with plain_modes():
+            with plain_modes(), np.errstate(under="ignore"):
                 yield
             self._check_state()
         except BaseException:
@@ -457,7 +467,7 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,)
             Labels of any type; labels not seen before become new classes.
-        classes : array-like, default=None
+        classes : array-like or set, default=None
             Classes known to exist, seen or not. Optional: classes may appear at any time.
         task_id : hashable, default=None
             The task of this experience: a value, or the same value for each row, as arrays and tensors from loaders
@@ -484,7 +494,7 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
         """Check the rows of a call, and note what is new in it; ``call.y`` are the numbers of outputs."""
         first = not self.__sklearn_is_fitted__()
         rows, labels = self.checked(X, y, reset=first)
-        check_labels(labels)
+        check_labels(labels, y)
         with explained(X):
             check_classification_targets(labels)
         task_id = as_task(task_id, len(rows))
@@ -504,11 +514,7 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
         if not hasattr(self, "classes_"):
             self.classes_, self.class_outputs_ = labels, np.arange(len(labels))
             return
-        if (labels.dtype.kind in "OUS") != (self.classes_.dtype.kind in "OUS"):
-            raise ValueError(
-                f"y has labels like {labels[0]!r}, but the classes so far are like {self.classes_[0]!r}; "
-                "use text or numbers for all labels, not both."
-            )
+        check_same_type(labels, "y", self.classes_, "the classes so far")
         new = np.setdiff1d(labels, self.classes_)
         if len(new):
             classes = np.concatenate([self.classes_, new])
@@ -523,6 +529,8 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
     def known_rows(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Rows like those that were learned, checked, and the outputs of their labels, which must be known."""
         rows, labels = self.checked(X, y, reset=False)
+        check_labels(labels, y)
+        check_same_type(labels, "y", self.classes_, "the classes so far")
         unknown = np.setdiff1d(labels, self.classes_)
         if len(unknown):
             raise ValueError(f"y has the label {unknown[0]!r}, which was never learned.")
@@ -558,6 +566,7 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
     # --- predictions ---------------------------------------------------------------------------------------------
 
     @plain_modes()
+    @np.errstate(under="ignore")
     def _class_scores(self, X: ArrayLike, task_id: Hashable) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Scores in the order of `classes_`, and which classes are possible answers."""
         check_is_fitted(self)
@@ -589,6 +598,7 @@ class ContinualClassifier(ClassifierMixin, ContinualEstimator):
         labels: NDArray[Any] = self.classes_[np.where(possible, scores, -np.inf).argmax(axis=1)]
         return labels
 
+    @np.errstate(under="ignore")
     def predict_proba(self, X: ArrayLike, task_id: Hashable = None) -> NDArray[np.float64]:
         """Probability of each class.
 
@@ -709,9 +719,9 @@ class ContinualRegressor(RegressorMixin, ContinualEstimator):
         if first:
             self.n_outputs_, self._target_shape_ = int(np.prod(targets.shape[1:])), targets.shape[1:]
         elif targets.shape[1:] != self._target_shape_:
+            before = str(("n_samples", *self._target_shape_)).replace("'", "")
             raise ValueError(
-                f"y has shape {targets.shape}, but in earlier calls its shape was (n_samples, *{self._target_shape_}); "
-                "give targets of one shape."
+                f"y has shape {targets.shape}, but in earlier calls its shape was {before}; give targets of one shape."
             )
         return rows, targets.reshape(len(targets), self.n_outputs_)
 
@@ -734,6 +744,7 @@ class ContinualRegressor(RegressorMixin, ContinualEstimator):
         return self.predictions(X)
 
     @plain_modes()
+    @np.errstate(under="ignore")
     def predict(self, X: ArrayLike, task_id: Hashable = None) -> NDArray[Any]:
         """Predict targets.
 
@@ -783,9 +794,8 @@ class ContinualRegressor(RegressorMixin, ContinualEstimator):
 
 def _labels_like(y: NDArray[Any], classes: ArrayLike) -> NDArray[Any]:
     """`classes` as an array that can stand in one array with `y`."""
-    classes = np.unique(column_or_1d(classes, input_name="classes"))
-    if (classes.dtype.kind in "OUS") != (y.dtype.kind in "OUS"):
-        raise ValueError(f"classes has labels like {classes[0]!r}, but y has labels like {y[0]!r}; use one type.")
+    classes = np.unique(as_labels(classes, "classes"))
+    check_same_type(classes, "classes", y, "the labels in y")
     missing = np.setdiff1d(y, classes)
     if len(missing):
         raise ValueError(f"y has the label {missing[0]!r}, which is not in classes={classes.tolist()!r}.")

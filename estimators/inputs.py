@@ -5,10 +5,11 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.utils import check_array
+from sklearn.utils import assert_all_finite, check_array
 
 from .engine.capacity import require_memory
 
@@ -78,8 +79,35 @@ def _is_missing(value: Any) -> bool:
 
 
 def on_host(values: Any) -> Any:
-    """A tensor as an array, wherever it is and whatever autograd knows of it; anything else as it is."""
-    return values.detach().cpu().numpy() if torch.is_tensor(values) else values
+    """A tensor as an array, wherever it is and whatever autograd knows of it; anything else as it is.
+
+    Parameters
+    ----------
+    values : object
+        A tensor, a list of tensors, or anything else.
+
+    Returns
+    -------
+    object
+        Numbers of a type that NumPy lacks, such as bfloat16, as float32.
+
+    Raises
+    ------
+    TypeError
+        If a tensor is sparse, quantized, nested or without data.
+    """
+    if isinstance(values, list) and values and torch.is_tensor(values[0]):
+        return [on_host(value) for value in values]
+    if not torch.is_tensor(values):
+        return values
+    if values.layout != torch.strided or values.is_quantized or values.is_nested or values.is_meta:
+        raise TypeError(
+            f"A tensor of type {values.dtype} and layout {values.layout} on device {values.device} is no array; give a "
+            "plain tensor that has data: to_dense() of a sparse one, dequantize() of a quantized one."
+        )
+    if values.is_floating_point() and values.dtype not in (torch.float16, torch.float32, torch.float64):
+        values = values.float()
+    return values.numpy(force=True)
 
 
 def as_rows(X: Any) -> Any:
@@ -87,7 +115,7 @@ def as_rows(X: Any) -> Any:
 
     Parameters
     ----------
-    X : array-like or sparse matrix
+    X : array-like, sparse matrix or DataFrame of sparse columns
 
     Returns
     -------
@@ -106,12 +134,11 @@ def as_rows(X: Any) -> Any:
     (5, 192)
     """
     if sparse.issparse(X):
-        require_memory(
-            X.dtype.itemsize * X.shape[0] * X.shape[1],
-            f"A sparse matrix of shape {X.shape}, made dense for an estimator that needs it so,",
-            "make fewer features, for example by a smaller n_features of HashingVectorizer, or give fewer rows at once",
-        )
+        _require_dense(X.shape, X.dtype.itemsize * X.shape[1])
         return X.toarray()
+    if isinstance(X, pd.DataFrame) and all(isinstance(dtype, pd.SparseDtype) for dtype in X.dtypes):
+        _require_dense(X.shape, sum(dtype.subtype.itemsize for dtype in X.dtypes))
+        return cast(Any, X).sparse.to_dense()
     if isinstance(X, Mapping | Set | Iterator):
         raise TypeError(f"X is a {type(X).__name__}; give a matrix, a list of rows or a pandas.DataFrame.")
     if getattr(getattr(X, "dtype", None), "names", None):
@@ -121,6 +148,14 @@ def as_rows(X: Any) -> Any:
         )
     X = on_host(X)
     return X.reshape(len(X), -1) if len(getattr(X, "shape", ())) == 4 and len(X) else X
+
+
+def _require_dense(shape: tuple[int, ...], row_bytes: int) -> None:
+    require_memory(
+        row_bytes * shape[0],
+        f"A sparse matrix of shape {shape}, made dense for an estimator that needs it so,",
+        "make fewer features, for example by a smaller n_features of HashingVectorizer, or give fewer rows at once",
+    )
 
 
 @contextmanager
@@ -175,36 +210,144 @@ def explained(X: Any, targets: Any = None) -> Iterator[None]:
 
 def refuse_masked(values: Any, name: str) -> None:
     """Raise ValueError where values are masked: checks would take what is under the mask."""
-    if np.ma.is_masked(values):
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):  # pandas' arrays seem masked to NumPy, too
         raise ValueError(
-            f"Input {name} contains NaN: values are masked; fill them, {name}.filled(...), or drop these rows."
+            f"Input {name} contains NaN: values are masked; fill them, {name}.filled(...), or leave them out."
         )
 
 
-def check_labels(labels: NDArray[Any]) -> None:
-    """Raise ValueError where objects are no labels: some are missing, or are neither text nor numbers of one type.
+def as_labels(values: Any, name: str) -> NDArray[Any]:
+    """Labels as an array, checked.
 
     Parameters
     ----------
-    labels : ndarray of shape (n_rows,)
+    values : array-like or set
+    name : str
+        What they are called where they are given.
+
+    Returns
+    -------
+    ndarray of shape (n_labels,)
+
+    Raises
+    ------
+    ValueError
+        If they are no array, list or set, if there are none, or if some are missing, not finite, or neither text nor
+        numbers of one type.
 
     Examples
     --------
-    >>> check_labels(np.array(["a", None], dtype=object))
+    >>> as_labels({"a": 1, "b": 2}.keys(), "classes")
+    array(['a', 'b'], dtype='<U1')
+    """
+    values = on_host(values)
+    refuse_masked(values, name)
+    if isinstance(values, Set):
+        values = list(values)
+    labels: NDArray[Any] = check_array(
+        values,
+        dtype=None,
+        ensure_2d=False,
+        allow_nd=True,
+        ensure_all_finite=False,
+        ensure_min_samples=0,
+        input_name=name,
+    )
+    if labels.shape not in ((labels.size,), (labels.size, 1)) or not labels.size:
+        raise ValueError(
+            f"{name} is a {type(values).__name__} of shape {labels.shape}; give an array, a list or a set of one label "
+            "or more."
+        )
+    if labels.dtype != object:
+        assert_all_finite(labels, input_name=name)
+    check_labels(labels.ravel(), values, name)
+    return labels.ravel()
+
+
+def check_labels(labels: NDArray[Any], given: Any, name: str = "y") -> None:
+    """Raise ValueError where labels are missing, rounded, or objects that are neither text nor numbers of one type.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_labels,)
+    given : array-like
+        The same before checks made them an array.
+    name : str, default="y"
+        What they are called where they are given.
+
+    Examples
+    --------
+    >>> check_labels(np.array(["a", None], dtype=object), ["a", None])
     Traceback (most recent call last):
     ...
-    ValueError: Input y contains NaN: labels are missing (None); drop these rows.
+    ValueError: Input y contains NaN: labels are missing (None); leave them out.
     """
+    if labels.dtype.kind in "Mm" and np.isnat(labels).any():
+        raise ValueError(f"Input {name} contains NaN: labels are missing (NaT); leave them out.")
+    # Of pandas' nullable whole numbers checks make float64.
+    was_whole = getattr(getattr(given, "dtype", None), "kind", "") in ("i", "u")
+    if was_whole and labels.dtype.kind == "f" and labels.tolist() != np.asarray(given).ravel().tolist():
+        raise ValueError(
+            f"{name} has labels of type {given.dtype} that are too large to be told apart as float64, which checks "
+            f"make of them; give {name}.astype('int64') or {name}.astype(str)."
+        )
     if labels.dtype.kind != "O":
         return
-    for label in labels:
+    others = [label for label in labels if not isinstance(label, str)]
+    for label in others:
         if label is None or _is_missing(label):
-            raise ValueError(f"Input y contains NaN: labels are missing ({label!r}); drop these rows.")
-        if not isinstance(label, str):
-            raise ValueError(
-                f"Unknown label type: y has dtype object and labels such as {label!r:.60} ({type(label).__name__}); "
-                "give text or numbers of one type, such as y.astype(str) or y.astype(int)."
-            )
+            raise ValueError(f"Input {name} contains NaN: labels are missing ({label!r}); leave them out.")
+    if others:
+        raise ValueError(
+            f"Unknown label type: {name} has dtype object and labels such as {others[0]!r:.60} "
+            f"({type(others[0]).__name__}); give text or numbers of one type, such as {name}.astype(str) or "
+            f"{name}.astype(int)."
+        )
+
+
+def check_same_type(labels: NDArray[Any], name: str, known: NDArray[Any], known_name: str) -> None:
+    """Raise ValueError where labels cannot stand in one array with others, each as it is.
+
+    Parameters
+    ----------
+    labels, known : ndarray
+        One or more of each.
+    name, known_name : str
+        What they are called.
+
+    Examples
+    --------
+    >>> check_same_type(np.array([0.0]), "y", np.array([2**53 + 1]), "the classes so far")
+    Traceback (most recent call last):
+    ...
+    ValueError: y has labels of type float64, but the classes so far are of type int64, and float64, ...
+    """
+    if labels.dtype == known.dtype:
+        return
+    if _kind(labels) != _kind(known):
+        raise ValueError(
+            f"{name} has labels like {labels[0]!r}, but {known_name} are like {known[0]!r}; use one type for all "
+            "labels: text or numbers, dates or durations."
+        )
+    both = np.result_type(labels, known)
+    if _kind(labels) != "text" and not (_holds(both, labels) and _holds(both, known)):
+        raise ValueError(
+            f"{name} has labels of type {labels.dtype}, but {known_name} are of type {known.dtype}, and {both}, which "
+            f"takes both, cannot tell all of them apart; give labels of one type, such as {known.dtype}."
+        )
+
+
+def _kind(labels: NDArray[Any]) -> str:
+    kind = labels.dtype.kind
+    return "text" if kind in "OUST" else "number" if kind in "biufc" else kind
+
+
+def _holds(dtype: np.dtype[Any], labels: NDArray[Any]) -> bool:
+    """Whether labels are the same in another type."""
+    moved = labels.astype(dtype)
+    if labels.dtype.kind in "Mm":
+        return np.array_equal(moved.astype(labels.dtype), labels)
+    return bool(moved.tolist() == labels.tolist())  # Python compares whole numbers and fractions exactly
 
 
 def check_magnitude(rows: NDArray[Any], X: Any) -> None:

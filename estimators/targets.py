@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clon
 from sklearn.utils.validation import check_is_fitted
 
 from .delegation import Method, available_if_has
+from .inputs import on_host, refuse_masked
 
 
 def _regressor_has(name: str) -> Callable[[Method], Method]:
@@ -77,7 +78,8 @@ class ScaledTargetRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         -------
         self
         """
-        targets = np.asarray(y, dtype=np.float64)
+        refuse_masked(y, "y")
+        targets = np.asarray(on_host(y), dtype=np.float64)
         first = not hasattr(self, "regressor_")
         mean, scale = (targets.mean(), targets.std()) if first else (self.mean_, self.scale_)
         scale = scale if scale > 0 else 1.0

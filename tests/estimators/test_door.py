@@ -5,14 +5,18 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.metrics import r2_score
 
 from forgetless.estimators import (
     ContinualNet,
     ConvNet,
+    HATClassifier,
+    LastLabelClassifier,
     NaiveClassifier,
     NCMClassifier,
     RandomProjectionClassifier,
     RandomProjectionRegressor,
+    ScaledTargetRegressor,
     SLDAClassifier,
 )
 
@@ -115,3 +119,123 @@ def test_masks_that_hide_nothing_and_tensors_with_a_gradient_are_rows_and_target
         assert clf.score(rows, torch.tensor(Y)) == np.mean(clf.predict(X) == Y)
     reg = RandomProjectionRegressor(20, random_state=0).fit(X, torch.tensor(X[:, 0], requires_grad=True))
     assert reg.score(X, torch.tensor(X[:, 0], requires_grad=True)) == reg.score(X, X[:, 0])
+
+
+def test_tensors_of_any_number_are_rows_and_targets():
+    rounded = torch.tensor(X).bfloat16()
+    expected = NCMClassifier().fit(rounded.float(), Y).predict_proba(rounded.float())
+    negative = torch.tensor(Y).neg().to(torch.complex64).mul(1j).conj().imag  # Y, by torch's bit for "negative"
+    assert negative.is_neg()
+    for rows, labels in [(rounded, torch.tensor(Y).bfloat16()), (list(rounded), negative)]:
+        clf = NCMClassifier().fit(rows, labels)
+        assert np.array_equal(clf.predict_proba(rows), expected)
+        assert clf.score(rows, labels) == np.mean(clf.predict(rows) == Y)
+    scaled = ScaledTargetRegressor(RandomProjectionRegressor(20, random_state=0)).partial_fit(rounded, rounded[:, 0])
+    assert r2_score(rounded[:, 0].float(), scaled.predict(rounded)) > 0.9
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [torch.tensor(X).to_sparse(), torch.empty(12, 2, device="meta")],
+    ids=["sparse", "meta"],
+)
+def test_tensors_that_are_no_arrays_are_told(rows):
+    with pytest.raises(TypeError, match="is no array; give a plain tensor that has data"):
+        NCMClassifier().fit(rows, Y)
+
+
+def test_frames_of_sparse_columns_are_rows():
+    table = pd.get_dummies(pd.Series(list("aabbcc") * 2), sparse=True)
+    clf = NCMClassifier().fit(table, Y)
+    assert clf.feature_names_in_.tolist() == ["a", "b", "c"]
+    assert np.array_equal(clf.decision_function(table), clf.decision_function(table.sparse.to_dense()))
+
+
+HUGE, DAY = 2**60, np.datetime64("3000-01-01")
+UNSIGNED = Y.astype("u8") + np.uint64(2**63)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (HUGE + Y, 1.0 * Y, "float64, which takes both, cannot tell all of them apart; .* such as int64"),
+        (UNSIGNED, Y, "such as uint64"),
+        (-Y, UNSIGNED, "such as int64"),
+        (DAY + Y, Y.astype("M8[ns]"), "such as datetime64.D."),
+        (DAY + Y, Y, "labels like .* use one type for all labels"),
+        (Y.astype("m8[D]"), Y, "labels like .* use one type for all labels"),
+        (Y, Y.astype("m8[D]").astype(str), "labels like .* use one type for all labels"),
+    ],
+    ids=["floats", "signed", "unsigned", "nanoseconds", "dates", "durations", "text"],
+)
+def test_labels_never_merge_where_their_type_changes(before, after, words):
+    clf = NCMClassifier().fit(X, before)
+    for learn_or_unlearn in (clf.partial_fit, clf.unlearn):
+        with pytest.raises(ValueError, match=words):
+            learn_or_unlearn(X, after)
+    with pytest.raises(ValueError, match=words):
+        clf.merge(NCMClassifier().fit(X, after))
+    with pytest.raises(ValueError, match="the labels in y"):
+        NCMClassifier().partial_fit(X, before, classes=np.unique(after))
+    assert np.array_equal(clf.classes_, np.unique(before))
+
+
+def test_labels_of_types_that_hold_each_other_are_the_same_labels():
+    clf = NCMClassifier().fit(X, Y == 1)
+    for labels in (Y, 2.0 + Y, Y.astype("u1"), (Y + 4).astype("f2"), HUGE * Y):
+        clf.partial_fit(X, labels)
+    assert clf.classes_.tolist() == [0, 1, 2, 3, 4, 5, HUGE]
+
+
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [
+        ([0, 1, np.nan], "Input classes contains NaN"),
+        (pd.array([0, 1, None], dtype="Int64"), "Input classes contains NaN"),
+        ([0, 1, None], "Input classes contains NaN: labels are missing .None."),
+        (np.ma.array([0, 1], mask=[0, 1]), "Input classes contains NaN: values are masked"),
+        ([0, 1, np.inf], "Input classes contains infinity"),
+        (np.array(["a", 1], dtype=object), "Unknown label type: classes has dtype object and labels such as 1"),
+        (pd.array([0, 1, 2**53 + 1], dtype="Int64"), r"classes has labels of type Int64 .* classes\.astype"),
+        (2, "classes is a int .* give an array, a list or a set"),
+        ([], "classes is a list .* of one label or more"),
+        ([[0, 1], [2, 3]], "classes is a list of shape .2, 2."),
+    ],
+)
+def test_classes_are_checked_as_labels_are(classes, words):
+    with pytest.raises(ValueError, match=words):
+        NCMClassifier().partial_fit(X, Y, classes=classes)
+
+
+@pytest.mark.parametrize("classes", [{0, 1, 5}, {0: "a", 1: "b", 5: "c"}.keys(), torch.tensor([5, 1, 0])])
+def test_classes_may_be_sets_and_tensors(classes):
+    assert NCMClassifier().partial_fit(X, Y, classes=classes).classes_.tolist() == [0, 1, 5]
+
+
+def test_classes_may_be_a_tensor_with_a_gradient():
+    classes = torch.tensor([0.0, 1.0, 5.0], requires_grad=True)
+    assert NCMClassifier().partial_fit(X, Y, classes=classes).classes_.tolist() == [0, 1, 5]
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (np.where(Y, DAY, np.datetime64("NaT")), "labels are missing .NaT."),
+        (pd.array([0, None] * 6, dtype="Int64"), "Input y contains NaN"),
+        (pd.Series(2**53 + Y, dtype="Int64"), r"too large to be told apart .* y\.astype"),
+        (np.array([0, None] * 6, dtype=object), "labels are missing .None."),
+    ],
+)
+def test_missing_and_rounded_labels_are_told(labels, words):
+    clf = NCMClassifier().fit(X, Y)
+    for learn_or_unlearn in (clf.partial_fit, clf.unlearn):
+        with pytest.raises(ValueError, match=words):
+            learn_or_unlearn(X, labels)
+
+
+@pytest.mark.parametrize("clf", [LastLabelClassifier(), RandomProjectionClassifier(20), HATClassifier()])
+def test_what_underflows_is_0_whatever_numpy_is_told(clf):
+    rows = 1e4 * X
+    rows[0] = 1e-300
+    with np.errstate(all="raise"):
+        assert np.isfinite(clf.fit(rows, Y).partial_fit(rows, Y).predict_proba(rows)).all()

@@ -130,9 +130,11 @@ def test_shape_of_targets_is_held():
     reg = NaiveRegressor(make_net(), random_state=0).partial_fit(X, Y[:, 0])
     assert reg.predict(X).shape == (len(X),) and reg.n_outputs_ == 1
     for wrong in (Y, Y[:, :1]):
-        with pytest.raises(ValueError, match="y has shape"):
+        with pytest.raises(ValueError, match=r"y has shape .* its shape was \(n_samples,\);"):
             reg.partial_fit(X, wrong)
     assert reg.fit(X, Y).predict(X).shape == Y.shape
+    with pytest.raises(ValueError, match=r"y has shape .* its shape was \(n_samples, 2\);"):
+        reg.partial_fit(X, Y[:, 0])
     with pytest.raises(ValueError, match="3"):
         reg.fit(X, Y[:, :, None])
 

@@ -602,7 +602,7 @@ BAD_INPUT = {
 }
 BAD_LABELS = {
     "labels that are continuous": (lambda X, y: (X, y + 0.5), "continuous|Unknown label type"),
-    "labels of which one is None": (lambda X, y: (X, [None, *map(str, y[1:])]), r"missing \(None\); drop"),
+    "labels of which one is None": (lambda X, y: (X, [None, *map(str, y[1:])]), r"missing \(None\); leave"),
     "numbers as objects": (lambda X, y: (X, y.astype(object)), r"Unknown label type: .*dtype object.*y\.astype"),
 }
 BAD_TARGETS = {
