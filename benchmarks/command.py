@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -77,8 +77,16 @@ class Kind(StrEnum):
 def main() -> None:
     """Run the command: exit code 0 if all went well, 1 if something failed, 2 for bad input, 130 after Ctrl-C."""
     warnings.showwarning = lambda message, *_: _say(message)
+    code = None
     try:
         code = typer.main.get_command(app).main(prog_name="forgetless", standalone_mode=False)
+        print(end="", flush=True)
+    except OSError as error:
+        if not (code or isinstance(error, BrokenPipeError)):  # it is said already, or who reads has enough
+            _say(_sentence(error))
+        with contextlib.suppress(OSError):  # else what is left would be written at the end, and fail again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = code or FAILED
     except Exception as error:
         if not hasattr(error, "format_message"):  # what typer says about wrong options
             raise
@@ -103,10 +111,19 @@ def _exit_on(code: int, *errors: type[BaseException]) -> Iterator[None]:
     except KeyboardInterrupt as stop:
         _say(str(stop) or "Stopped.")
         raise typer.Exit(STOPPED) from None
+    except BrokenPipeError:
+        raise
     except errors as error:
-        by_system = isinstance(error, OSError) and error.strerror
-        _say(f"{by_system}: {str(getattr(error, 'filename', ''))!r}." if by_system else error)
+        _say(_sentence(error))
         raise typer.Exit(code) from None
+
+
+def _sentence(error: BaseException) -> str:
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    if error.filename is not None:
+        return f"{error.strerror}: {str(error.filename)!r}."
+    return "The current folder is gone." if isinstance(error, FileNotFoundError) else f"{error.strerror}."
 
 
 def _print_version(wanted: bool) -> None:
@@ -217,7 +234,8 @@ def run(
 
         chosen = load_suite(suite)
         _check_jobs(n_jobs)
-        _check_report(report, store)
+        programs = [word for option in guest or [] for word in option.partition("=")[2].split()]
+        _check_report(report, store, suite, *programs)
         specs = chosen.strategy_specs(_split(strategies))
         sources = chosen.stream_specs(_split(streams), None if data_home is None else str(data_home))
         n_seeds = chosen.seeds if seeds is None else seeds
@@ -231,7 +249,7 @@ def run(
         from .store import Store, StoreError
 
         cells = plan_cells(
-            specs | _guests(guest or [], chosen),
+            _with_guests(specs, guest or [], chosen),
             sources,
             seeds=n_seeds,
             device=device,
@@ -303,9 +321,10 @@ def compare(
     with _exit_on(BAD_INPUT, ValueError, OSError, ImportError):
         from ..reports import Constraints
         from .comparison.compare import compare as compare_on
+        from .comparison.compare import show
 
         _check_jobs(n_jobs)
-        _check_report(report, store or "")
+        _check_report(report, store, data)
         found = compare_on(
             data,
             target,
@@ -324,9 +343,11 @@ def compare(
             data_home=None if data_home is None else str(data_home),
         )
     with _exit_on(FAILED, OSError):
-        print(f"\n{found}\n")
-        found.write_html(report)
-        print(f"The report is in {report}.")
+        try:
+            found.write_html(report)
+        finally:  # what took so long is not lost with the report
+            show(f"\n{found}\n")
+        show(f"The report is in {report}.")
 
 
 @app.command()
@@ -479,7 +500,7 @@ def merge(
             kept = opened.enter_context(Store(store))
             for part in parts:
                 print(f"{kept.merge(part)} cells taken over from {part.name}.")
-            print(f"{len(kept.results().runs)} cells are in {kept.name}.")
+            print(f"{sum(1 for _ in kept.cells())} cells are in {kept.name}.")
 
 
 @app.command("export")
@@ -578,6 +599,7 @@ def verify(
         _check_report(page, store)
         home = None if data_home is None else str(data_home)
         record = page.with_name(f"{page.stem}-runs.csv")
+        _check_report(record, store)
         before = read_record(record)
         needed, cells = plan(chosen, seeds, before, home)
         if len(cells) < len(needed):
@@ -634,8 +656,10 @@ def _check_jobs(n_jobs: int) -> None:
         raise ValueError("--n-jobs is 0; give how many may go on in parallel, or -1 for one per core.")
 
 
-def _check_report(path: Path, store: str) -> None:
-    """Find out before hours of work that the report has no place."""
+def _check_report(path: Path, store: str | None, *inputs: str) -> None:
+    """Find out before hours of work that the report has no place, or that of something which the command needs."""
+    from .files import file_of_store, is_same_file
+
     folder = path.absolute().parent
     if not folder.is_dir():
         raise ValueError(f"The report {path} cannot be written: there is no folder {folder}.")
@@ -643,8 +667,12 @@ def _check_report(path: Path, store: str) -> None:
         raise ValueError(f"The report {path} cannot be written: it is a folder.")
     if not os.access(path if path.exists() else folder, os.W_OK):
         raise ValueError(f"The report {path} cannot be written: permission denied.")
-    if path.resolve() == Path(store).resolve():
+    kept = file_of_store(store or "")
+    if kept and is_same_file(path, kept):
         raise ValueError(f"The report {path} would overwrite the store; name another file.")
+    for each in filter(os.path.isfile, inputs):
+        if is_same_file(path, each):
+            raise ValueError(f"The report {path} would overwrite {each}, which is read; name another file.")
 
 
 def _write_report(results: ResultTables, path: Path, title: str, n_jobs: int) -> None:
@@ -685,18 +713,20 @@ def _sharing(store: str, by: Matched | None, budget: float | None) -> tuple[Resu
     return matched(results, by.value, budget), name
 
 
-def _guests(options: Sequence[str], suite: Suite) -> dict[str, Any]:
-    """Make guests of what the user gave as NAME=COMMAND; a suite file cannot name a program to run."""
+def _with_guests(strategies: Mapping[str, Any], options: Sequence[str], suite: Suite) -> dict[str, Any]:
+    """Add guests, of what the user gave as NAME=COMMAND; a suite file cannot name a program to run."""
     from ..estimators import make_incremental_pipeline
     from .runs.guests import Guest
     from .runs.specs import transformer
     from .runs.suites import steps_of
 
-    found: dict[str, Any] = {}
+    found = dict(strategies)
     for option in options:
         name, separator, command = option.partition("=")
         if not (separator and name.strip() and name.isprintable()):
             raise ValueError(f"--guest is {option!r}; give NAME=COMMAND, such as 'Avalanche=python avalanche.py'.")
+        if name.strip() in found:
+            raise ValueError(f"Two strategies have the name {name.strip()!r}; give the guest another one.")
         guest = Guest.from_command(command, suite.net.model_dump(exclude_none=True))
         found[name.strip()] = (
             make_incremental_pipeline(*map(transformer, steps_of(suite.preprocess)), guest)

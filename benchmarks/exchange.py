@@ -9,11 +9,13 @@ from typing import Any
 
 from ..reports import formats
 from ..reports.files import replace_file
+from .files import is_same_file
 from .results import EVALUATION_COLUMNS, EXPERIENCE_COLUMNS, NAME_COLUMNS, RUN_COLUMNS, SCORE_COLUMNS, Facts
 from .store import Store, StoreError
 
 _FORMAT = "forgetless results 1"
 _DETAILS = {"experiences": EXPERIENCE_COLUMNS, "scores": SCORE_COLUMNS, "evaluations": EVALUATION_COLUMNS}
+_ABOUT = "Results of a benchmark of incremental learning, as forgetless measured them"  # on every card
 _MOST_NAMED = 50  # values of a column on the card
 # What each column means, with its unit.
 MEANINGS = {
@@ -77,7 +79,7 @@ def export_store(store: Store, path: str | os.PathLike[str]) -> Path:
     ----------
     store : Store
     path : path-like
-        Of the file; an existing one is replaced. The card has its name with ``.md``.
+        Of the file; an existing one is replaced. The card has its name with ``.md``, and replaces only a card.
 
     Returns
     -------
@@ -91,7 +93,8 @@ def export_store(store: Store, path: str | os.PathLike[str]) -> Path:
     OSError
         If the folder does not exist or cannot be written to.
     ValueError
-        If the store is empty, or the file would be its own card.
+        If the store is empty, the file would be its own card, or one of the two would replace the store or, for the
+        card, a file that is none.
 
     Examples
     --------
@@ -105,6 +108,11 @@ def export_store(store: Store, path: str | os.PathLike[str]) -> Path:
     card_path = path.with_suffix(".md")
     if card_path == path:
         raise ValueError(f"{path} would be its own card; give a name that ends with .parquet.")
+    for each in (path, card_path):
+        if store.file and is_same_file(each, store.file):
+            raise ValueError(f"{each} would overwrite the store; name another file.")
+    if card_path.is_file() and _ABOUT.encode() not in card_path.read_bytes():
+        raise ValueError(f"The card would overwrite {card_path}, which is none; name another file.")
     cells = list(store.cells())
     if not cells:
         raise ValueError(f"The store {store.name} has no cells to export.")
@@ -210,9 +218,8 @@ def card(title: str, runs: Iterable[Mapping[str, Any]]) -> str:
         [
             f"# {formats.markdown(title)}",
             "",
-            "Results of a benchmark of incremental learning, as forgetless measured them: a row is a run of one "
-            "strategy on one stream with one seed. All metrics can be computed from these facts; `forgetless import` "
-            "makes a store of them, and `forgetless report` a page.",
+            f"{_ABOUT}: a row is a run of one strategy on one stream with one seed. All metrics can be "
+            "computed from these facts; `forgetless import` makes a store of them, and `forgetless report` a page.",
             "",
             *_rows(("", ""), facts.items()),
             "",

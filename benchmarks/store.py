@@ -25,6 +25,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from .names import tell_apart
 from .packed import DETAILS, RECORDS, Packed, Rows, Tables, can_be_read, pack, unpack
 from .results import (
     EVALUATION_COLUMNS,
@@ -208,6 +209,7 @@ class Store:
     def __init__(self, path_or_url: str | os.PathLike[str] = "results.db", *, read_only: bool = False) -> None:
         self.name = os.fsdecode(path_or_url)
         self.read_only = read_only
+        self.file: Path | None = None  # that is the store, if one is
         self.secrets: list[str] = []
         self._connections: list[Any] = []
         self._stored_version = SCHEMA_VERSION
@@ -254,7 +256,7 @@ class Store:
             )
         if url.database in (None, ":memory:"):
             return _sqlite(url, "BEGIN")
-        path = Path(url.database or "")
+        self.file = path = Path(url.database or "")
         start = self._start_of(path)
         if not self.read_only:
             in_wal_mode = start[18:20] == b"\2\2"
@@ -270,7 +272,7 @@ class Store:
     def _start_of(self, path: Path) -> bytes:
         """Return the first bytes of a file, none if it is to be made, and refuse what cannot be a store."""
         try:
-            folder = path.absolute().parent
+            folder = _real(path).parent  # where SQLite puts its other files, too
             if not self.name or path.is_dir():
                 raise StoreError(f"The store {path} is a folder; name a file.")
             if path.exists() and not path.is_file():
@@ -394,11 +396,6 @@ class Store:
             for written in (secret, quote(secret, safe="")):
                 text = text.replace(written, "***")
         return text.rstrip(".")
-
-    @property
-    def file(self) -> Path | None:
-        """The file that is the store, if it is one."""
-        return Path(self._engine.url.database or "") if self.shared and self._is_sqlite else None
 
     @property
     def shared(self) -> bool:
@@ -697,13 +694,25 @@ class Store:
         del found, seen
         place = np.arange(n_found, dtype=np.int32)  # of each cell that was read, among those that are returned
         if cells is None:
-            runs = _tell_apart(runs).sort_values(["stream", "strategy", "seed"])
+            runs = self._told_apart(runs).sort_values(["stream", "strategy", "seed"])
             place = np.full(n_found, -1, dtype=np.int32)
             place[runs.index] = np.arange(len(runs))
             runs = runs.reset_index(drop=True)
         words = np.array([*rows.words, ""], dtype=object)  # not empty, nor of another type
         named = zip(parts.values(), (EXPERIENCE_COLUMNS, SCORE_COLUMNS, EVALUATION_COLUMNS), strict=True)
         return Results(runs, *(_named(part, words, runs, place, columns) for part, columns in named))
+
+    def _told_apart(self, runs: pd.DataFrame) -> pd.DataFrame:
+        """Make names unambiguous; what has the same all the same gives way to the newest."""
+        kept, shared = tell_apart(runs)
+        if shared:
+            warnings.warn(
+                f"{len(runs) - len(kept)} cells of the store {self.name} are left out, for newer ones have the same "
+                f"names and definitions: {'; '.join(shared[:3])}{' and more' if len(shared) > 3 else ''}.",
+                StoreWarning,
+                stacklevel=3,
+            )
+        return kept
 
     def _n_rows(self, connection: sa.Connection) -> dict[str, int]:
         """Count the rows of all cells, by the name of the table."""
@@ -1059,60 +1068,19 @@ def _postgresql(url: sa.URL, read_only: bool) -> sa.Engine:
     return engine
 
 
+def _real(path: Path) -> Path:
+    """Follow links, as SQLite does."""
+    return Path(os.path.realpath(path))
+
+
 def _read_only_url(path: Path, start: bytes) -> sa.URL:
+    path = _real(path)
     # Without a log beside it nobody is writing, and SQLite need not leave lock files of its own.
     in_wal_mode = start[18:20] == b"\2\2"
     alone = {"immutable": "1"} if in_wal_mode and not path.with_name(f"{path.name}-wal").exists() else {}
     # What a killed process left half written must be undone first.
-    broken_off = path.with_name(f"{path.name}-journal").exists() and os.access(path.absolute().parent, os.W_OK)
-    database = f"file:{quote(os.fspath(path.absolute()))}"
+    broken_off = path.with_name(f"{path.name}-journal").exists() and os.access(path.parent, os.W_OK)
+    database = f"file:{quote(os.fsencode(path))}"
     return sa.URL.create(
         "sqlite", database=database, query={"uri": "true", "mode": "rw" if broken_off else "ro", **alone}
     )
-
-
-def _tell_apart(runs: pd.DataFrame) -> pd.DataFrame:
-    """Make names unambiguous: to a name with several definitions, add the values in which they differ."""
-    runs = runs.assign(
-        strategy=_labels(runs["strategy"], runs["params"], _as_json("device", runs["device"])),
-        stream=_labels(runs["stream"], runs["stream_definition"], runs["protocol"]),
-    )
-    # What differs in no single value (a fixed order of classes, say) cannot be named: the newest stands for all.
-    return runs.sort_values("started").drop_duplicates(["strategy", "stream", "seed"], keep="last")
-
-
-def _as_json(name: str, values: pd.Series) -> pd.Series:
-    return values.map({value: json.dumps({name: value}) for value in values.unique()})
-
-
-def _labels(names: pd.Series, *definitions: pd.Series) -> Any:
-    """Name what JSON objects define, two for each name; hundreds of cells have the same."""
-    pairs = zip(*(each.tolist() for each in definitions), strict=True)
-    named = list(zip(names.tolist(), pairs, strict=True))
-    values = {
-        (one, other): dict(_values({**json.loads(one), **json.loads(other)}))
-        for one, other in {each for _, each in named}
-    }
-    seen: dict[str, dict[str, set[str]]] = {}
-    labels = dict.fromkeys(named, "")
-    for name, definition in labels:
-        for key, value in values[definition].items():
-            seen.setdefault(name, {}).setdefault(key, set()).add(value)
-    for name, definition in labels:
-        differing = {key: value for key, value in values[definition].items() if len(seen[name][key]) > 1}
-        if "class" in differing:  # then all parameters differ, and say nothing
-            differing = {"class": differing["class"]}
-        what = ", ".join(f"{key}={value}" for key, value in differing.items())
-        labels[name, definition] = f"{name} ({what})" if what else name
-    return texts([labels[each] for each in named])
-
-
-def _values(definition: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Walk through the single values of a definition; lists and random states differ between seeds by design."""
-    for key, value in definition.items():
-        if isinstance(value, dict) and "import" in value:
-            yield prefix + key, value["import"].rpartition(".")[2]
-        elif isinstance(value, dict):
-            yield from _values(value, prefix if key == "params" else f"{prefix}{key}.")
-        elif not isinstance(value, list) and key != "random_state":
-            yield prefix + key, str(value).rpartition(".")[2] if key == "class" else str(value)[:12]

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
-from sklearn.utils import column_or_1d
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from torch import nn
 from torch.nn.utils import parameters_to_vector
@@ -27,6 +26,7 @@ from .engine.randomness import has_own_draws, may_draw, own_draws
 from .engine.rows import Rows, StackedRows, rows_of, tensor_of
 from .engine.vectors import vectors_of
 from .engine.work import note
+from .inputs import as_labels
 from .parameters import one_of
 
 # Rows per forward pass when nothing is learned; bounds memory, and is large enough that the loop costs nothing.
@@ -343,7 +343,7 @@ class NetworkStrategy(ContinualEstimator):
             call = self.start_call(None)
             self.n_experiences_ = 0
             if isinstance(self, ContinualClassifier):
-                self.meet_classes(column_or_1d(y))
+                self.meet_classes(as_labels(y, "y"))
                 self.seen_outputs_ = np.arange(len(self.classes_))
             self.net_ = self.new_network(call, self.n_network_outputs())
         return self

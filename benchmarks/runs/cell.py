@@ -8,6 +8,7 @@ import inspect
 import json
 import math
 import pickle
+import reprlib
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -433,7 +434,10 @@ def _takes(estimator: Any, method: str, parameter: str) -> bool:
 def _memory_usage(estimator: Any) -> dict[str, int]:
     if not hasattr(estimator, "memory_usage"):
         return {"weights": len(cloudpickle.dumps(estimator, protocol=pickle.DEFAULT_PROTOCOL))}  # also of a script
-    return {str(kind): int(n_bytes) for kind, n_bytes in estimator.memory_usage().items()}
+    carried = {str(kind): int(n_bytes) for kind, n_bytes in estimator.memory_usage().items()}
+    if min(carried.values(), default=0) < 0 or sum(carried.values()) >= 2**63:  # no store could keep them
+        raise ValueError(f"memory_usage() says {reprlib.repr(carried)}, which cannot be bytes.")
+    return carried
 
 
 def _n_parameters(estimator: Any) -> float:

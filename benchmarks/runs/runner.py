@@ -10,7 +10,7 @@ import reprlib
 import sys
 import time
 import warnings
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
 from numbers import Integral
 from typing import Any, Literal
 
@@ -338,10 +338,11 @@ def _check_parameters(estimators: Mapping[str, Any]) -> None:
 
 
 def _seeds(seeds: int | Sequence[int]) -> list[int]:
-    count = seeds if isinstance(seeds, int) else len(seeds)
+    count = int(seeds) if isinstance(seeds, Integral) else len(seeds) if isinstance(seeds, Sized) else 0
     if 1 <= count <= MOST_SEEDS:  # before as many are written down
-        chosen = list(range(seeds) if isinstance(seeds, int) else seeds)
-        if len(set(chosen)) == count and all(isinstance(seed, Integral) and 0 <= seed < 2**32 for seed in chosen):
+        named: Any = range(count) if isinstance(seeds, Integral) else seeds
+        chosen = [int(seed) if isinstance(seed, Integral) else -1 for seed in named]
+        if len(set(chosen)) == count and all(0 <= seed < 2**32 for seed in chosen):
             return chosen
     raise ValueError(
         f"seeds is {reprlib.repr(seeds)}; give how many (1 to {MOST_SEEDS:,}), or different numbers from 0 to "

@@ -347,7 +347,7 @@ class Suite(TomlTable):
         Raises
         ------
         ValueError
-            If there is no such strategy.
+            If there is no such strategy, or two would have one name.
         """
         net = self.net.model_dump(exclude_none=True)
         budget = {"n_experiences": self.tune.experiences, "n_candidates": self.tune.candidates}
@@ -369,13 +369,18 @@ class Suite(TomlTable):
             found = _matching(name, {key: (key,) for key in ours}) or _matching(
                 name, {key: (spec.estimator, short_name(spec.estimator)) for key, spec in ours.items()}
             )
-            if found:
-                chosen |= {key: ours[key] for key in found}
-            else:
+            wanted = {key: ours[key] for key in found}
+            if not found:
                 load_class(name, any_module=True, known=ours)
-                chosen[short_name(name)] = StrategySpec(
-                    name, net=net, preprocess=steps_of(self.preprocess), any_module=True
-                )
+                other = StrategySpec(name, net=net, preprocess=steps_of(self.preprocess), any_module=True)
+                wanted = {short_name(name): other}
+            for key, spec in wanted.items():
+                known = chosen.setdefault(key, spec)
+                if known != spec:
+                    raise ValueError(
+                        f"Two strategies have the name {key!r}: {known.estimator} and {spec.estimator}; give one of "
+                        "them another name, or leave it out."
+                    )
         return chosen
 
     def stream_specs(self, names: Sequence[str] | None = None, data_home: str | None = None) -> dict[str, StreamSpec]:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from helpers.processes import environment
+from helpers.store import facts
 
 from forgetless import __version__
 from forgetless.benchmarks import Store
@@ -411,6 +412,8 @@ def test_interrupt_of_one_job(folder, here, monkeypatch):
         ("run cut.toml", "cannot fill 4 experiences"),
         ("run import.toml", "a suite file may not import"),
         ("run param.toml", "has no parameter 'smoothing' (did you mean 'var_smoothing'?)"),
+        ("run small.toml --guest GaussianNB=true", "Two strategies have the name 'GaussianNB'"),
+        ("run small.toml --guest G=true --guest G=false", "Two strategies have the name 'G'"),
         ("run small.toml --shard 0/3", "The shard is '0/3'"),
         ("run small.toml --shard 3", "The shard is '3'"),
         ("merge nothing.db", "There is no store nothing.db"),
@@ -451,6 +454,39 @@ def test_bad_input(folder, here, args, words):
     assert sorted(os.listdir(folder)) == before
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("report", "sqlite:///a.db", "-o", "a.db"),
+        ("report", "a.db", "-o", "hard.db"),
+        ("report", "soft.db", "-o", "a.db"),
+        ("leaderboard", "sqlite:///a.db", "-o", "a.db"),
+        ("run", "small.toml", "--store", "sqlite:///a.db", "-o", "hard.db"),
+        ("run", "small.toml", "-o", "small.toml"),
+        ("run", "small.toml", "--guest", "G=python slow_strategy.py", "-o", "./slow_strategy.py"),
+        ("compare", "table.csv", "--target", "b", "-o", "table.csv"),
+        ("verify", "--store", "sqlite:///new-runs.csv", "-o", "new.md"),
+        ("export", "sqlite:///a.db", "a.db"),
+        ("export", "a.md", "a.parquet"),
+        ("export", "a.db", "README.parquet"),
+    ],
+)
+def test_what_a_command_reads_is_not_overwritten(folder, here, args):
+    if args[0] == "export":
+        pytest.importorskip("pyarrow", reason='needs pip install "forgetless[data]"')
+    with Store(folder / "a.db") as store:
+        store.write(facts())
+    os.link(folder / "a.db", folder / "hard.db")
+    os.symlink("a.db", folder / "soft.db")
+    shutil.copy(folder / "a.db", folder / "a.md")
+    (folder / "README.md").write_text("mine")
+    (folder / "table.csv").write_text("a,b\n1,2\n")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    code, _, errors = here(*args)
+    assert code == 2 and "would overwrite" in errors, errors
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_bad_input_in_a_process_of_its_own(folder):
     done = forgetless(folder, "lits")
     assert done.returncode == 2
@@ -479,6 +515,13 @@ def test_empty_store_has_no_report(folder, here):
     assert "has no results yet" in errors
 
 
+def test_merge_counts_cells_also_where_rows_have_fewer(here, folder):
+    with Store(folder / "a.db") as store:
+        store.write(facts("old"))
+        store.write(facts("new", started="2001-01-01T00:00:00+00:00"))
+    assert here("merge", "a.db", "--store", "b.db")[1].endswith("2 cells are in b.db.\n")
+
+
 def test_shards_merged_equal_one_run(here, folder):
     run = ("run", "small.toml", "--streams", "iris-class", "--n-jobs", "1")
     assert here(*run, "--store", "whole.db")[0] == 0
@@ -503,6 +546,32 @@ def test_a_suite_whose_data_are_in_the_extra_names_the_installation_before_anyth
     assert (code, out) == (2, "")
     assert 'pip install "forgetless[data]"' in err
     assert not (folder / "results.db").exists()
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("args", ["--help", "--version", "list", "leaderboard a.db"])
+@pytest.mark.parametrize(("outlet", "said"), [("full", "forgetless: No space left on device.\n"), ("pipe", "")])
+def test_output_that_nobody_takes(folder, args, unbuffered, outlet, said):
+    with Store(folder / "a.db") as store:
+        store.write(facts())
+    if outlet == "pipe":
+        read, write = os.pipe()
+        os.close(read)
+    else:
+        write = os.open("/dev/full", os.O_WRONLY)
+    command = [sys.executable, "-m", "forgetless", *args.split()]
+    env = environment(PYTHONSAFEPATH="1", PYTHONUNBUFFERED=unbuffered)
+    done = subprocess.run(command, cwd=folder, env=env, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert done.stderr == said and done.returncode
+
+
+def test_a_folder_that_is_gone(folder, here, monkeypatch):
+    (folder / "gone").mkdir()
+    monkeypatch.chdir(folder / "gone")
+    (folder / "gone").rmdir()
+    monkeypatch.setattr(monkeypatch, "chdir", lambda _: None)
+    assert here("report", "a.db") == (2, "", "forgetless: The current folder is gone.\n")
 
 
 # --- quick answers -----------------------------------------------------------------------------------------------

@@ -120,6 +120,19 @@ def test_other_files_get_a_sentence(store, tmp_path):
         export_store(empty, tmp_path / "runs.parquet")
 
 
+def test_neither_the_store_nor_what_is_no_card_is_replaced(store, tmp_path):
+    for name in ("runs.parquet", "runs.md"):
+        with Store(tmp_path / name) as kept:
+            kept.merge(store)
+            with pytest.raises(ValueError, match=f"{name} would overwrite the store"):
+                export_store(kept, tmp_path / "runs.parquet")
+        (tmp_path / name).unlink()
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(ValueError, match=r"would overwrite .*README\.md, which is none"):
+        export_store(store, tmp_path / "README.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+
+
 def test_infinite_and_missing_numbers_survive(tmp_path):
     with Store(":memory:") as one, Store(":memory:") as other:
         one.write(facts("x", score=float("nan"), n_parameters=1e300, params=json.dumps({"a": "é\n\\x00"})))

@@ -50,6 +50,28 @@ def test_a_failing_cell_is_recorded_and_the_rest_goes_on(tmp_path, log):
     assert (again != started).to_dict() == {("bad", 0): True, ("good", 0): False, ("bad", 1): True, ("good", 1): False}
 
 
+class Heavy(GaussianNB):
+    def __init__(self, n_bytes=0):
+        super().__init__()
+        self.n_bytes = n_bytes
+
+    def memory_usage(self):
+        return {"weights": self.n_bytes, "replay": self.n_bytes}
+
+
+@pytest.mark.parametrize("n_bytes", [2**70, 2**62, -1, float("nan")])
+def test_bytes_that_no_store_can_keep_fail_their_cell_alone(n_bytes):
+    runs = run({"heavy": Heavy(n_bytes), "light": Heavy(2**61), "good": GaussianNB()}, [iris()]).runs
+    assert runs["status"].tolist() == ["failed", "ok", "ok"]
+    assert runs["error"][0].startswith("ValueError: ")
+
+
+@pytest.mark.parametrize("seeds", [2, np.int64(2), range(2), np.arange(2), np.array([0, 1], dtype=np.uint8)])
+def test_seeds_of_whatever_integers(seeds):
+    plain, found = (run({"Bayes": GaussianNB()}, [iris()], seeds=each).runs["cell"].tolist() for each in (2, seeds))
+    assert found == plain
+
+
 def test_scores_do_not_depend_on_the_number_of_jobs(tmp_path):
     strategies = {"Replay": ReplayClassifier(net=NET, buffer_size=20), "SGD": SGDClassifier()}
     streams = {
@@ -157,6 +179,9 @@ def test_results_come_in_the_order_of_the_plan():
         ({"seeds": 0}, "seeds is 0"),
         ({"seeds": 10**30}, "give how many .1 to 10,000."),
         ({"seeds": range(10**12)}, "give how many .1 to 10,000."),
+        ({"seeds": 2.0}, "seeds is 2.0; give how many"),
+        ({"seeds": [[1]]}, "different numbers"),
+        ({"seeds": iter([1])}, "different numbers"),
         ({"seeds": ["a"]}, "different numbers"),
         ({"seeds": [1, 1]}, "different numbers"),
         ({"seeds": [-1]}, "different numbers"),

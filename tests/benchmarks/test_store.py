@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from helpers.store import assert_same, facts
 from sklearn.naive_bayes import GaussianNB
 
-from forgetless.benchmarks import Store, StoreError, run_benchmark
+from forgetless.benchmarks import Store, StoreError, StoreWarning, run_benchmark
 from forgetless.datasets import load_iris, split_stream
 
 
@@ -129,11 +129,70 @@ def test_one_name_for_several_definitions_is_told_apart(tmp_path):
     assert alone == "Naive"
 
 
-def test_of_cells_that_cannot_be_told_apart_the_newest_counts(tmp_path):
-    with Store(tmp_path / "a.db") as store:
-        store.write(facts("old", stream_definition=json.dumps({"builder": "toy", "class_order": [1, 0]})))
-        store.write(facts("new", started="2001-01-01T00:00:00+00:00"))
-        assert store.results().runs["cell"].tolist() == ["new"]
+def naive(hidden_units, **params):
+    net = {"class": "x.Net", "params": {"module__hidden_units": hidden_units}}
+    return {"class": "x.Naive", "params": {"net": net, **params}}
+
+
+def in_pipeline(learner):
+    return {"class": "x.Pipeline", "params": {"steps": [["scaler", {"class": "x.Scaler"}], ["naive", learner]]}}
+
+
+LATER = "2001-01-01T00:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "shown"),
+    [
+        (naive([5]), naive([9]), ("net.module__hidden_units=[5]", "net.module__hidden_units=[9]")),
+        (naive([1], a=[10**11, 5]), naive([1], a=[10**11, 9]), ("a=[100000000000, 5]", "a=[100000000000, 9]")),
+        (naive([1], a="x" * 50), naive([1], a="x" * 51), ("a=xxxxxxxxxxxx#ea4085", "a=xxxxxxxxxxxx#9e8b26")),
+        (
+            in_pipeline(naive([5])),
+            in_pipeline(naive([9])),
+            ("naive.net.module__hidden_units=[5]", "naive.net.module__hidden_units=[9]"),
+        ),
+        (naive([5]), naive([5], patience=3), ("", "patience=3")),
+        (naive([5]), naive([5]) | {"class": "y.Naive"}, ("class=x.Naive", "class=y.Naive")),
+        (naive([5]), in_pipeline(naive([5])), ("class=Naive", "class=Pipeline")),
+    ],
+)
+def test_parameters_that_differ_in_whatever_are_two_strategies(one, other, shown):
+    with Store(":memory:") as store:
+        store.write(facts("a", params=json.dumps(one)))
+        store.write(facts("b", params=json.dumps(one), seed=1))
+        store.write(facts("c", params=json.dumps(other), started=LATER))
+        runs = store.results().runs
+    before, after = (f"Naive ({what})" if what else "Naive" for what in shown)
+    assert dict(zip(runs["cell"], runs["strategy"], strict=True)) == {"a": before, "b": before, "c": after}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "shown"),
+    [
+        ([{"order": [0, 1]}, {"order": [1, 0]}], [{"order": [1, 0]}], ["[0, 1]", "[1, 0]", "[1, 0]"]),
+        ([{"order": [0, 1]}] * 2, [{"order": [1, 0]}] * 2, ["[0, 1]", "[0, 1]", "[1, 0]", "[1, 0]"]),
+        ([{"random_state": 0}, {"random_state": 1}], [{"random_state": 5}] * 2, ["0", "1", "5", "5"]),
+    ],
+)
+def test_a_seed_that_has_two_lists_or_random_states_tells_streams_apart(one, other, shown):
+    with Store(":memory:") as store:
+        for name, definitions in (("a", one), ("b", other)):
+            for seed, definition in enumerate(definitions):
+                store.write(facts(f"{name}{seed}", seed=seed, stream_definition=json.dumps({"n": 1, **definition})))
+        runs = store.results().runs.sort_values("cell")
+    assert [stream.partition("=")[2].rstrip(")") for stream in runs["stream"]] == shown
+
+
+def test_of_what_cannot_be_told_apart_the_newest_counts_and_no_seeds_are_mixed():
+    with Store(":memory:") as store:
+        for seed in range(3):
+            store.write(facts(f"old {seed}", seed=seed))
+        store.write(facts("other", strategy="EWC"))
+        store.write(facts("new", started=LATER))
+        with pytest.warns(StoreWarning, match="3 cells .* are left out.*: Naive on toy.$"):
+            assert set(store.results().runs["cell"]) == {"new", "other"}
+        assert len(list(store.cells())) == 5
 
 
 # --- files that are no store -------------------------------------------------------------------------------------
@@ -201,6 +260,28 @@ def test_reading_leaves_nothing_behind_and_sees_what_others_write(tmp_path):
         with Store(tmp_path / "a.db", read_only=True) as reader:
             assert len(reader.results().runs) == 2
     assert os.listdir(tmp_path) == ["a.db"]
+
+
+def test_a_link_to_a_store_is_the_store_with_all_its_files(tmp_path):
+    (tmp_path / "links").mkdir()
+    os.symlink(tmp_path / "a.db", tmp_path / "links" / "b.db")
+    with Store(tmp_path / "a.db") as store:
+        store.write(facts())
+    with contextlib.closing(sqlite3.connect(tmp_path / "a.db")) as writer:
+        writer.execute("PRAGMA journal_mode=wal")
+        writer.execute("DELETE FROM cells")
+        writer.commit()  # to the log, which is beside the file
+        with Store(tmp_path / "links" / "b.db", read_only=True) as store:
+            assert store.file == tmp_path / "links" / "b.db"
+            assert store.results().runs.empty
+
+
+def test_names_that_are_no_text(tmp_path):
+    path = tmp_path / os.fsdecode(b"\xff ?%.db")
+    with Store(path) as store:
+        store.write(facts())
+    with Store(path, read_only=True) as store:
+        assert len(store.results().runs) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Suites: the ones that come along work; a wrong one gets one sentence that names the place and the right key."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -171,6 +172,17 @@ def test_a_user_may_name_any_module_and_a_file_may_not(tmp_path, monkeypatch, wr
     written = load_suite(write(GOOD.replace("NaiveClassifier", "own_strategy.Own"))).strategy_specs()["Own"]
     with pytest.raises(ValueError, match="a suite file may not import"):
         written.build()
+
+
+@pytest.mark.parametrize("names", ["one.Own,two.Own", "one.Naive,Naive", "Naive,one.Naive"])
+def test_two_strategies_of_one_name_are_refused(tmp_path, monkeypatch, names):
+    for module in ("one", "two"):
+        (tmp_path / f"{module}.py").write_text("from sklearn.naive_bayes import GaussianNB as Own\nNaive = Own")
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match=r"Two strategies have the name '(Own|Naive)': "):
+        load_suite("quick").strategy_specs(names.split(","))
+    assert list(load_suite("quick").strategy_specs(["one.Own", "one.Own", "Naive", "naive"])) == ["Own", "Naive"]
 
 
 @pytest.mark.parametrize(("name", "words"), [("EWX", "did you mean 'EWC'"), ("no.such.Thing", "cannot be imported")])
