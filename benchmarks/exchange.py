@@ -40,7 +40,7 @@ MEANINGS = {
     "n_parameters": "weights of the networks that predict",
     "seconds": "s, the whole run, with its evaluation",
     "n_parallel": "runs that went on at once; where it is not 1, seconds are no measurement",
-    "n_stacked": "seeds that were trained as one network and share its seconds; 1: alone",
+    "n_stacked": "seeds that were trained in one job, if possible as one network, and share its seconds; 1: alone",
     "started": "ISO 8601, UTC",
     "versions": "JSON: versions of packages",
     "machine": "system, processor architecture, number of processors",

@@ -98,13 +98,13 @@ class Results:
     runs : DataFrame
         One row per cell (strategy, stream, seed): names, parameters, status (``"ok"`` or ``"failed"``) and error,
         device, seconds, versions. ``n_parallel`` says how many runs went on at once: where it is not 1, seconds are no
-        measurement. ``n_stacked`` seeds were trained as one network, whose seconds they share; 1: the run was trained
-        alone. Both are NaN where they are not known. ``dataset`` names what the stream is made of; a stream that was
-        made of no data set stands for one of its own. It is empty where it is not known: for cells that failed before
-        the stream was there, and those of stores that older versions made. ``protocol`` is a JSON object: ``evaluate``
-        (``"all"``, ``"seen"``, ``"current"``, ``"future"`` or ``"prequential"``), ``eval_every`` (rows between
-        evaluations within an experience, or null) and ``scoring`` (names of scikit-learn's scorers; the first is the
-        primary one).
+        measurement. ``n_stacked`` seeds were trained in one job, as one network if the module allows it, and share its
+        seconds; 1: the run was trained alone. Both are NaN where they are not known. ``dataset`` names what the stream
+        is made of; a stream that was made of no data set stands for one of its own. It is empty where it is not known:
+        for cells that failed before the stream was there, and those of stores that older versions made. ``protocol`` is
+        a JSON object: ``evaluate`` (``"all"``, ``"seen"``, ``"current"``, ``"future"`` or ``"prequential"``),
+        ``eval_every`` (rows between evaluations within an experience, or null) and ``scoring`` (names of scikit-learn's
+        scorers; the first is the primary one).
     experiences : DataFrame
         One row per cell and experience: seconds of fit and of predict (over all test sets), bytes carried, and the
         peak of memory: how far resident memory (on a GPU: allocated memory) rose during the fit above what the process
