@@ -75,7 +75,7 @@ class Kind(StrEnum):
 
 
 def main() -> None:
-    """Run the command: exit code 0 if all went well, 1 if something failed, 2 for bad input, 130 after Ctrl-C."""
+    """Run the command: exit code 0 if all went well, 1 if something failed, 2 for bad input, 130 after a stop."""
     warnings.showwarning = lambda message, *_: _say(message)
     code = None
     try:
@@ -528,8 +528,10 @@ def import_results(
         from .exchange import import_file
         from .store import Store
 
-        with Store(store) as opened:
-            print(f"{import_file(path, opened)} cells taken over from {path}.")
+        with Store(":memory:") as found:
+            import_file(path, found)
+            with Store(store) as opened:  # only now: a wrong file leaves no empty store behind
+                print(f"{opened.merge(found)} cells taken over from {path}.")
 
 
 @app.command("track")

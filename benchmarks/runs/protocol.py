@@ -73,7 +73,7 @@ class Protocol:
         continue the experience; elsewhere each is one for the strategy. ``None``: an experience is one call.
     scoring : sequence of str, default=()
         Names of scikit-learn's scorers; a stream takes those that fit its targets. The first is the one that
-        strategies are ranked by. None: accuracy for classes, R² for numbers.
+        strategies are ranked by. Empty or ``None``: accuracy for classes, R² for numbers.
     diagnostics : bool, default=False
         Whether to measure the state of networks after each experience; see
         :func:`~forgetless.benchmarks.runs.diagnostics.diagnose`.
@@ -110,7 +110,7 @@ class Protocol:
             )
         if self.eval_every is not None and not (isinstance(self.eval_every, int) and self.eval_every > 0):
             raise ValueError(f"eval_every is {self.eval_every!r}; give a number of rows, at least 1.")
-        scoring = (self.scoring,) if isinstance(self.scoring, str) else tuple(self.scoring)
+        scoring = (self.scoring,) if isinstance(self.scoring, str) else tuple(self.scoring or ())
         object.__setattr__(self, "scoring", scoring)
         if len(set(scoring)) < len(scoring):
             raise ValueError(f"scoring names a scorer twice: {', '.join(scoring)}.")

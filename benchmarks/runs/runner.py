@@ -141,7 +141,10 @@ def run_benchmark(
         raise ValueError("n_jobs is 0; give how many cells may run in parallel, or -1 for one per core.")
     if not 0 < time_limit <= LONGEST_TIME_LIMIT:
         raise ValueError(f"time_limit is {time_limit}; give the seconds that a cell may take, at most 1,000,000.")
-    protocol = Protocol(evaluate, eval_every, scoring, diagnostics, Budget(**(budget or {})))
+    limits = {} if budget is None else budget
+    if not (isinstance(limits, Mapping) and {*limits} <= {"state_bytes", "fit_seconds"}):
+        raise ValueError(f"budget is {reprlib.repr(budget)}; give a mapping with 'state_bytes', 'fit_seconds' or both.")
+    protocol = Protocol(evaluate, eval_every, scoring, diagnostics, Budget(**limits))
     cells = plan_cells(strategies, streams, seeds=seeds, device=device, stack_seeds=stack_seeds, protocol=protocol)
     with contextlib.ExitStack() as stack:
         if not isinstance(store, Store):
@@ -183,9 +186,11 @@ def plan_cells(
     OSError
         If data are missing.
     """
+    if not isinstance(strategies, Mapping):
+        raise ValueError(f"strategies is a {type(strategies).__name__}; give a mapping of names to estimators.")
     estimators = {name: _estimator(name, strategy) for name, strategy in strategies.items()}
     _check_parameters(estimators)
-    named = list(streams.items() if isinstance(streams, Mapping) else ((stream.name, stream) for stream in streams))
+    named = list(streams.items()) if isinstance(streams, Mapping) else _named(streams)
     sources = dict(named)
     if len(sources) < len(named):
         raise ValueError("Two streams have the same name; give a mapping of names to streams.")
@@ -227,6 +232,18 @@ def plan_cells(
         raise ValueError(f"Nothing has run. {' '.join(too_large.values())}")
     _check_all_run(estimators, sources, protocol, cells.values(), kinds)
     return list(cells.values())
+
+
+def _named(streams: Iterable[Stream]) -> list[tuple[str, Stream]]:
+    what = "a mapping of names to streams, or a list of streams, which have names"
+    if isinstance(streams, Stream) or not isinstance(streams, Iterable):
+        one = "one stream" if isinstance(streams, Stream) else f"a {type(streams).__name__}"
+        raise ValueError(f"streams is {one}; give {what}.")
+    found = list(streams)
+    for stream in found:
+        if not isinstance(stream, Stream):
+            raise ValueError(f"One of the streams is a {type(stream).__name__}; give {what}.")
+    return [(stream.name, stream) for stream in found]
 
 
 def shard_of(cells: Sequence[Cell], shard: str) -> list[Cell]:

@@ -76,7 +76,7 @@ Name = Annotated[str, AfterValidator(_name)]
 class TomlTable(BaseModel):
     """A table in a TOML file: read only, without conversions, and without keys that it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class NetSettings(TomlTable):
@@ -523,8 +523,11 @@ _MODELS: dict[str, type[TomlTable]] = {
 
 
 def _sentence(error: ValidationError) -> str:
-    """Say what is wrong first and foremost: an unknown key is often why another is missing."""
-    found = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    """Say what is wrong first and foremost: an unknown key is often why another is missing.
+
+    What may be a text or a number, and is NaN, is no text either.
+    """
+    found = min(error.errors(), key=lambda each: each["type"] not in ("extra_forbidden", "finite_number"))
     place = list(found["loc"])
     model: type[TomlTable] = Suite
     where = ""
@@ -545,7 +548,8 @@ def _sentence(error: ValidationError) -> str:
             builders = context["expected_tags"].replace(", ", " or ")
             return f"'builder'{where} is wrong: input should be {builders}, not {context['tag']!r:.60}"
         case "value_error":
-            return f"{key}{where} is wrong: {found['ctx']['error']}"
+            said = str(found["ctx"]["error"]).removesuffix(".")
+            return f"{key}{where} is wrong: {said}" if place or where else said
         case "model_type" | "dict_type":
             return f"{key}{where} is wrong: input should be a table, not {found['input']!r:.60}"
     return f"{key}{where} is wrong: {found['msg'][0].lower()}{found['msg'][1:]}, not {found['input']!r:.60}"

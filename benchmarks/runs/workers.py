@@ -45,6 +45,8 @@ class WorkerDied(RuntimeError):
 def stop_on_ctrl_c() -> Iterator[threading.Event]:
     """Raise :class:`Interrupted` on Ctrl-C, and remember it: what runs may take the exception for a stop of its own.
 
+    The same where a scheduler or a closed terminal ends the process, unless somebody else takes care of that.
+
     Yields
     ------
     threading.Event
@@ -59,11 +61,14 @@ def stop_on_ctrl_c() -> Iterator[threading.Event]:
         asked.set()
         raise Interrupted
 
-    before = signal.signal(signal.SIGINT, stop)
+    ends = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    heard = [signal.SIGINT, *(number for number in ends if signal.getsignal(number) is signal.SIG_DFL)]
+    before = {number: signal.signal(number, stop) for number in heard}
     try:
         yield asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @dataclasses.dataclass(frozen=True)

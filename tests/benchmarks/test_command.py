@@ -90,6 +90,12 @@ def folder(tmp_path):
     return tmp_path
 
 
+def as_in_the_foreground():
+    """Hear signals as a shell's foreground does, also where these tests run in the background."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def start(folder, *args, **env):
     return subprocess.Popen(
         [sys.executable, "-m", "forgetless", *map(str, args)],
@@ -99,7 +105,7 @@ def start(folder, *args, **env):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,  # a process group of its own, as a terminal gives to each command
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as a shell's foreground has it
+        preexec_fn=as_in_the_foreground,
     )
 
 
@@ -208,6 +214,7 @@ def test_run_report_leaderboard(folder, here):
     if importlib.util.find_spec("pyarrow"):
         assert code == 0 and "runs.md" in said
         assert here("import", "runs.parquet", "--store", "other.db")[1].startswith("8 cells taken over")
+        assert here("import", "report.html", "--store", "none.db")[0] == 2 and not (folder / "none.db").exists()
     else:
         assert code == 2 and "pyarrow" in errors
 
@@ -348,15 +355,18 @@ def test_kill_and_start_again(folder, here, monkeypatch):
 STOPPED = "forgetless: Stopped. 1 of 2 cells are kept in results.db; do the same again to run only the rest."
 
 
-# `kill -INT`, or Ctrl-C in a terminal, which all processes hear of.
+# `kill -INT`, or Ctrl-C in a terminal, which all processes hear of; a scheduler, a closed terminal.
 # The class stands in the current folder, where workers find it, too.
-@pytest.mark.parametrize("whom", ["process", "group"])
-def test_interrupt(folder, whom):
+@pytest.mark.parametrize(
+    ("whom", "number"),
+    [("process", "SIGINT"), ("group", "SIGINT"), ("process", "SIGTERM"), ("group", "SIGTERM"), ("process", "SIGHUP")],
+)
+def test_interrupt(folder, whom, number):
     args = ["--strategies", "GaussianNB,slow_strategy.Slow", "--streams", "iris-class", "--n-jobs", 2, *WITHOUT_TORCH]
     process = start(folder, "run", "small.toml", *args, "--seeds", 1, SLOW="600")
     wait_until(lambda: len(stored(folder)) == 1 and log_lines(folder))
     began = time.monotonic()
-    (os.killpg if whom == "group" else os.kill)(process.pid, signal.SIGINT)
+    (os.killpg if whom == "group" else os.kill)(process.pid, getattr(signal, number))
     _, errors = process.communicate(timeout=30)
     assert time.monotonic() - began < 5
     assert process.returncode == 130

@@ -109,7 +109,7 @@ SUITES = {
     "order of nothing": (stream("n_experiences = 3\nclass_order = []"), "must name each class of 'iris' once"),
     "order of strangers": (stream("n_experiences = 3\nclass_order = [7, 8, 9]"), "must name each class of 'iris' once"),
     "order of texts": (stream('n_experiences = 3\nclass_order = ["0", "1", "2"]'), "must name each class"),
-    "order of no numbers": (stream("n_experiences = 3\nclass_order = [0.0, 1.0, nan]"), "must name each class"),
+    "order of no numbers": (stream("n_experiences = 3\nclass_order = [0.0, 1.0, nan]"), "a finite number, not nan"),
     # classes
     "code": (strategy('"__import__(\'os\').system(\'touch pwned\')"'), "is no import path"),
     "os": (strategy('"os.system"'), "a suite file may not import"),

@@ -245,6 +245,13 @@ def test_choosing_a_stream_that_does_not_exist():
             "'builder' in number 2 of streams is wrong: input should be 'split' or 'blurry' or 'site' or "
             "'permuted' or 'label_permuted' or 'rotated' or 'chunked' or 'column' or 'drift', not 'spilt'.",
         ),
+        (
+            "random_state = 1",
+            "imbalance = nan",
+            "'imbalance' in number 2 of streams is wrong: input should be a finite number, not nan.",
+        ),
+        ("hidden", "lr = inf\nhidden", "'lr' in net is wrong: input should be a finite number, not inf."),
+        ("seeds = 2", 'scoring = ["a", "a"]', "scoring names a scorer twice: a, a."),
         ('"Big"', '"Naive"', "'strategies' is wrong: two have the name 'Naive'; give each its own name."),
         (
             '"Big"',
