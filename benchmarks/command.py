@@ -77,6 +77,8 @@ class Kind(StrEnum):
 def main() -> None:
     """Run the command: exit code 0 if all went well, 1 if something failed, 2 for bad input, 130 after a stop."""
     warnings.showwarning = lambda message, *_: _say(message)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error does with letters that it lacks
     code = None
     try:
         code = typer.main.get_command(app).main(prog_name="forgetless", standalone_mode=False)

@@ -1,7 +1,10 @@
 """Data of one's own: tables, files, folders of images, and OpenML."""
 
+import lzma
 import os
 import warnings
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -134,7 +137,7 @@ def read_csv(source: Any, name: str, **options: Any) -> "pd.DataFrame":
     Raises
     ------
     ValueError
-        If it is empty, no text in UTF-8, or has rows with more values than names.
+        If it is empty, cannot be unpacked, is no text in UTF-8, or has rows with more values than names.
     """
     import pandas as pd
 
@@ -143,7 +146,8 @@ def read_csv(source: Any, name: str, **options: Any) -> "pd.DataFrame":
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "Length of header", pd.errors.ParserWarning)
         try:
-            frame: pd.DataFrame = pd.read_csv(source, **options)
+            with unpacking(name):
+                frame: pd.DataFrame = pd.read_csv(source, **options)
         except pd.errors.EmptyDataError:
             raise ValueError(f"{name} is empty.") from None
         except pd.errors.ParserWarning:
@@ -151,6 +155,29 @@ def read_csv(source: Any, name: str, **options: Any) -> "pd.DataFrame":
         except (pd.errors.ParserError, UnicodeError) as error:
             raise ValueError(f"{name} is not CSV that can be read: {str(error).strip()}") from error
     return frame
+
+
+@contextmanager
+def unpacking(name: str) -> Iterator[None]:
+    """Name the file in errors about what is compressed otherwise than its name says, or damaged.
+
+    Parameters
+    ----------
+    name : str
+
+    Raises
+    ------
+    ValueError
+        If it cannot be unpacked.
+    """
+    try:
+        yield
+    except (EOFError, lzma.LZMAError, zipfile.BadZipFile, zlib.error, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the system's, which name the file
+            raise
+        raise ValueError(
+            f"{name} cannot be unpacked ({error}): it is damaged, or not compressed as its name says."
+        ) from error
 
 
 @contextmanager
@@ -206,7 +233,7 @@ def load_csv(
     OSError
         If the file cannot be read.
     ValueError
-        If it is no text or has rows with more values than names, or as in :func:`load_frame`.
+        If it cannot be unpacked, is no text or has rows with more values than names, or as in :func:`load_frame`.
 
     Examples
     --------

@@ -82,6 +82,8 @@ class ScaledTargetRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         targets = np.asarray(on_host(y), dtype=np.float64)
         first = not hasattr(self, "regressor_")
         mean, scale = (targets.mean(), targets.std()) if first else (self.mean_, self.scale_)
+        if first and len(np.unique(targets)) == 1:  # whose deviation may be what rounding makes
+            mean, scale = targets.flat[0], 0.0
         scale = scale if scale > 0 else 1.0
         regressor = clone(self.regressor) if first else self.regressor_
         self.regressor_ = regressor.partial_fit(X, (targets - mean) / scale, **params)

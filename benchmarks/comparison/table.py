@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import lzma
 import os
-import zipfile
-import zlib
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -16,6 +13,7 @@ import pandas as pd
 from pandas.api import types
 
 from ...datasets.base import Dataset, Kind
+from ...datasets.files import unpacking
 from ...datasets.registry import DATASETS, load_dataset
 from ...estimators.inputs import as_rows
 from ...estimators.table import ALMOST_ALL
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 
 _FEW_NUMBERS = 20  # whole numbers as targets: so many different ones are labels, more are amounts
 _SAME_AS_HEADER = 0.5  # share of the columns that repeat their own name, in a header within the rows
-_DAMAGED = (EOFError, lzma.LZMAError, zipfile.BadZipFile, zlib.error)  # what unpacking raises, beside OSError
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,22 +92,17 @@ def read_table(source: str | os.PathLike[str], data_home: str | None = None) -> 
 
         return name, from_extra("pyarrow.parquet").read_table(path).to_pandas()
     try:
-        frame = pd.read_csv(path, low_memory=False)
-        if len(frame.columns) == 1:
-            for separator in (";", "\t"):
-                if separator in str(frame.columns[0]):
-                    frame = pd.read_csv(path, low_memory=False, sep=separator)
+        with unpacking(repr(str(source))):
+            frame = pd.read_csv(path, low_memory=False)
+            if len(frame.columns) == 1:
+                for separator in (";", "\t"):
+                    if separator in str(frame.columns[0]):
+                        frame = pd.read_csv(path, low_memory=False, sep=separator)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise ValueError(f"{str(source)!r} cannot be read as a CSV file: {str(error).strip()}.") from None
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{str(source)!r} is no text in UTF-8 (byte {error.start} is no part of it); save it as UTF-8."
-        ) from None
-    except (*_DAMAGED, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # the system's, which name the file
-            raise
-        raise ValueError(
-            f"{str(source)!r} cannot be unpacked ({error}): it is damaged, or not compressed as its name says."
         ) from None
     return name, frame
 

@@ -576,6 +576,17 @@ def test_output_that_nobody_takes(folder, args, unbuffered, outlet, said):
     assert done.stderr == said and done.returncode
 
 
+@pytest.mark.parametrize("args", ["leaderboard a.db", "leaderboard a.db --format markdown", "report a.db -o é.html"])
+def test_letters_that_the_output_lacks(folder, args):
+    with Store(folder / "a.db") as store:
+        store.write(facts(strategy="Ré"))
+    command = [sys.executable, "-m", "forgetless", *args.split()]
+    env = environment(PYTHONSAFEPATH="1", PYTHONIOENCODING="ascii")
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "\\xe9" in done.stdout
+
+
 def test_a_folder_that_is_gone(folder, here, monkeypatch):
     (folder / "gone").mkdir()
     monkeypatch.chdir(folder / "gone")

@@ -85,6 +85,16 @@ class TestTables:
         with pytest.raises(ValueError, match=rf"rows\.csv.* {message}"):
             read(tmp_path / "rows.csv", "y")
 
+    @pytest.mark.parametrize("kind", ["gz", "bz2", "xz", "zip"])
+    @pytest.mark.parametrize("damage", ["cut", "plain"])
+    def test_packed_csv_that_is_damaged_is_named(self, tmp_path, kind, damage):
+        path = tmp_path / f"rows.csv.{kind}"
+        pd.DataFrame({"a": range(1000), "y": 0}).to_csv(path, index=False)
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2] if damage == "cut" else b"a,y\n1,0\n")
+        with pytest.raises(ValueError, match=rf"rows\.csv\.{kind} cannot be unpacked \(.*it is damaged, or not"):
+            load_csv(path, "y")
+
     def test_commas_at_the_ends_of_rows_are_no_values(self, tmp_path):
         (tmp_path / "rows.csv").write_text("a,y\n1,0,\n2,1,\n")
         data = load_csv(tmp_path / "rows.csv", "y")

@@ -95,6 +95,8 @@ def test_targets_are_learned_in_units_of_the_first_call():
         def predict(self, X):
             return np.ones(len(X))
 
+    equal = ScaledTargetRegressor(Recorder()).partial_fit([[0.0]] * 3, [0.1] * 3)  # whose mean is no .1
+    assert (equal.mean_, equal.scale_, equal.regressor_.seen.tolist()) == (0.1, 1.0, [0.0] * 3)
     model = ScaledTargetRegressor(Recorder()).partial_fit([[0.0]] * 2, [10, 30])
     assert model.regressor_.seen.tolist() == [-1, 1]
     model.partial_fit([[0.0]], [50])
