@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Self, cast
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import clone
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from torch import nn
 from torch.nn.utils import parameters_to_vector
@@ -18,7 +17,7 @@ from .base import ContinualClassifier, ContinualEstimator, ContinualRegressor
 from .engine.call import Call
 from .engine.loop import Descend, check_unchanged, idle, train
 from .engine.modules import MLP, Features, fixed_statistics, normalises_each_batch
-from .engine.net import ContinualNet, ContinualRegressionNet, FastLoop, settings_of
+from .engine.net import ContinualNet, ContinualRegressionNet, FastLoop, copied, settings_of
 from .engine.objective import Classification, Objective, Regression, as_logits, criterion_for_outputs
 from .engine.optimizer import learning_rates
 from .engine.passes import ChainPasses, Passes, passes_of, stacked_passes_of
@@ -373,18 +372,7 @@ class NetworkStrategy(ContinualEstimator):
             kind, plain = ContinualRegressionNet, NeuralNetRegressor
         if self.net is None:
             return kind(MLP, lr=0.01, max_epochs=20)
-        try:
-            net = clone(self.net)
-        except TypeError as error:
-            raise TypeError(
-                f"net cannot be copied: {error}. Perhaps a callback holds an open file or a connection; make it in the "
-                "callback's initialize(), which is called after the copy."
-            ) from error
-        except RuntimeError as error:
-            raise TypeError(
-                f"net cannot be copied: {error}. If its module has torch.nn.utils.weight_norm, use "
-                "torch.nn.utils.parametrizations.weight_norm, whose layers can be copied."
-            ) from error
+        net = copied(self.net)
         if isinstance(net, kind):
             return net
         if type(net) is plain:

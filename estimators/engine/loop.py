@@ -346,6 +346,11 @@ def _split(net: FastLoop, call: Call) -> tuple[Any, Any]:
     try:
         train_rows, held_out = net.get_split_datasets(call.rows.x, call.rows.y)
         return train_rows, held_out
+    except ValueError as error:
+        raise ValueError(
+            f"The net's train_split cannot part the {len(call.rows.x)} rows of this call: {str(error).rstrip('.')}. "
+            "With train_split=None, the net learns all rows."
+        ) from error
     finally:
         net.train_split = split
 

@@ -56,6 +56,28 @@ def changed_settings(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return [name for name in before | now if not same(now.get(name, _ABSENT), before.get(name, _ABSENT))]
 
 
+def copied(net: Any) -> Any:
+    """Return a copy of an unfitted net, or of settings of one.
+
+    Raises
+    ------
+    TypeError
+        If something of it cannot be copied.
+    """
+    try:
+        return clone(net, safe=False)
+    except TypeError as error:
+        raise TypeError(
+            f"net cannot be copied: {error}. Perhaps a callback holds an open file or a connection; make it in the "
+            "callback's initialize(), which is called after the copy."
+        ) from error
+    except RuntimeError as error:
+        raise TypeError(
+            f"net cannot be copied: {error}. If its module has torch.nn.utils.weight_norm, use "
+            "torch.nn.utils.parametrizations.weight_norm, whose layers can be copied."
+        ) from error
+
+
 class LossScoring(PassthroughScoring):
     """The loss of an epoch, and whether it is the best of the call; the fast loop has recorded the first."""
 
@@ -347,7 +369,7 @@ class FastLoop(NeuralNet):
                     "it back, or start anew with fit."
                 )
             if name in given:
-                setattr(self, name, clone(given[name], safe=False))
+                setattr(self, name, copied(given[name]))
             else:  # back to the default
                 delattr(self, name)
         check_parameters(self)
@@ -355,7 +377,7 @@ class FastLoop(NeuralNet):
             self._initialize_criterion()
             self._lower_precision()
         if "callbacks" in kinds:
-            self.callbacks = clone(given["callbacks"], safe=False)  # without parameters that are gone
+            self.callbacks = copied(given["callbacks"])  # without parameters that are gone
             self._initialize_callbacks()
         if "optimizer" in kinds:
             self._initialize_optimizer()
@@ -412,6 +434,12 @@ class FastLoop(NeuralNet):
             raise ValueError("criterion__reduction='none' gives no loss to descend; use 'mean'.")
         if isinstance(self.optimizer_, torch.optim.SparseAdam):
             raise ValueError("SparseAdam needs sparse gradients, and these are dense; use torch.optim.Adam.")
+        for name, layer in self.module_.named_modules():
+            if isinstance(layer, nn.Embedding | nn.EmbeddingBag) and layer.sparse and layer.weight.requires_grad:
+                raise ValueError(
+                    f"The embedding {name!r} has sparse gradients, and steps here are on one dense vector of all "
+                    "weights; leave sparse=True out."
+                )
 
     def _lower_precision(self) -> None:
         if isinstance(self.criterion_, nn.Module):

@@ -6,13 +6,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
 from skorch import NeuralNet
 
 from ..base import ContinualClassifier, ContinualEstimator, ContinualRegressor
 from ..engine.call import Call
 from ..engine.modules import MLP
-from ..engine.net import ContinualRegressionNet, FastLoop
+from ..engine.net import ContinualRegressionNet, FastLoop, copied
 from ..parameters import Integral, at_least, one_of
 from ..strategy import NetworkClassifier, NetworkRegressor
 from .per_task import Answer, answers_of, most_certain, task_of
@@ -56,10 +55,10 @@ class Independent(ContinualEstimator):
         key, learners = task_of(call), getattr(self, "learners_", {})
         if key in learners:
             learner = copy.deepcopy(learners[key])
-            learner.set_params(net=None if self.net is None else clone(self.net))
+            learner.set_params(net=None if self.net is None else copied(self.net))
         else:
             seed = int(call.rng("learner").integers(2**31))
-            learner = self.learner_class(net=None if self.net is None else clone(self.net), random_state=seed)
+            learner = self.learner_class(net=None if self.net is None else copied(self.net), random_state=seed)
             learner.pure_steps = True  # it only trains
         if isinstance(self, ContinualClassifier):
             learner.labels_ = self.labels_of_outputs()

@@ -20,6 +20,7 @@ from forgetless.estimators import (
     FirstSessionClassifier,
     HATClassifier,
     ICaRLClassifier,
+    IndependentClassifier,
     NaiveClassifier,
     NaiveRegressor,
     PackNetClassifier,
@@ -57,6 +58,15 @@ class Recurrent(nn.Module):
 
     def forward(self, x):
         return self.head(self.rnn(x.reshape(-1, 8, 8))[0][:, -1])
+
+
+class Words(Network):
+    def __init__(self, n_outputs=10, sparse=False):
+        super().__init__(8, n_outputs)
+        self.words = nn.Embedding(17, 8, sparse=sparse)
+
+    def features(self, x):
+        return super().features(self.words(x.long()).mean(1))
 
 
 class Shared(Network):
@@ -166,6 +176,12 @@ def test_what_a_strategy_cannot_work_with_is_said(estimator, error, message):
     with pytest.raises(error, match=message):
         estimator.partial_fit(X[Y < 5], Y[Y < 5])
     assert not hasattr(estimator, "net_")
+
+
+def test_a_module_of_a_task_that_cannot_be_copied_is_said():
+    clf = IndependentClassifier(net(NormalizedOnce()))
+    with pytest.raises(TypeError, match=r"cannot be copied.*parametrizations\.weight_norm, whose"):
+        clf.partial_fit(X[Y < 5], Y[Y < 5], task_id=0)
 
 
 def test_a_head_whose_weight_is_computed_cannot_grow():

@@ -1,10 +1,12 @@
 """Parameters that are set between calls; the battery tries all of every class, here is what each setting does."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
 from helpers.battery import DIGITS
-from skorch.callbacks import LRScheduler
+from skorch.callbacks import Callback, LRScheduler
 
 from forgetless.estimators import (
     MLP,
@@ -53,6 +55,20 @@ def test_epochs_and_batches(clf, name, n_epochs, n_batches):
 def test_callbacks_are_made(clf):
     clf.set_params(net__callbacks=[("rate", LRScheduler("StepLR", step_size=1, gamma=0.1))]).partial_fit(X, Y)
     np.testing.assert_allclose(clf.net_.optimizer_.param_groups[0]["lr"], 0.001)
+
+
+class Locked(Callback):
+    def __init__(self):
+        self.lock = threading.Lock()
+
+
+def test_a_callback_that_cannot_be_copied_is_said(clf):
+    before = clf.net_.flatten().clone()
+    clf.set_params(net__callbacks=[Locked()])
+    with pytest.raises(TypeError, match=r"net cannot be copied: .*lock.*make it in the callback's initialize"):
+        clf.partial_fit(X, Y)
+    assert torch.equal(clf.net_.flatten(), before)
+    clf.set_params(net__callbacks=None).partial_fit(X, Y)
 
 
 def test_a_callback_that_is_set_to_none_is_switched_off(clf):
