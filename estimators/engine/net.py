@@ -591,6 +591,28 @@ class FastLoop(NeuralNet):
         params = self.trainable()
         return [v.view_as(p) for v, p in zip(torch.split(vector, [p.numel() for p in params]), params, strict=True)]
 
+    def is_padding(self) -> torch.Tensor | None:
+        """Tell which numbers of the vector are an embedding's row of the padding, which is not trained.
+
+        Returns
+        -------
+        torch.Tensor of shape (n_parameters,) or None
+            None: there is no such row.
+        """
+        rows = {
+            layer.weight: layer.padding_idx
+            for layer in self.module_.modules()
+            if isinstance(layer, nn.Embedding | nn.EmbeddingBag) and layer.padding_idx is not None
+        }
+        trained = self.trainable()
+        if not any(p in rows for p in trained):
+            return None
+        parts = [torch.zeros_like(p, dtype=torch.bool) for p in trained]
+        for p, part in zip(trained, parts, strict=True):
+            if p in rows:
+                part[rows[p]] = True
+        return torch.cat([part.reshape(-1) for part in parts])
+
     def nbytes(self) -> int:
         """Bytes of the weights, buffers included, and of the optimiser's state."""
         return bytes_of(self.module_) + bytes_of(self.optimizer_)

@@ -37,13 +37,15 @@ class ShrinkPerturb(NetworkStrategy):
         self.random_state = random_state
 
     def before_training(self, call: Call) -> None:
-        """A place for ε."""
-        call.state.noise = torch.zeros_like(self.net_.flatten())
+        """A place for ε, and where there is none."""
+        call.state.noise, call.state.padding = torch.zeros_like(self.net_.flatten()), self.net_.is_padding()
 
     def before_step(self, call: Call, batch: Rows) -> None:
-        """Draw ε."""
+        """Draw ε, 0 for paddings, which stay as they are."""
         if self.noise_std:
             fill_normal(call.state.noise, call.generator)
+            if call.state.padding is not None:
+                call.state.noise.masked_fill_(call.state.padding, 0)
 
     def after_step(self, call: Call, theta: torch.Tensor, batch: Rows) -> None:
         """θ ← (1 − ηλ) θ + σ ε."""

@@ -40,16 +40,19 @@ class UPGD(NetworkStrategy):
         self.random_state = random_state
 
     def before_training(self, call: Call) -> None:
-        """Utilities begin at 0; places for ξ and s."""
+        """Utilities begin at 0; places for ξ and s, and where there is no ξ."""
         theta = self.net_.flatten()
         if not hasattr(self, "utility_"):
             self.utility_ = torch.zeros_like(theta)
         call.state.noise, call.state.s = torch.zeros_like(theta), torch.zeros_like(theta)
+        call.state.padding = self.net_.is_padding()
 
     def before_step(self, call: Call, batch: Rows) -> None:
-        """Draw ξ."""
+        """Draw ξ, 0 for paddings, which stay as they are."""
         if self.noise_std:
             fill_normal(call.state.noise, call.generator)
+            if call.state.padding is not None:
+                call.state.noise.masked_fill_(call.state.padding, 0)
 
     def after_backward(self, call: Call, theta: torch.Tensor, gradient: torch.Tensor) -> None:
         """The rule: u ← β u − (1−β) g θ, and g ← 2 (g + ξ) (1 − s)."""

@@ -25,6 +25,8 @@ from forgetless.estimators import (
     NaiveRegressor,
     PackNetClassifier,
     ReplayClassifier,
+    ShrinkPerturbClassifier,
+    UPGDClassifier,
 )
 
 X, Y = DIGITS.X_train[:160], DIGITS.y_train[:160]
@@ -61,9 +63,9 @@ class Recurrent(nn.Module):
 
 
 class Words(Network):
-    def __init__(self, n_outputs=10, sparse=False):
+    def __init__(self, n_outputs=10, **options):
         super().__init__(8, n_outputs)
-        self.words = nn.Embedding(17, 8, sparse=sparse)
+        self.words = nn.Embedding(17, 8, **options)
 
     def features(self, x):
         return super().features(self.words(x.long()).mean(1))
@@ -176,6 +178,13 @@ def test_what_a_strategy_cannot_work_with_is_said(estimator, error, message):
     with pytest.raises(error, match=message):
         estimator.partial_fit(X[Y < 5], Y[Y < 5])
     assert not hasattr(estimator, "net_")
+
+
+@pytest.mark.parametrize("noisy", [UPGDClassifier, ShrinkPerturbClassifier])
+def test_noise_leaves_paddings_as_they_are(noisy):
+    clf = noisy(net(Words, module__padding_idx=3), noise_std=0.1, random_state=0).partial_fit(X, Y)
+    words = clf.net_.module_.words.weight
+    assert words[3].eq(0).all() and words[[2, 4]].ne(0).all()
 
 
 def test_a_module_of_a_task_that_cannot_be_copied_is_said():
