@@ -88,6 +88,11 @@ def find_columns(frame: pd.DataFrame, text: Collection[Hashable] = (), drop: Col
         if its values have four words or more in the mean, else categories. A column without values is taken for
         numbers.
 
+    Raises
+    ------
+    ValueError
+        If there is no column of a name in `text` or `drop`.
+
     Examples
     --------
     >>> sales = pd.DataFrame({"shop": list("abab"), "price": ["1.5", "2", "1", "3"], "when": ["2024-01-01", None] * 2})
@@ -96,6 +101,10 @@ def find_columns(frame: pd.DataFrame, text: Collection[Hashable] = (), drop: Col
     (['price'], ['shop'], ['when'])
     """
     found = Columns()
+    for name in (*text, *drop):
+        if name not in frame.columns:
+            known = ", ".join(map(repr, frame.columns[:20])) + ", ..." * (len(frame.columns) > 20)
+            raise ValueError(f"There is no column {name!r} to take for text or to drop; the columns are {known}.")
     for name in frame.columns:
         if name in text:
             found.text.append(name)

@@ -142,6 +142,7 @@ def code(found: Comparison) -> str:
             f"from forgetless.estimators import {scaled}TableEncoder, make_incremental_pipeline",
             f"strategy = {strategy}",
             f"model = make_incremental_pipeline(TableEncoder({options}), strategy)",
+            *["X = X.rename(columns=str)  # always: names of columns are texts here"] * table.renamed,
             f"model.partial_fit({given})  # the first rows without the target, then all that come; {later}",
         ]
     )

@@ -44,6 +44,8 @@ class Table:
         What was found and assumed, as sentences.
     labels : list
         The classes, as they stand in the column of the target; empty for regression.
+    renamed : bool
+        Whether names of columns were no texts, and are now.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Table:
     dropped: list[str]
     remarks: list[str]
     labels: list[Any]
+    renamed: bool
 
 
 def read_table(source: str | os.PathLike[str], data_home: str | None = None) -> tuple[str, pd.DataFrame]:
@@ -154,6 +157,7 @@ def look_at(
     if kind not in (None, *get_args(Kind)):
         raise ValueError(f"kind is {kind!r}; give 'classification' or 'regression'.")
     remarks: list[str] = []
+    renamed = not all(isinstance(column, str) for column in frame.columns)
     frame, target, dropped = frame.rename(columns=str), str(target), [str(column) for column in drop]
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()].unique().tolist()
@@ -193,7 +197,7 @@ def look_at(
         for name in _copies(frame.drop(columns=target), y)
     ]
     X, labels = frame.drop(columns=target).reset_index(drop=True), frame[target].iloc[first].tolist()
-    return Table(name, X, y, kind, [*dropped, *nested], remarks, labels)
+    return Table(name, X, y, kind, [*dropped, *nested], remarks, labels, renamed)
 
 
 def _is_nested(column: pd.Series) -> bool:

@@ -112,6 +112,19 @@ def few(monkeypatch):
         monkeypatch.delitem(candidates.CLASSIFIERS, name)
 
 
+def test_names_of_columns_that_are_numbers(few):
+    frame = sites()
+    frame.columns = range(len(frame.columns))
+    found = compare(frame, 7, by=6, n_jobs=1, progress=False)
+    lines = {"X": frame.drop(columns=7), "y": frame[7]}
+    exec(code(found), lines)
+    assert "X = X.rename(columns=str)" in code(found)
+    assert lines["model"][0].columns_.used == [
+        str(name) for name in range(7) if str(name) not in found.columns.left_out
+    ]
+    assert set(lines["model"].predict(lines["X"])) <= {"up", "down"}
+
+
 @pytest.mark.parametrize(
     ("limits", "words"),
     [

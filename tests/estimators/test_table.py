@@ -55,6 +55,15 @@ def test_a_column_is_text_if_that_is_said():
     assert find_columns(table(word=["a", "b"] * 20), text=["word"]).text == ["word"]
 
 
+@pytest.mark.parametrize("option", ["text", "drop"])
+def test_columns_that_are_not_there_are_named(option):
+    encoder = TableEncoder(**{option: ["wrod"]})
+    with pytest.raises(
+        ValueError, match="no column 'wrod' to take for text or to drop; the columns are 'size', 'word'"
+    ):
+        encoder.fit(table(word=["a", "b"] * 20))
+
+
 def test_odd_values_and_categories_seen_later_are_predicted():
     first = table(
         price=["1", "2.5"] * 19 + ["unknown", "3"],
