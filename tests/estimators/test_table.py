@@ -58,9 +58,7 @@ def test_a_column_is_text_if_that_is_said():
 @pytest.mark.parametrize("option", ["text", "drop"])
 def test_columns_that_are_not_there_are_named(option):
     encoder = TableEncoder(**{option: ["wrod"]})
-    with pytest.raises(
-        ValueError, match="no column .wrod. to take for text or to drop; .* are .size., .word."
-    ):
+    with pytest.raises(ValueError, match=r"no column .wrod. to take for text or to drop; .* are .size., .word."):
         encoder.fit(table(word=["a", "b"] * 20))
 
 
