@@ -336,9 +336,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     def _as_frame(self, X: Any, *, reset: bool) -> pd.DataFrame:
         """Columns of an array have numbers; those of a table are found by name, so there may be others."""
         if hasattr(X, "columns"):
+            frame = pd.DataFrame(X)
+            if not frame.columns.is_unique:
+                twice = frame.columns[frame.columns.duplicated()].unique().tolist()
+                raise ValueError(f"The table has columns of the same name: {twice}.")
             if reset:
-                self.n_features_in_ = X.shape[1]
-            return pd.DataFrame(X)
+                self.n_features_in_ = frame.shape[1]
+            return frame
         rows = validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False)
         return pd.DataFrame(rows, columns=[f"x{column}" for column in range(rows.shape[1])])
 

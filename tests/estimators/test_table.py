@@ -62,6 +62,14 @@ def test_columns_that_are_not_there_are_named(option):
         encoder.fit(table(word=["a", "b"] * 20))
 
 
+def test_columns_of_one_name_are_named():
+    frame = table(word=["a", "b"] * 20)
+    encoder = TableEncoder().fit(frame)
+    for call in (encoder.transform, encoder.partial_fit, TableEncoder().fit):
+        with pytest.raises(ValueError, match=r"columns of the same name: \['word'\]"):
+            call(pd.concat([frame, frame[["word"]]], axis=1))
+
+
 def test_odd_values_and_categories_seen_later_are_predicted():
     first = table(
         price=["1", "2.5"] * 19 + ["unknown", "3"],
