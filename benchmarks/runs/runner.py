@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
 from numbers import Integral
 from typing import Any, Literal
 
-from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.base import clone, is_classifier, is_clusterer, is_outlier_detector, is_regressor
 from tqdm import tqdm
 
 from ...datasets.streams import Stream
@@ -335,6 +335,11 @@ def _estimator(name: str, strategy: Any) -> Any:
         raise ValueError(
             f"The strategy {name!r}, a {type(estimator).__name__}, cannot learn incrementally: it needs get_params, "
             "partial_fit and predict (for a pipeline, use forgetless.estimators.make_incremental_pipeline)."
+        )
+    if is_clusterer(estimator) or is_outlier_detector(estimator):  # whose numbers are no labels of the data
+        raise ValueError(
+            f"The strategy {name!r}, a {type(estimator).__name__}, is neither a classifier nor a regressor, so that "
+            "its answers cannot be scored."
         )
     if isinstance(estimator, IncrementalPipeline):
         for step_name, step in estimator.steps[:-1]:

@@ -9,8 +9,9 @@ from helpers.benchmarks import NET, Spy, iris, run
 from helpers.results import make_results
 from pandas.testing import assert_frame_equal, assert_series_equal
 from sklearn.base import clone
+from sklearn.cluster import MiniBatchKMeans
 from sklearn.decomposition import PCA
-from sklearn.linear_model import SGDClassifier
+from sklearn.linear_model import SGDClassifier, SGDOneClassSVM
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -163,6 +164,8 @@ def test_results_come_in_the_order_of_the_plan():
         ({"strategies": {"x": StrategySpec("EWX")}}, r"no strategy 'EWX' \(did you mean 'EWC'\?\)"),
         ({"strategies": {"x": StrategySpec("EWC", {"lambda": 1})}}, "no parameter 'lambda'.*ewc_lambda"),
         ({"strategies": {"x": StrategySpec("sklearn.svm.SVC")}}, "cannot learn incrementally"),
+        ({"strategies": {"x": MiniBatchKMeans()}}, "MiniBatchKMeans, is neither a classifier nor a regressor"),
+        ({"strategies": {"x": SGDOneClassSVM()}}, "SGDOneClassSVM, is neither a classifier nor a regressor"),
         ({"strategies": {"x": StrategySpec("sklearn.utils.Bunch")}}, "is no scikit-learn estimator"),
         ({"strategies": {"x": StrategySpec("sklearn.nowhere.SGD")}}, "cannot be imported"),
         ({"strategies": {"x": StrategySpec("os.system")}}, "a suite file may not import"),
