@@ -9,7 +9,7 @@ import numpy as np
 
 from .base import Dataset, Inputs, RandomState, Targets, fingerprint, type_of_labels
 from .ordered import equal_starts, held_out
-from .streams import DatasetStream, Stream, as_seed, check_tested_classes, concatenate, take
+from .streams import DatasetStream, Stream, as_seed, check_is_dataset, check_tested_classes, concatenate, take
 
 Drift = Literal["abrupt", "gradual", "incremental", "recurring"]
 Concept = Dataset | Callable[[Inputs], Any]
@@ -84,6 +84,7 @@ def drift_stream(
     >>> [stream.concepts(k).tolist() for k in (1, 2, 3)]
     [[0, 0, 0, 0, 0, 0], [0, 0, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1]]
     """
+    check_is_dataset(dataset)
     from sklearn.utils import check_scalar
 
     if drift not in ("abrupt", "gradual", "incremental", "recurring"):

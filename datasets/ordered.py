@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .base import Dataset, Inputs, RandomState, Targets
-from .streams import DatasetStream, Scenario, Stream, check_n_experiences, check_tested_classes, take
+from .streams import DatasetStream, Scenario, Stream, check_is_dataset, check_n_experiences, check_tested_classes, take
 
 PERIODS = {"hour": "h", "day": "D", "week": "W", "month": "M", "quarter": "Q", "year": "Y"}
 """Periods of the calendar, and pandas' names of them."""
@@ -72,6 +72,7 @@ def chunked_stream(
     23 6 ['price']
     24 6 ['price']
     """
+    check_is_dataset(dataset)
     from sklearn.utils import check_scalar
 
     if len(dataset.y_test):
@@ -163,6 +164,7 @@ def column_stream(
     Experience(index=0, task_id=None, classes=[0, 1], 16 training rows, 4 test rows)
     Experience(index=1, task_id=None, classes=[0, 1], 8 training rows, 2 test rows)
     """
+    check_is_dataset(dataset)
     if scenario not in ("domain", "task"):
         raise ValueError(f"scenario must be 'domain' or 'task', got {scenario!r}.")
     position = _find_column(dataset, column)

@@ -13,6 +13,7 @@ from .streams import (
     Stream,
     as_seed,
     check_is_classification,
+    check_is_dataset,
     check_n_experiences,
     check_test_part,
     check_tested_classes,
@@ -76,6 +77,7 @@ def split_stream(
     >>> split_stream(digits, scenario="domain", random_state=0)[3].classes
     array([0, 1])
     """
+    check_is_dataset(dataset)
     if scenario not in ("class", "task", "domain"):
         raise ValueError(f"scenario must be 'class', 'task' or 'domain', got {scenario!r}.")
     groups = _class_groups(dataset, n_experiences, class_order, random_state, "split_stream")
@@ -139,6 +141,7 @@ def blurry_stream(
     >>> np.bincount(first.y_train).tolist()
     [114, 117, 7, 7, 7, 7, 7, 8, 7, 7]
     """
+    check_is_dataset(dataset)
     from sklearn.utils import check_scalar
 
     check_scalar(share, "share", Real, min_val=0, max_val=1)
@@ -199,6 +202,7 @@ def site_stream(
     >>> np.bincount(first.y_train, minlength=10).tolist()
     [23, 2, 21, 15, 5, 3, 12, 11, 49, 0]
     """
+    check_is_dataset(dataset)
     from sklearn.utils import check_scalar
 
     check_is_classification(dataset, "site_stream")

@@ -428,6 +428,20 @@ def check_test_part(dataset: Dataset, builder: str) -> None:
         )
 
 
+def check_is_dataset(dataset: object) -> None:
+    """Raise TypeError if something else than a data set is to become a stream, such as arrays.
+
+    Parameters
+    ----------
+    dataset : object
+    """
+    if not isinstance(dataset, Dataset):
+        raise TypeError(
+            f"dataset is a {type(dataset).__name__}; give a Dataset, such as Dataset('mine', X_train, y_train, X_test, "
+            "y_test), or load_frame(frame, target) of a table."
+        )
+
+
 def check_tested_classes(dataset: Dataset, classes: np.ndarray) -> None:
     """Raise ValueError if a data set is tested on classes that are nowhere learned.
 

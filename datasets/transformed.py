@@ -13,6 +13,7 @@ from .streams import (
     Stream,
     as_seed,
     check_is_classification,
+    check_is_dataset,
     check_test_part,
     check_tested_classes,
     take,
@@ -73,6 +74,7 @@ def permuted_stream(
     >>> stream[2]
     Experience(index=2, task_id=None, classes=[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], 1437 training rows, 360 test rows)
     """
+    check_is_dataset(dataset)
     from sklearn.utils import check_scalar
 
     check_scalar(n_experiences, "n_experiences", Integral, min_val=1, max_val=MOST_EXPERIENCES)
@@ -135,6 +137,7 @@ def label_permuted_stream(
     >>> first.y_train[:6].tolist(), second.y_train[:6].tolist()
     ([3, 9, 1, 3, 1, 9], [2, 4, 5, 2, 5, 4])
     """
+    check_is_dataset(dataset)
     from sklearn.utils import check_scalar
 
     check_scalar(n_experiences, "n_experiences", Integral, min_val=1, max_val=MOST_EXPERIENCES)
@@ -201,6 +204,7 @@ def rotated_stream(
     >>> bool((abs(turned[:, 0] - upright[:, :, -1]) < 1e-6).all())
     True
     """
+    check_is_dataset(dataset)
     from sklearn.utils import check_scalar
 
     check_scalar(n_experiences, "n_experiences", Integral, min_val=1, max_val=MOST_EXPERIENCES)

@@ -14,6 +14,7 @@ from forgetless.datasets import (
     Dataset,
     Stream,
     blurry_stream,
+    chunked_stream,
     column_stream,
     drift_stream,
     label_permuted_stream,
@@ -394,3 +395,23 @@ def test_a_notebook_shows_what_a_stream_is_as_text_without_computing_it(digits, 
     shown = stream._repr_html_()
     assert "class-incremental" in shown and ">10 classes<" in shown and ">digits<" in shown
     assert "<script>" not in shown and "&lt;script&gt;" in shown
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        blurry_stream,
+        chunked_stream,
+        column_stream,
+        drift_stream,
+        label_permuted_stream,
+        permuted_stream,
+        rotated_stream,
+        site_stream,
+        split_stream,
+    ],
+)
+def test_arrays_are_no_data_set(build):
+    options = {"column": 0} if build is column_stream else {}
+    with pytest.raises(TypeError, match=r"dataset is a tuple; give a Dataset, such as Dataset\('mine', X_train"):
+        build((np.zeros((4, 2)), [0, 1, 0, 1]), **options)
