@@ -163,6 +163,8 @@ def compare(
 
     Raises
     ------
+    TypeError
+        If the data are no table.
     ValueError
         If the table cannot be compared on; the message says why.
     OSError

@@ -144,6 +144,8 @@ def look_at(
 
     Raises
     ------
+    TypeError
+        If `frame` is no table.
     ValueError
         If there is no such column, or nothing to learn in it.
 
@@ -154,6 +156,8 @@ def look_at(
     >>> table.y.tolist(), table.remarks[0]
     (['yes', 'no', 'yes', 'yes'], "The target 'sold' is missing in 1 of 5 rows, which are left out.")
     """
+    if not isinstance(frame, pd.DataFrame):
+        raise TypeError(f"data is a {type(frame).__name__}; give a DataFrame, or the path of a file.")
     if kind not in (None, *get_args(Kind)):
         raise ValueError(f"kind is {kind!r}; give 'classification' or 'regression'.")
     remarks: list[str] = []
@@ -269,7 +273,7 @@ def _targets(column: pd.Series, kind: Kind | None, remarks: list[str]) -> tuple[
     y = labels.to_numpy()
     n_labels, largest = len(np.unique(y)), int(pd.Series(y).value_counts().iloc[0])
     if n_labels == 1:
-        raise ValueError(f"The target {name!r} is {y[0]!r} in all rows: there is nothing to learn.")
+        raise ValueError(f"The target {name!r} is {y.tolist()[0]!r} in all rows: there is nothing to learn.")
     if largest < 2 or n_labels > len(y) / 2:
         raise ValueError(
             f"The target {name!r} has {n_labels} different labels in {len(y)} rows: that is a name of rows rather than "

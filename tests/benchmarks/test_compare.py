@@ -200,7 +200,9 @@ CUT = sites(60)
         (CUT, {"by": "nowhere"}, "no column 'nowhere' to cut by"),
         (CUT, {"by": "x0"}, "has 60 values|has 1 rows"),
         (CUT, {"chunks": 40}, "chunks is 40; 60 rows can be cut into 3 to 15"),
-        (CUT, {"classes": 5}, "n_experiences"),
+        (CUT, {"classes": 5}, "classes is 5; 2 classes can come in 2 to 2 experiences"),
+        (CUT, {"classes": 1}, "classes is 1; 2 classes can come in 2 to 2 experiences"),
+        (CUT.assign(label=0), {}, "'label' is 0 in all rows"),
         (CUT, {"target": "x0", "classes": 2}, "Amounts have no classes"),
         (CUT, {"target": "x0", "kind": "classification"}, "different labels"),
         (CUT, {"scoring": "acuracy"}, "no scorer 'acuracy'"),
@@ -213,6 +215,11 @@ CUT = sites(60)
 def test_what_cannot_be_compared_is_a_sentence(frame, options, sentence):
     with pytest.raises(ValueError, match=sentence):
         compare(frame, **{"target": "label", "progress": False, **options})
+
+
+def test_arrays_are_no_table():
+    with pytest.raises(TypeError, match="data is a ndarray; give a DataFrame"):
+        compare(CUT.to_numpy(), 1)
 
 
 def test_a_header_in_the_middle_is_left_out():
