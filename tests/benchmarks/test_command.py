@@ -369,7 +369,7 @@ def test_interrupt(folder, whom, number):
     (os.killpg if whom == "group" else os.kill)(process.pid, getattr(signal, number))
     _, errors = process.communicate(timeout=30)
     assert time.monotonic() - began < 5
-    assert process.returncode == 130
+    assert process.returncode == 130, errors
     assert errors.splitlines()[-1] == STOPPED
     assert "Traceback" not in errors
     running = {pid for _, pid in log_lines(folder)}
