@@ -1,5 +1,6 @@
 """Where cells run: deaths, hangs and Ctrl-C cost the cell that they hit, and no other one."""
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from helpers.processes import environment
 from sklearn.naive_bayes import GaussianNB
 
 from forgetless.benchmarks import Interrupted, Store
-from forgetless.benchmarks.runs import workers
+from forgetless.benchmarks.runs import runner, workers
 
 
 def statuses(strategies, **options):
@@ -72,6 +73,25 @@ def test_a_cell_that_takes_ctrl_c_for_its_own_is_not_kept(tmp_path):
         )
     with Store(tmp_path / "a.db") as store:
         assert store.results().runs["strategy"].tolist() == ["first"]
+
+
+def test_what_breaks_after_ctrl_c_is_no_other_failure(tmp_path, monkeypatch):
+    """Workers that hear it, too, may be gone when they are to be ended."""
+
+    @contextlib.contextmanager
+    def breaking(*_):
+        def stopped():
+            try:
+                signal.raise_signal(signal.SIGINT)
+                yield
+            except KeyboardInterrupt:
+                raise OSError("handle is closed") from None
+
+        yield stopped()
+
+    monkeypatch.setattr(runner, "finished", breaking)
+    with pytest.raises(Interrupted, match=r"0 of 1 cells are kept in .*a\.db; do the same again"):
+        run({"any": GaussianNB()}, [iris()], store=tmp_path / "a.db")
 
 
 def test_without_a_store_ctrl_c_keeps_nothing_and_says_so():
