@@ -84,9 +84,9 @@ def drift_stream(
     >>> [stream.concepts(k).tolist() for k in (1, 2, 3)]
     [[0, 0, 0, 0, 0, 0], [0, 0, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1]]
     """
-    check_is_dataset(dataset)
     from sklearn.utils import check_scalar
 
+    check_is_dataset(dataset)
     if drift not in ("abrupt", "gradual", "incremental", "recurring"):
         raise ValueError(f"drift must be 'abrupt', 'gradual', 'incremental' or 'recurring', got {drift!r}.")
     check_scalar(n_cycles, "n_cycles", Integral, min_val=1)

@@ -72,9 +72,9 @@ def chunked_stream(
     23 6 ['price']
     24 6 ['price']
     """
-    check_is_dataset(dataset)
     from sklearn.utils import check_scalar
 
+    check_is_dataset(dataset)
     if len(dataset.y_test):
         raise ValueError(
             f"{dataset.name!r} has a test part of its own, whose place in time is not known; give a data set without "

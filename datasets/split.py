@@ -141,9 +141,9 @@ def blurry_stream(
     >>> np.bincount(first.y_train).tolist()
     [114, 117, 7, 7, 7, 7, 7, 8, 7, 7]
     """
-    check_is_dataset(dataset)
     from sklearn.utils import check_scalar
 
+    check_is_dataset(dataset)
     check_scalar(share, "share", Real, min_val=0, max_val=1)
     seed = as_seed(random_state)
     groups = _class_groups(dataset, n_experiences, class_order, seed, "blurry_stream")
@@ -202,9 +202,9 @@ def site_stream(
     >>> np.bincount(first.y_train, minlength=10).tolist()
     [23, 2, 21, 15, 5, 3, 12, 11, 49, 0]
     """
-    check_is_dataset(dataset)
     from sklearn.utils import check_scalar
 
+    check_is_dataset(dataset)
     check_is_classification(dataset, "site_stream")
     check_test_part(dataset, "site_stream")
     check_tested_classes(dataset, dataset.classes)

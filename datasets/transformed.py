@@ -74,9 +74,9 @@ def permuted_stream(
     >>> stream[2]
     Experience(index=2, task_id=None, classes=[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], 1437 training rows, 360 test rows)
     """
-    check_is_dataset(dataset)
     from sklearn.utils import check_scalar
 
+    check_is_dataset(dataset)
     check_scalar(n_experiences, "n_experiences", Integral, min_val=1, max_val=MOST_EXPERIENCES)
     _check_transformable(dataset, "permuted_stream")
     settings = {"random_state": as_seed(random_state), "permute_first": permute_first}
@@ -137,9 +137,9 @@ def label_permuted_stream(
     >>> first.y_train[:6].tolist(), second.y_train[:6].tolist()
     ([3, 9, 1, 3, 1, 9], [2, 4, 5, 2, 5, 4])
     """
-    check_is_dataset(dataset)
     from sklearn.utils import check_scalar
 
+    check_is_dataset(dataset)
     check_scalar(n_experiences, "n_experiences", Integral, min_val=1, max_val=MOST_EXPERIENCES)
     check_test_part(dataset, "label_permuted_stream")
     check_is_classification(dataset, "label_permuted_stream")
@@ -204,9 +204,9 @@ def rotated_stream(
     >>> bool((abs(turned[:, 0] - upright[:, :, -1]) < 1e-6).all())
     True
     """
-    check_is_dataset(dataset)
     from sklearn.utils import check_scalar
 
+    check_is_dataset(dataset)
     check_scalar(n_experiences, "n_experiences", Integral, min_val=1, max_val=MOST_EXPERIENCES)
     _check_transformable(dataset, "rotated_stream")
     if dataset.image_shape is None:

@@ -29,6 +29,7 @@ ALMOST_ALL = 0.95
 _PROSE_WORDS = 4.0  # words in a value of text, in the mean; names of categories have fewer
 _CONSTANT = "it has one value only"
 _LOOKED_AT = 2_000  # values of a column
+_SHOWN = 20  # names of columns in a message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +70,31 @@ class Columns:
             raise ValueError(f"The table has no column that anything can be learned from ({reasons}).")
 
 
+def check_unique(names: pd.Index) -> None:
+    """Raise ValueError if columns have the same name.
+
+    Parameters
+    ----------
+    names : Index
+    """
+    if not names.is_unique:
+        raise ValueError(f"The table has columns of the same name: {names[names.duplicated()].unique().tolist()}.")
+
+
+def shown_names(names: pd.Index) -> str:
+    """Write names of columns for a message, of many the first.
+
+    Parameters
+    ----------
+    names : Index
+
+    Returns
+    -------
+    str
+    """
+    return ", ".join(map(repr, names[:_SHOWN])) + ", ..." * (len(names) > _SHOWN)
+
+
 def find_columns(frame: pd.DataFrame, text: Collection[Hashable] = (), drop: Collection[Hashable] = ()) -> Columns:
     """Find out what each column of a table is.
 
@@ -103,8 +129,10 @@ def find_columns(frame: pd.DataFrame, text: Collection[Hashable] = (), drop: Col
     found = Columns()
     for name in (*text, *drop):
         if name not in frame.columns:
-            known = ", ".join(map(repr, frame.columns[:20])) + ", ..." * (len(frame.columns) > 20)
-            raise ValueError(f"There is no column {name!r} to take for text or to drop; the columns are {known}.")
+            raise ValueError(
+                f"There is no column {name!r} to take for text or to drop; the columns are "
+                f"{shown_names(frame.columns)}."
+            )
     for name in frame.columns:
         if name in text:
             found.text.append(name)
@@ -337,9 +365,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """Columns of an array have numbers; those of a table are found by name, so there may be others."""
         if hasattr(X, "columns"):
             frame = pd.DataFrame(X)
-            if not frame.columns.is_unique:
-                twice = frame.columns[frame.columns.duplicated()].unique().tolist()
-                raise ValueError(f"The table has columns of the same name: {twice}.")
+            check_unique(frame.columns)
             if reset:
                 self.n_features_in_ = frame.shape[1]
             return frame

@@ -179,11 +179,7 @@ def compare(
     name, frame = read_table(data, data_home) if isinstance(data, str | os.PathLike) else ("table", data)
     table = look_at(name, frame, target, drop=drop, kind=kind)
     by, time = (None if column is None else str(column) for column in (by, time))
-    text = [str(column) for column in text]
-    for column in text:
-        if column not in table.X.columns:
-            raise ValueError(f"The table has no column {column!r}; its columns are {list(table.X.columns)}.")
-    columns = leave_out(find_columns(table.X, text), table.X)
+    columns = leave_out(find_columns(table.X, [str(column) for column in text]), table.X)
     course = make_course(table, columns, by=by, time=time, chunks=chunks, classes=classes)
     columns = _cut_by(columns, [each for each in (by, time) if each is not None])
     columns.check_used()

@@ -174,11 +174,9 @@ def _by_column(table: Table, by: str) -> Course:
 def _by_class(table: Table, classes: int) -> Course:
     if table.kind == "regression":
         raise ValueError("Amounts have no classes to cut by; cut by a column, the time or into chunks.")
-    if not 2 <= classes <= len(table.labels):
-        raise ValueError(
-            f"classes is {classes}; {len(table.labels)} classes can come in 2 to {len(table.labels)} experiences."
-        )
     counts = dict(zip(*np.unique(table.y, return_counts=True), strict=True))
+    if not 2 <= classes <= len(counts):
+        raise ValueError(f"classes is {classes}; {len(counts)} classes can come in 2 to {len(counts)} experiences.")
     rare = [label for label, count in counts.items() if count < FEWEST_OF_A_GROUP]
     if rare:
         raise ValueError(

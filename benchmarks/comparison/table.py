@@ -16,7 +16,7 @@ from ...datasets.base import Dataset, Kind
 from ...datasets.files import unpacking
 from ...datasets.registry import DATASETS, load_dataset
 from ...estimators.inputs import as_rows
-from ...estimators.table import ALMOST_ALL
+from ...estimators.table import ALMOST_ALL, check_unique, shown_names
 from ..runs.specs import nearest
 
 if TYPE_CHECKING:
@@ -163,15 +163,13 @@ def look_at(
     remarks: list[str] = []
     renamed = not all(isinstance(column, str) for column in frame.columns)
     frame, target, dropped = frame.rename(columns=str), str(target), [str(column) for column in drop]
-    if not frame.columns.is_unique:
-        twice = frame.columns[frame.columns.duplicated()].unique().tolist()
-        raise ValueError(f"The table has columns of the same name: {twice}.")
+    check_unique(frame.columns)
     for column in (target, *dropped):
         if column not in frame.columns:
-            known = ", ".join(map(repr, frame.columns[:20])) + ", ..." * (len(frame.columns) > 20)
             guess = nearest(column, [str(each) for each in frame.columns])
             raise ValueError(
-                f"The table has no column {column!r}{guess * ('did you mean' in guess)}; its columns are {known}."
+                f"The table has no column {column!r}{guess * ('did you mean' in guess)}; its columns are "
+                f"{shown_names(frame.columns)}."
             )
     if target in dropped:
         raise ValueError(f"{target!r} is the target and cannot be dropped.")

@@ -8,7 +8,6 @@ import operator
 import os
 import reprlib
 import sys
-import threading
 import time
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
@@ -436,7 +435,6 @@ def run_cells(
         print(f"{len(done)} of {len(cells)} cells are in {store.name} already.", file=sys.stderr)
     n_failed = 0
     bar = tqdm(total=len(cells), initial=len(done), unit="cell", dynamic_ncols=True, disable=not progress)
-    asked = threading.Event()
     try:
         with bar, stop_on_ctrl_c() as asked, claims:
             while waiting:
@@ -460,10 +458,7 @@ def run_cells(
                 left = claims.left([cell for cell in waiting if cell.key not in ended])
                 bar.update(len(waiting) - len(ended) - len(left))
                 waiting = left
-    except (KeyboardInterrupt, Exception) as error:
-        # Workers that hear of the stop, too, may die of it before they are ended, which is no other failure.
-        if not (isinstance(error, KeyboardInterrupt) or asked.is_set()):
-            raise
+    except KeyboardInterrupt:
         store.release()
         raise Interrupted(f"Stopped. {_kept(store, cells)}") from None
     keys = [cell.key for cell in cells]

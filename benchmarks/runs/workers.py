@@ -66,6 +66,10 @@ def stop_on_ctrl_c() -> Iterator[threading.Event]:
     before = {number: signal.signal(number, stop) for number in heard}
     try:
         yield asked
+    except Exception:
+        if asked.is_set():  # workers that heard of it, too, may be gone when they are to be ended: no other failure
+            raise Interrupted from None
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -607,11 +607,11 @@ class FastLoop(NeuralNet):
         trained = self.trainable()
         if not any(p in rows for p in trained):
             return None
-        parts = [torch.zeros_like(p, dtype=torch.bool) for p in trained]
-        for p, part in zip(trained, parts, strict=True):
+        found = torch.zeros(sum(p.numel() for p in trained), dtype=torch.bool, device=trained[0].device)
+        for p, view in zip(trained, self.unflatten(found), strict=True):
             if p in rows:
-                part[rows[p]] = True
-        return torch.cat([part.reshape(-1) for part in parts])
+                view[rows[p]] = True
+        return found
 
     def nbytes(self) -> int:
         """Bytes of the weights, buffers included, and of the optimiser's state."""

@@ -64,7 +64,7 @@ def _cuda_devices() -> Sequence[int]:
     return range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
 
 
-def fill_normal(place: torch.Tensor, generator: torch.Generator) -> None:
+def fill_normal(place: torch.Tensor, generator: torch.Generator, zero: torch.Tensor | None = None) -> None:
     """Fill a tensor with draws from the standard normal distribution, the same on each device.
 
     Parameters
@@ -72,11 +72,15 @@ def fill_normal(place: torch.Tensor, generator: torch.Generator) -> None:
     place : torch.Tensor
     generator : torch.Generator
         On the CPU.
+    zero : torch.Tensor of bool, default=None
+        Where the tensor gets 0 instead.
     """
     if place.is_cpu:
         place.normal_(generator=generator)
     else:
         place.copy_(torch.randn(place.shape, generator=generator))
+    if zero is not None:
+        place.masked_fill_(zero, 0)
 
 
 class OwnDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -55,10 +55,10 @@ class Independent(ContinualEstimator):
         key, learners = task_of(call), getattr(self, "learners_", {})
         if key in learners:
             learner = copy.deepcopy(learners[key])
-            learner.set_params(net=None if self.net is None else copied(self.net))
+            learner.set_params(net=copied(self.net))
         else:
             seed = int(call.rng("learner").integers(2**31))
-            learner = self.learner_class(net=None if self.net is None else copied(self.net), random_state=seed)
+            learner = self.learner_class(net=copied(self.net), random_state=seed)
             learner.pure_steps = True  # it only trains
         if isinstance(self, ContinualClassifier):
             learner.labels_ = self.labels_of_outputs()

@@ -43,9 +43,7 @@ class ShrinkPerturb(NetworkStrategy):
     def before_step(self, call: Call, batch: Rows) -> None:
         """Draw ε, 0 for paddings, which stay as they are."""
         if self.noise_std:
-            fill_normal(call.state.noise, call.generator)
-            if call.state.padding is not None:
-                call.state.noise.masked_fill_(call.state.padding, 0)
+            fill_normal(call.state.noise, call.generator, zero=call.state.padding)
 
     def after_step(self, call: Call, theta: torch.Tensor, batch: Rows) -> None:
         """θ ← (1 − ηλ) θ + σ ε."""

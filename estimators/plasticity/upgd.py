@@ -50,9 +50,7 @@ class UPGD(NetworkStrategy):
     def before_step(self, call: Call, batch: Rows) -> None:
         """Draw ξ, 0 for paddings, which stay as they are."""
         if self.noise_std:
-            fill_normal(call.state.noise, call.generator)
-            if call.state.padding is not None:
-                call.state.noise.masked_fill_(call.state.padding, 0)
+            fill_normal(call.state.noise, call.generator, zero=call.state.padding)
 
     def after_backward(self, call: Call, theta: torch.Tensor, gradient: torch.Tensor) -> None:
         """The rule: u ← β u − (1−β) g θ, and g ← 2 (g + ξ) (1 − s)."""
